@@ -1,0 +1,219 @@
+/**
+ * Where users are: the port. `postgres/` is the real one, `memory.ts` its twin for the simulation; both pass the same
+ * contract suite. Expected outcomes are data, never exceptions; what is thrown is a DirectoryUnavailable.
+ * An AoR here is canonical: `user@host`, host in lower case, no scheme, no parameters.
+ */
+
+export const ORIGINS = ["learned", "published", "registered", "admin", "provisioned"] as const;
+export type BindingOrigin = (typeof ORIGINS)[number];
+
+export type ModelName = "partitioned" | "exclusive" | "unioned";
+
+/** One change of `server` (unbound counts as a server) raises the epoch by one; it is never reset. */
+export interface Binding {
+  readonly aor: string;
+  readonly server: string;
+  readonly origin: BindingOrigin;
+  readonly epoch: number;
+  /** Milliseconds since 1970; null: does not expire. */
+  readonly expiresAt: number | null;
+}
+
+/** What the directory knows of one AoR. */
+export type Lookup =
+  /** Neither a record nor a binding, ever. `epoch` is 0 where no slot exists. */
+  | { readonly state: "no-record"; readonly epoch: number }
+  /** A record or a past binding, but bound nowhere. */
+  | { readonly state: "no-binding"; readonly epoch: number; readonly user: UserRecord | null }
+  | { readonly state: "bound"; readonly epoch: number; readonly user: UserRecord | null; readonly binding: Binding }
+  /** Every server said 404 a moment ago. `until`: milliseconds since 1970. */
+  | { readonly state: "all-said-404"; readonly epoch: number; readonly until: number };
+
+/** A user's own record: what an admin provisioned about him. Beats the configuration's `models`. */
+export interface UserRecord {
+  readonly aor: string;
+  /** null: the configuration's `models` decide. */
+  readonly model: ModelName | null;
+  /** Free-form model settings, as in the configuration (`conflict`, `style`, `tree`, …). */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Server name -> the user part (or full AoR) by which that server knows him. */
+  readonly identities: Readonly<Record<string, string>>;
+}
+
+/** Digest credentials (RFC 8760): H(user:realm:password) per algorithm, lower-case hex. */
+export interface Credentials {
+  readonly aor: string;
+  readonly realm: string;
+  readonly md5: string | null;
+  readonly sha256: string | null;
+}
+
+/** What a REGISTER or PUBLISH is ordered by (RFC 3261 10.3 step 7). */
+export interface ClaimOrder {
+  readonly callId: string;
+  readonly cseq: number;
+  /** Milliseconds since 1970 at which the granted registration ends. */
+  readonly expiresAt: number;
+}
+
+export interface Claim {
+  readonly aor: string;
+  readonly server: string;
+  readonly origin: BindingOrigin;
+  readonly expiresAt: number | null;
+  readonly conflict: "takeover" | "refuse";
+  /** True in the exclusive model, where admin, registered and published rank equal. */
+  readonly equalRank: boolean;
+  /** Absent for admin and provisioned claims, which nothing orders. */
+  readonly order?: ClaimOrder;
+  /** Who did it, for the audit trail: an admin's name, a server, a client's AoR. */
+  readonly actor: string;
+}
+
+export type ClaimOutcome =
+  /** The holder now is the claimant. `changed`: it was not before. */
+  | { readonly outcome: "bound"; readonly binding: Binding; readonly changed: boolean; readonly previous: string | null }
+  /** Another server holds the user (`refuse`, or a higher origin). */
+  | { readonly outcome: "held-by"; readonly binding: Binding }
+  /** A repeated or overtaken (Call-ID, CSeq), or a refresh of a superseded claim. `binding`: who holds him, if anyone. */
+  | { readonly outcome: "stale"; readonly binding: Binding | null };
+
+export interface Unbind {
+  readonly aor: string;
+  /** Acts only while these still hold; absent: whatever holds. */
+  readonly server?: string;
+  readonly epoch?: number;
+  /** Acts only on these origins; absent: any. */
+  readonly origins?: readonly BindingOrigin[];
+  /** A deregistration's own order: the claim with this Call-ID is ended. */
+  readonly order?: { readonly callId: string; readonly cseq: number };
+  readonly actor: string;
+}
+
+export type UnbindOutcome =
+  | { readonly outcome: "unbound"; readonly epoch: number; readonly previous: Binding }
+  /** Nothing was bound, or not what was named. */
+  | { readonly outcome: "stale"; readonly binding: Binding | null };
+
+export interface Move {
+  readonly aor: string;
+  readonly to: string;
+  /** Acts only while he is on this server; absent: wherever he is. */
+  readonly from?: string;
+  readonly actor: string;
+}
+
+/** A fork that is open: recorded before its first request leaves, so that every proxy sees it (concurrency.md 8). */
+export interface ForkKey {
+  /** Canonical AoR of the sender (watcher). */
+  readonly sender: string;
+  readonly recipient: string;
+  readonly method: string;
+  /** Event package, empty where the method has none. */
+  readonly event: string;
+}
+
+export interface OpenFork extends ForkKey {
+  readonly id: string;
+  /** Servers being asked or still to be asked. */
+  readonly asked: readonly string[];
+  /** The proxy that forks. */
+  readonly owner: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+export type OpenForkOutcome =
+  | { readonly outcome: "opened"; readonly id: string }
+  /** One or more forks for this recipient are open. */
+  | { readonly outcome: "open-elsewhere"; readonly forks: readonly OpenFork[] };
+
+/** What ended a fork, told to everyone who waits on it. */
+export type ForkResult =
+  | { readonly result: "learned"; readonly server: string }
+  | { readonly result: "all-said-404" }
+  /** Nothing can be concluded: somebody could not be asked, or a 2xx that proves nothing. */
+  | { readonly result: "inconclusive" };
+
+export type Change =
+  /** Drop what is cached of this AoR. `server` and `previous` for those who act on moves. */
+  | { readonly kind: "binding"; readonly aor: string; readonly server: string | null; readonly previous: string | null; readonly epoch: number }
+  | { readonly kind: "user"; readonly aor: string }
+  | { readonly kind: "fork-closed"; readonly aor: string; readonly fork: string; readonly result: ForkResult }
+  /** The feed was interrupted: drop everything. */
+  | { readonly kind: "reset" };
+
+export interface UserRow {
+  readonly aor: string;
+  readonly record: UserRecord | null;
+  readonly binding: Binding | null;
+  readonly epoch: number;
+}
+
+export interface UserQuery {
+  /** AoR prefix. */
+  readonly prefix?: string;
+  readonly server?: string;
+  /** Exclusive lower bound, for paging. */
+  readonly after?: string;
+  /** At most 1000. */
+  readonly limit: number;
+}
+
+export interface AuditEntry {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly aor: string | null;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+export interface Directory {
+  /** From the database, never from the cache. */
+  lookup(aor: string): Promise<Lookup>;
+  claim(claim: Claim): Promise<ClaimOutcome>;
+  unbind(unbind: Unbind): Promise<UnbindOutcome>;
+  /** An admin's move: one test-and-set, origin `admin`. */
+  move(move: Move): Promise<ClaimOutcome>;
+  /** Binds with origin `learned`; never replaces a live binding of a higher origin, renews an equal one. */
+  learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome>;
+  /** Drops a learned binding while server and epoch still hold. */
+  unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome>;
+  /** Takes the key before the first branch is sent. `join: false`: open even where another fork for the recipient is open. */
+  openFork(fork: ForkKey & { asked: readonly string[]; expiresAt: number }, join: boolean): Promise<OpenForkOutcome>;
+  /** Ends it and tells every proxy. `learned` binds in the same transaction. */
+  closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void>;
+
+  users(query: UserQuery): Promise<readonly UserRow[]>;
+  user(aor: string): Promise<UserRow | null>;
+  putUser(record: UserRecord, actor: string): Promise<void>;
+  /** Removes record, binding and credentials; the slot with its epoch stays. False: there was none. */
+  removeUser(aor: string, actor: string): Promise<boolean>;
+  credentials(aor: string): Promise<Credentials | null>;
+  putCredentials(credentials: Credentials, actor: string): Promise<void>;
+  audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]>;
+  recordAudit(entry: { actor: string; action: string; aor: string | null; before: unknown; after: unknown }): Promise<void>;
+
+  /** Every change of every proxy, in commit order, at least once. Returns the way to end it. */
+  onChange(listener: (change: Change) => void): () => void;
+  /** Whether the last contact with the database succeeded. */
+  readonly available: boolean;
+  /** This proxy's name in leases and forks. */
+  readonly proxy: string;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** The bounded cache in front of a Directory; what it answers may be a moment old (the feed drops it on change). */
+export interface DirectoryCache {
+  /** Synchronous, from memory; undefined: not known here. */
+  peek(aor: string): Lookup | undefined;
+  /** From memory, else from the database, by the fill rule (concurrency.md 6). Rejects with DirectoryUnavailable where neither knows. */
+  lookup(aor: string): Promise<Lookup>;
+  /** Forgets every "all said 404", for when a server comes up. */
+  forgetAbsent(): void;
+  readonly size: number;
+}

@@ -1,0 +1,74 @@
+/** Everything that is worth counting or logging, as one typed map. Logger and metrics subscribe; nothing calls them. */
+export interface Events {
+  /** A request came to its end: one log line at info level. */
+  request: {
+    readonly method: string;
+    readonly callId: string;
+    readonly domain: string;
+    readonly user: string;
+    /** `server:east`, `client`, `peer:a.com`, `unknown`. */
+    readonly origin: string;
+    /** Plan kind, and where to: `relay east`, `fork east,west`, `reject`. */
+    readonly plan: string;
+    readonly status: number;
+    /** Milliseconds from receipt to the final response. */
+    readonly durationMs: number;
+    readonly reasons: readonly string[];
+  };
+  /** Bytes that were no message, or a message that was refused before any plan. `status` 0: dropped silently. */
+  malformed: { readonly transport: string; readonly source: string; readonly status: number; readonly reason: string };
+  /** A response or ACK that matches nothing. */
+  stray: { readonly kind: "response" | "ack" | "cancel"; readonly callId: string };
+  /** A request or connection turned away for a limit. */
+  limited: { readonly what: string; readonly source: string };
+  connection: { readonly transport: string; readonly remote: string; readonly state: "opened" | "closed"; readonly reason: string };
+  transportError: { readonly transport: string; readonly remote: string; readonly reason: string };
+  retransmission: { readonly side: "client" | "server"; readonly method: string };
+  /** One answer of one branch of a fork or relay. `status` 0: timeout or transport error. */
+  branch: { readonly method: string; readonly server: string; readonly status: number; readonly durationMs: number };
+  learned: { readonly aor: string; readonly server: string; readonly epoch: number };
+  unlearned: { readonly aor: string; readonly server: string; readonly reason: string };
+  /** Two servers proved to have the same user. */
+  conflict: { readonly aor: string; readonly servers: readonly string[] };
+  bound: { readonly aor: string; readonly server: string; readonly origin: string; readonly epoch: number; readonly changed: boolean };
+  refused: { readonly aor: string; readonly server: string; readonly holder: string | null; readonly reason: string };
+  /** A node or server went in or out of rotation. */
+  health: { readonly server: string; readonly node: string; readonly up: boolean; readonly reason: string };
+  /** A server answered 2xx for a user that cannot exist: its mark is removed. */
+  proofRemoved: { readonly server: string; readonly method: string };
+  database: { readonly up: boolean; readonly reason: string };
+  /** A loop or a hop limit: RFC 3261 16.3, RFC 5393. */
+  loop: { readonly callId: string; readonly status: number; readonly reason: string };
+  configReloaded: { readonly changes: readonly string[] };
+  warning: { readonly what: string; readonly detail: string };
+}
+
+export type EventName = keyof Events;
+export type Listener<N extends EventName> = (event: Events[N]) => void;
+
+export class Telemetry {
+  readonly #listeners = new Map<EventName, Array<(event: never) => void>>();
+
+  on<N extends EventName>(name: N, listener: Listener<N>): () => void {
+    const list = this.#listeners.get(name) ?? [];
+    this.#listeners.set(name, [...list, listener]);
+    return () => {
+      const now = this.#listeners.get(name) ?? [];
+      this.#listeners.set(
+        name,
+        now.filter((each) => each !== listener),
+      );
+    };
+  }
+
+  emit<N extends EventName>(name: N, event: Events[N]): void {
+    const list = this.#listeners.get(name) as Array<Listener<N>> | undefined;
+    if (list === undefined) return;
+    for (let i = 0; i < list.length; i++) list[i]!(event);
+  }
+
+  /** False: nobody listens, so building the event is wasted work. */
+  wants(name: EventName): boolean {
+    return (this.#listeners.get(name)?.length ?? 0) > 0;
+  }
+}
