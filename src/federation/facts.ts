@@ -1,8 +1,9 @@
-import type { Lookup, ModelName } from "../directory/directory.ts";
+import type { Lookup } from "../directory/directory.ts";
 
 /** Where a request came from (models.md, "The way of one request"). */
 export type Origin =
   | { readonly kind: "server"; readonly server: string }
+  /** `authenticated`: the AoR whose password or certificate was proved, null where none was. */
   | { readonly kind: "client"; readonly authenticated: string | null }
   | { readonly kind: "peer"; readonly domain: string }
   | { readonly kind: "unknown" };
@@ -26,26 +27,49 @@ export interface ServerFacts {
 export type ModelFacts =
   | { readonly model: "partitioned" }
   | { readonly model: "exclusive"; readonly conflict: "takeover" | "refuse"; readonly refuseWith: 403 | 302 }
-  | { readonly model: "unioned"; readonly style: "hierarchical" | "peer"; readonly tree?: string; readonly servers?: readonly string[] };
+  | {
+      readonly model: "unioned";
+      readonly style: "hierarchical" | "peer";
+      readonly tree?: string;
+      readonly servers?: readonly string[];
+    };
+
+/** What a REGISTER or PUBLISH from a server says about whose user this is (`register.ts` finds it). */
+export type ClaimFacts =
+  /** It claims the user for the sending server, or gives him up. */
+  | "claim"
+  | "deregister"
+  /** It reads or refreshes and changes no binding: a query, a conditional PUBLISH, no open tuple. */
+  | "none"
+  /** A client's own request, passed on by a server or sent by the client. */
+  | "client";
 
 /** Everything `decide` may look at. Plain data: what traffic runs on, `explain` and tests can make by hand. */
 export interface Facts {
+  /** Milliseconds since 1970: what an expiry is compared with. */
+  readonly now: number;
   readonly method: string;
   /** Event package of SUBSCRIBE, NOTIFY and PUBLISH; empty elsewhere. */
   readonly event: string;
   readonly origin: Origin;
   /** Canonical AoR the request is for. */
   readonly aor: string;
-  /** Canonical AoR of the watcher or sender, and whether it may be believed. */
+  /** Canonical AoR of the watcher or sender, and whether it may be believed. `decide` reads it only where it must, so it may be a getter. */
   readonly sender: { readonly aor: string; readonly trusted: boolean };
   readonly lookup: Lookup | { readonly state: "unavailable" };
+  /** False: the database is away. What must be stored, claimed or loop-checked gets 500. */
+  readonly directoryAvailable: boolean;
   readonly model: ModelFacts;
-  /** Which rule gave the model: `users record`, `models[0] *@example.com`, `default`. */
+  /** Which rule gave the model: `user record`, `models[0] *@example.com`, `default`. */
   readonly modelFrom: string;
   /** In order of configuration. */
   readonly servers: readonly ServerFacts[];
+  /** Server name -> full AoR by which it knows this user, only where that differs; null: nowhere. */
+  readonly identities: Readonly<Record<string, string>> | null;
+  /** REGISTER and PUBLISH only; `none` elsewhere. */
+  readonly claim: ClaimFacts;
   readonly settings: DecisionSettings;
-  /** Set when the stored 404 from the server learned has made this a second attempt: fork without these, once. */
+  /** Set when a 404 from the server learned has made this a second attempt: fork without these, once. */
   readonly without: readonly string[];
 }
 
@@ -57,5 +81,3 @@ export interface DecisionSettings {
   /** Server name -> subdomain host, where users are handed out or rewritten as `user@host` (draft, "Subdomaining"). */
   readonly subdomains: Readonly<Record<string, string>>;
 }
-
-export type { Lookup, ModelName };

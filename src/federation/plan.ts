@@ -1,25 +1,45 @@
+import type { BindingOrigin } from "../directory/directory.ts";
+
 /**
  * What is to be done with a request. Every plan carries the reasoning that led to it, in the order it was found;
  * `codomain explain` prints it, the log line carries it.
  */
-export type Plan =
-  | RelayPlan
-  | ForkPlan
-  | RedirectPlan
-  | RejectPlan
-  | BindPlan;
+export type Plan = RelayPlan | ForkPlan | RedirectPlan | RejectPlan | BindPlan;
 
 interface Reasoned {
+  /** Shared constants: never changed, cheap to carry. */
   readonly reasons: readonly string[];
+}
+
+/** The binding a plan relies on. */
+export interface Reliance {
+  readonly origin: BindingOrigin;
+  readonly epoch: number;
+  /**
+   * True: a *not here* from the server unlearns the binding on its epoch and has the request decided once more `without`
+   * that server (models.md, "Lifetimes"). False: it goes upstream as 404 and the binding stays.
+   */
+  readonly retry: boolean;
+}
+
+/** A learned binding found wrong on the way here: dropped first, while this epoch holds. */
+export interface StaleBinding {
+  readonly server: string;
+  readonly epoch: number;
 }
 
 export interface RelayPlan extends Reasoned {
   readonly kind: "relay";
   readonly server: string;
-  /** The binding relied on: what a 404 unlearns, what a proving 2xx renews. */
-  readonly binding: { readonly origin: string; readonly epoch: number } | null;
+  /** The binding relied on: what a 404 unlearns, what a proving 2xx renews. Null (a home server): a proving 2xx teaches. */
+  readonly binding: Reliance | null;
   /** Request-URI rewritten to this host (subdomaining); null: left alone. */
   readonly subdomain: string | null;
+  /** Full AoR by which the server knows the user, into Request-URI; null: the same. */
+  readonly identity: string | null;
+  /** `back-to-back`: the standard way of this subscription is a dialog of our own on either side (models.md, "Proxy or back-to-back"). */
+  readonly dialog: "proxied" | "back-to-back";
+  readonly unlearn: StaleBinding | null;
 }
 
 export interface ForkPlan extends Reasoned {
@@ -28,8 +48,11 @@ export interface ForkPlan extends Reasoned {
   readonly stages: readonly (readonly string[])[];
   /** Servers that cannot be asked now: they make a 404 a 480. */
   readonly unasked: readonly string[];
-  /** A learned binding found wrong on the way here: dropped first, while this epoch holds. */
-  readonly unlearn: { readonly server: string; readonly epoch: number } | null;
+  /** Of the servers asked, those whose success teaches (their `proves` lists the method). */
+  readonly provers: readonly string[];
+  /** Server -> full AoR there, where it differs; null: nowhere. */
+  readonly identities: Readonly<Record<string, string>> | null;
+  readonly unlearn: StaleBinding | null;
 }
 
 export interface RedirectPlan extends Reasoned {
@@ -37,6 +60,8 @@ export interface RedirectPlan extends Reasoned {
   readonly server: string;
   /** Host handed out, if the server has a subdomain; else the server's own URI is. */
   readonly subdomain: string | null;
+  /** Full AoR by which the server knows the user; null: the same. */
+  readonly identity: string | null;
 }
 
 export interface RejectPlan extends Reasoned {
@@ -47,18 +72,25 @@ export interface RejectPlan extends Reasoned {
   readonly retryAfter: number | null;
   /** Text of a Warning header (399), null: none. */
   readonly warning: string | null;
-  readonly unlearn: { readonly server: string; readonly epoch: number } | null;
+  readonly unlearn: StaleBinding | null;
 }
 
 /** A claim: from a server it is judged and answered here; from a client it is relayed to `relayTo` and judged by its 2xx. */
 export interface BindPlan extends Reasoned {
   readonly kind: "bind";
   readonly origin: "registered" | "published";
+  /** `deregister`: gives the user up, where server and epoch still hold. Of a client's REGISTER only its 2xx tells, so `claim`. */
+  readonly action: "claim" | "deregister";
   /** The server claimed for. */
   readonly server: string;
   /** Null: answered by us. */
   readonly relayTo: string | null;
+  /** As in a relay, where `relayTo` is set and a binding led there. */
+  readonly binding: Reliance | null;
+  readonly subdomain: string | null;
+  readonly identity: string | null;
   readonly conflict: "takeover" | "refuse";
   readonly refuseWith: 403 | 302;
   readonly equalRank: boolean;
+  readonly unlearn: StaleBinding | null;
 }
