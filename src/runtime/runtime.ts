@@ -44,7 +44,7 @@ export interface Address {
 
 export interface UdpSocket {
   readonly local: Address;
-  /** Never throws; what cannot be sent is reported to `failed` of the socket's handler. */
+  /** Never throws; what cannot be sent is reported, later, to `failed` of the socket's handler. */
   send(bytes: Uint8Array, host: string, port: number): void;
   close(): Promise<void>;
 }
@@ -52,6 +52,7 @@ export interface UdpSocket {
 export interface UdpHandler {
   /** `bytes` is the receiver's to keep. */
   receive(bytes: Uint8Array, host: string, port: number): void;
+  /** `host` and `port` of the datagram that did not leave; "" and 0 where the system does not say. */
   failed(error: Error, host: string, port: number): void;
 }
 
@@ -69,11 +70,11 @@ export interface Connection {
   readonly kind: StreamKind;
   readonly local: Address;
   readonly remote: Address;
-  /** Subject alternative names (`DNS:` and `URI:` values) of the peer's certificate, only if it was verified; else empty. */
+  /** SIP domain identities (RFC 5922 7.1: lower-case host names) of the peer's certificate, only if it was verified; else empty. */
   readonly peerNames: readonly string[];
   /** Bytes accepted by `send` and not yet handed to the operating system. */
   readonly buffered: number;
-  /** Must be set in the call that hands out the connection. */
+  /** Must be set in the call that hands out the connection; nothing is read before. */
   handler: ConnectionHandler;
   send(bytes: Uint8Array): void;
   /** Ends in order after what was sent; `closed` follows. */
@@ -111,6 +112,7 @@ export interface ConnectOptions {
 
 export interface Listener {
   readonly local: Address;
+  /** Accepts no more; connections already accepted live on. */
   close(): Promise<void>;
 }
 
@@ -140,6 +142,7 @@ export interface Resolver {
 export interface Network {
   udp(bind: Address, handler: UdpHandler): Promise<UdpSocket>;
   listen(options: ListenOptions, accept: (connection: Connection) => void): Promise<Listener>;
+  /** Rejects with a TransportError. */
   connect(options: ConnectOptions): Promise<Connection>;
   readonly resolver: Resolver;
 }
