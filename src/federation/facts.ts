@@ -34,14 +34,15 @@ export type ModelFacts =
       readonly servers?: readonly string[];
     };
 
-/** What a REGISTER or PUBLISH from a server says about whose user this is (`register.ts` finds it). */
+/** What a REGISTER or PUBLISH says about whose user this is (`register.ts` finds it). */
 export type ClaimFacts =
-  /** It claims the user for the sending server, or gives him up. */
+  /** It claims the user for the server that sent it. */
   | "claim"
+  /** It gives him up for the server that sent it. */
   | "deregister"
-  /** It reads or refreshes and changes no binding: a query, a conditional PUBLISH, no open tuple. */
+  /** Of the sending server itself, but changing no binding: a conditional PUBLISH, one without an open tuple. */
   | "none"
-  /** A client's own request, passed on by a server or sent by the client. */
+  /** A client's own request, whether he or a server on his behalf sent it; and every other method. */
   | "client";
 
 /** Everything `decide` may look at. Plain data: what traffic runs on, `explain` and tests can make by hand. */
@@ -66,7 +67,7 @@ export interface Facts {
   readonly servers: readonly ServerFacts[];
   /** Server name -> full AoR by which it knows this user, only where that differs; null: nowhere. */
   readonly identities: Readonly<Record<string, string>> | null;
-  /** REGISTER and PUBLISH only; `none` elsewhere. */
+  /** REGISTER and PUBLISH only; `client` elsewhere. */
   readonly claim: ClaimFacts;
   readonly settings: DecisionSettings;
   /** Set when a 404 from the server learned has made this a second attempt: fork without these, once. */

@@ -37,8 +37,6 @@ export interface RelayPlan extends Reasoned {
   readonly subdomain: string | null;
   /** Full AoR by which the server knows the user, into Request-URI; null: the same. */
   readonly identity: string | null;
-  /** `back-to-back`: the standard way of this subscription is a dialog of our own on either side (models.md, "Proxy or back-to-back"). */
-  readonly dialog: "proxied" | "back-to-back";
   readonly unlearn: StaleBinding | null;
 }
 
@@ -79,8 +77,11 @@ export interface RejectPlan extends Reasoned {
 export interface BindPlan extends Reasoned {
   readonly kind: "bind";
   readonly origin: "registered" | "published";
-  /** `deregister`: gives the user up, where server and epoch still hold. Of a client's REGISTER only its 2xx tells, so `claim`. */
-  readonly action: "claim" | "deregister";
+  /**
+   * `deregister` gives the user up, where server and epoch still hold; `none` is answered and changes no binding.
+   * What a client's REGISTER does only its 2xx tells, so that is `claim`.
+   */
+  readonly action: "claim" | "deregister" | "none";
   /** The server claimed for. */
   readonly server: string;
   /** Null: answered by us. */

@@ -1,0 +1,125 @@
+import {
+  allSaid404,
+  directoryAway,
+  isAsker,
+  isStale,
+  liveBinding,
+  RETRY_AFTER,
+  reject,
+  relianceOn,
+  send,
+  serverNamed,
+  staleBinding,
+} from "./construct.ts";
+import type { Facts } from "./facts.ts";
+import type { BindPlan, Plan, Reliance, StaleBinding } from "./plan.ts";
+
+/**
+ * REGISTER and PUBLISH, in every model. From a server they claim its user; a client's goes to the user's server, else
+ * to the configured home server. They never fork: that would make state everywhere (models.md, "Partitioned").
+ */
+
+const FROM_SERVER: Readonly<Record<BindPlan["action"], readonly string[]>> = {
+  claim: Object.freeze(["the server claims the user for itself"]),
+  deregister: Object.freeze(["the server gives the user up"]),
+  none: Object.freeze(["from the server for its own user, and no claim"]),
+};
+const NO_CLAIMS = Object.freeze(["the server registers a user for itself, but is not configured to claim by REGISTER"]);
+const PEER = Object.freeze(["another domain cannot register or publish our users"]);
+const TO_BOUND = Object.freeze(["bound: it goes to the user's server"]);
+const TO_HOME = Object.freeze(["bound nowhere: it goes to the home server"]);
+const TO_HOME_STALE = Object.freeze(["what was learned is stale: it is dropped", "it goes to the home server"]);
+const BOUND_DOWN = Object.freeze(["bound, but the server cannot be asked now", "the binding is kept"]);
+const BOUND_REMOVED = Object.freeze(["bound to a server that is not configured", "the binding is kept"]);
+const ASKER_HOLDS = Object.freeze(["bound to the very server that asks", "the binding is kept"]);
+const ALL_SAID_404 = Object.freeze(["every server said a moment ago that the user is not there"]);
+const NO_HOME = Object.freeze(["bound nowhere", "there is no home server to send it to"]);
+const HOME_DOWN = Object.freeze(["bound nowhere", "the home server cannot be asked now"]);
+const NO_HOLDER = Object.freeze([
+  "no server holds the user now",
+  "a home server takes a partitioned user's PUBLISH only",
+]);
+
+export function decideClaim(facts: Facts): Plan {
+  const { origin, claim } = facts;
+  if (origin.kind === "peer") return reject(403, PEER);
+  if (origin.kind === "server" && claim !== "client") {
+    const mark = facts.method === "REGISTER" ? "register" : "publish";
+    if (serverNamed(facts, origin.server)?.claims.includes(mark) === true) {
+      if (!facts.directoryAvailable) return directoryAway();
+      return bind(facts, origin.server, claim, null, null, null, FROM_SERVER[claim]);
+    }
+    // Passed on, such a REGISTER would have another server send the user's requests to this one.
+    if (mark === "register") return reject(403, NO_CLAIMS, { warning: "This server does not claim users by REGISTER" });
+  }
+  if (facts.lookup.state === "unavailable") return directoryAway();
+  if (facts.method === "REGISTER" && !facts.directoryAvailable) return directoryAway();
+  return toUsersServer(facts);
+}
+
+function toUsersServer(facts: Facts): Plan {
+  const binding = liveBinding(facts);
+  if (binding === null) return toHome(facts, null);
+  if (binding.origin === "learned" && facts.model.model === "partitioned" && isStale(facts, binding.server)) {
+    return toHome(facts, staleBinding(binding));
+  }
+  if (isAsker(facts, binding.server)) return reject(facts.model.model === "partitioned" ? 404 : 480, ASKER_HOLDS);
+  const server = serverNamed(facts, binding.server);
+  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: RETRY_AFTER });
+  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: RETRY_AFTER });
+  return pass(facts, server.name, relianceOn(facts, binding), null, TO_BOUND);
+}
+
+function toHome(facts: Facts, unlearn: StaleBinding | null): Plan {
+  if (facts.method === "PUBLISH" && facts.model.model !== "partitioned") {
+    return facts.lookup.state === "no-record" ? reject(404, NO_HOLDER) : reject(480, NO_HOLDER);
+  }
+  const { home } = facts.settings;
+  const server = home === null ? undefined : serverNamed(facts, home);
+  if (server === undefined || isAsker(facts, server.name) || facts.without.includes(server.name)) {
+    return reject(404, allSaid404(facts) ? ALL_SAID_404 : NO_HOME, { unlearn });
+  }
+  if (!server.up) return reject(480, HOME_DOWN, { retryAfter: RETRY_AFTER, unlearn });
+  return pass(facts, server.name, null, unlearn, unlearn === null ? TO_HOME : TO_HOME_STALE);
+}
+
+/** A client's REGISTER is relayed even by a redirect server: only its 2xx, seen here, binds. */
+function pass(
+  facts: Facts,
+  server: string,
+  binding: Reliance | null,
+  unlearn: StaleBinding | null,
+  reasons: readonly string[],
+): Plan {
+  return facts.method === "REGISTER"
+    ? bind(facts, server, "claim", server, binding, unlearn, reasons)
+    : send(facts, server, binding, unlearn, reasons);
+}
+
+function bind(
+  facts: Facts,
+  server: string,
+  action: BindPlan["action"],
+  relayTo: string | null,
+  binding: Reliance | null,
+  unlearn: StaleBinding | null,
+  reasons: readonly string[],
+): BindPlan {
+  const { model } = facts;
+  const exclusive = model.model === "exclusive" ? model : null;
+  return {
+    kind: "bind",
+    origin: facts.method === "REGISTER" ? "registered" : "published",
+    action,
+    server,
+    relayTo,
+    binding,
+    subdomain: relayTo === null ? null : (facts.settings.subdomains[relayTo] ?? null),
+    identity: relayTo === null ? null : (facts.identities?.[relayTo] ?? null),
+    conflict: exclusive?.conflict ?? "takeover",
+    refuseWith: exclusive?.refuseWith ?? 403,
+    equalRank: exclusive !== null,
+    unlearn,
+    reasons,
+  };
+}

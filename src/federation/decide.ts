@@ -1,0 +1,26 @@
+import { decideClaim } from "./claims.ts";
+import { reject } from "./construct.ts";
+import { decideExclusive } from "./exclusive.ts";
+import type { Facts } from "./facts.ts";
+import { decidePartitioned } from "./partitioned.ts";
+import type { Plan } from "./plan.ts";
+import { decideUnioned } from "./unioned.ts";
+
+const UNKNOWN_ORIGIN = Object.freeze(["it comes from no server, no client and no domain known here"]);
+
+/**
+ * What is to be done with a request outside a dialog: pure, so that `explain`, the tests and the traffic get the same
+ * answer from the same facts. In-dialog requests never come here, but for the question `movedSince` (in-dialog.ts).
+ */
+export function decide(facts: Facts): Plan {
+  if (facts.origin.kind === "unknown") return reject(403, UNKNOWN_ORIGIN);
+  if (facts.method === "REGISTER" || facts.method === "PUBLISH") return decideClaim(facts);
+  switch (facts.model.model) {
+    case "partitioned":
+      return decidePartitioned(facts);
+    case "exclusive":
+      return decideExclusive(facts);
+    case "unioned":
+      return decideUnioned();
+  }
+}

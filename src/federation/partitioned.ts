@@ -1,0 +1,99 @@
+import type { Binding, BindingOrigin } from "../directory/directory.ts";
+import {
+  allSaid404,
+  directoryAway,
+  isAsker,
+  isStale,
+  liveBinding,
+  RETRY_AFTER,
+  reject,
+  relianceOn,
+  send,
+  serverNamed,
+  staleBinding,
+} from "./construct.ts";
+import type { Facts } from "./facts.ts";
+import type { Plan, StaleBinding } from "./plan.ts";
+
+/**
+ * The partitioned model: a user lives on one server for good, and the first request finds out on which
+ * (models.md, "Partitioned"). REGISTER and PUBLISH are in `claims.ts`; they never fork.
+ */
+
+/** Methods an unbound user's server is searched by. Every other method waits until one of these has found it. */
+export const FORKED_METHODS: readonly string[] = Object.freeze(["SUBSCRIBE", "MESSAGE", "INVITE"]);
+
+const BOUND: Readonly<Record<BindingOrigin, readonly string[]>> = {
+  learned: Object.freeze(["bound: this server proved to have the user"]),
+  published: Object.freeze(["bound: this server published for the user"]),
+  registered: Object.freeze(["bound: the user is registered at this server"]),
+  admin: Object.freeze(["bound: an administrator put the user on this server"]),
+  provisioned: Object.freeze(["bound: the user is provisioned on this server"]),
+};
+const BOUND_DOWN = Object.freeze(["bound, but the server cannot be asked now", "the binding is kept"]);
+const BOUND_REMOVED = Object.freeze(["bound to a server that is not configured", "the binding is kept"]);
+const ASKER_HOLDS = Object.freeze(["bound to the very server that asks, and not by learning", "the binding is kept"]);
+const ALL_SAID_404 = Object.freeze(["every server said a moment ago that the user is not there"]);
+const NOT_SEARCHED = Object.freeze(["bound nowhere", "a user is searched by SUBSCRIBE, MESSAGE and INVITE only"]);
+const NOBODY_TO_ASK = Object.freeze(["bound nowhere", "there is no other server to ask"]);
+const NOBODY_UP = Object.freeze(["bound nowhere", "no server that may be asked first is up"]);
+const FORK = Object.freeze(["bound nowhere: every other server is asked"]);
+const FORK_STALE = Object.freeze(["what was learned is stale: it is dropped", "every other server is asked"]);
+const FORK_AGAIN = Object.freeze([
+  "the server learned said the user is not there",
+  "every other server is asked, once",
+]);
+
+export function decidePartitioned(facts: Facts): Plan {
+  const binding = liveBinding(facts);
+  if (binding === null) return search(facts, null);
+  return bound(facts, binding);
+}
+
+function bound(facts: Facts, binding: Binding): Plan {
+  const learned = binding.origin === "learned";
+  const server = serverNamed(facts, binding.server);
+  if (learned && isStale(facts, binding.server)) return search(facts, staleBinding(binding));
+  if (isAsker(facts, binding.server)) return reject(404, ASKER_HOLDS);
+  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: RETRY_AFTER });
+  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: RETRY_AFTER });
+  return send(facts, server.name, relianceOn(facts, binding), null, BOUND[binding.origin]);
+}
+
+function search(facts: Facts, unlearn: StaleBinding | null): Plan {
+  if (facts.lookup.state === "unavailable") return directoryAway();
+  if (allSaid404(facts)) return reject(404, ALL_SAID_404);
+  if (!FORKED_METHODS.includes(facts.method)) return reject(480, NOT_SEARCHED, { unlearn });
+  return fork(facts, unlearn);
+}
+
+/**
+ * Two stages: those whose success is a proof first; the others only when all of the first have said *not here*. A
+ * server that accepts anyone must not be asked first, because RFC 3261 16.7 forwards any 2xx at once. So a prover that
+ * cannot be asked keeps the second stage from being asked as well.
+ */
+function fork(facts: Facts, unlearn: StaleBinding | null): Plan {
+  const provers: string[] = [];
+  const others: string[] = [];
+  const provingDown: string[] = [];
+  const othersDown: string[] = [];
+  for (const server of facts.servers) {
+    if (isAsker(facts, server.name) || facts.without.includes(server.name)) continue;
+    if (server.proves.includes(facts.method)) (server.up ? provers : provingDown).push(server.name);
+    else (server.up ? others : othersDown).push(server.name);
+  }
+  const stages: string[][] = [];
+  const unasked = [...provingDown, ...othersDown];
+  if (provers.length > 0) stages.push(provers);
+  if (others.length > 0 && provingDown.length === 0) stages.push(others);
+  else unasked.push(...others);
+  if (stages.length === 0) {
+    return unasked.length === 0
+      ? reject(404, NOBODY_TO_ASK, { unlearn })
+      : reject(480, NOBODY_UP, { retryAfter: RETRY_AFTER, unlearn });
+  }
+  // A fork is recorded before its first request leaves, so that a server that sends it back is known.
+  if (!facts.directoryAvailable) return directoryAway();
+  const reasons = facts.without.length > 0 ? FORK_AGAIN : unlearn !== null ? FORK_STALE : FORK;
+  return { kind: "fork", stages, unasked, provers, identities: facts.identities, unlearn, reasons };
+}
