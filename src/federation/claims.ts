@@ -4,7 +4,6 @@ import {
   isAsker,
   isStale,
   liveBinding,
-  RETRY_AFTER,
   reject,
   relianceOn,
   send,
@@ -46,14 +45,14 @@ export function decideClaim(facts: Facts): Plan {
   if (origin.kind === "server" && claim !== "client") {
     const mark = facts.method === "REGISTER" ? "register" : "publish";
     if (serverNamed(facts, origin.server)?.claims.includes(mark) === true) {
-      if (!facts.directoryAvailable) return directoryAway();
+      if (!facts.directoryAvailable) return directoryAway(facts);
       return bind(facts, origin.server, claim, null, null, null, FROM_SERVER[claim]);
     }
     // Passed on, such a REGISTER would have another server send the user's requests to this one.
     if (mark === "register") return reject(403, NO_CLAIMS, { warning: "This server does not claim users by REGISTER" });
   }
-  if (facts.lookup.state === "unavailable") return directoryAway();
-  if (facts.method === "REGISTER" && !facts.directoryAvailable) return directoryAway();
+  if (facts.lookup.state === "unavailable") return directoryAway(facts);
+  if (facts.method === "REGISTER" && !facts.directoryAvailable) return directoryAway(facts);
   return toUsersServer(facts);
 }
 
@@ -65,8 +64,8 @@ function toUsersServer(facts: Facts): Plan {
   }
   if (isAsker(facts, binding.server)) return reject(facts.model.model === "partitioned" ? 404 : 480, ASKER_HOLDS);
   const server = serverNamed(facts, binding.server);
-  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: RETRY_AFTER });
-  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: RETRY_AFTER });
+  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: facts.settings.retryAfter });
+  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: facts.settings.retryAfter });
   return pass(facts, server.name, relianceOn(facts, binding), null, TO_BOUND);
 }
 
@@ -79,7 +78,7 @@ function toHome(facts: Facts, unlearn: StaleBinding | null): Plan {
   if (server === undefined || isAsker(facts, server.name) || facts.without.includes(server.name)) {
     return reject(404, allSaid404(facts) ? ALL_SAID_404 : NO_HOME, { unlearn });
   }
-  if (!server.up) return reject(480, HOME_DOWN, { retryAfter: RETRY_AFTER, unlearn });
+  if (!server.up) return reject(480, HOME_DOWN, { retryAfter: facts.settings.retryAfter, unlearn });
   return pass(facts, server.name, null, unlearn, unlearn === null ? TO_HOME : TO_HOME_STALE);
 }
 

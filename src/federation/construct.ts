@@ -4,9 +4,6 @@ import type { RedirectPlan, RejectPlan, RelayPlan, Reliance, StaleBinding } from
 
 /** Small constructors and questions that the models share. */
 
-/** Seconds a sender is asked to wait where a server or the database is away. */
-export const RETRY_AFTER = 10;
-
 const PHRASES: Readonly<Record<number, string>> = {
   403: "Forbidden",
   404: "Not Found",
@@ -35,8 +32,8 @@ export function reject(status: number, reasons: readonly string[], options: Reje
 const DIRECTORY_AWAY = Object.freeze(["the directory is away, and this must be stored, claimed or loop-checked"]);
 
 /** RFC 3261 10.3: 500 where a binding cannot be read or written; 503 would make peers stop sending us everything. */
-export function directoryAway(): RejectPlan {
-  return reject(500, DIRECTORY_AWAY, { retryAfter: RETRY_AFTER });
+export function directoryAway(facts: Facts): RejectPlan {
+  return reject(500, DIRECTORY_AWAY, { retryAfter: facts.settings.retryAfter });
 }
 
 /** The binding that holds now; null where there is none or it has run out. */

@@ -1,13 +1,4 @@
-import {
-  directoryAway,
-  isAsker,
-  liveBinding,
-  RETRY_AFTER,
-  reject,
-  relianceOn,
-  send,
-  serverNamed,
-} from "./construct.ts";
+import { directoryAway, isAsker, liveBinding, reject, relianceOn, send, serverNamed } from "./construct.ts";
 import type { Facts } from "./facts.ts";
 import type { Plan } from "./plan.ts";
 
@@ -32,13 +23,13 @@ export function decideExclusive(facts: Facts): Plan {
   if (binding === null) return unbound(facts);
   if (isAsker(facts, binding.server)) return reject(480, ASKER_HOLDS);
   const server = serverNamed(facts, binding.server);
-  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: RETRY_AFTER });
-  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: RETRY_AFTER });
+  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: facts.settings.retryAfter });
+  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: facts.settings.retryAfter });
   return send(facts, server.name, relianceOn(facts, binding), null, BOUND);
 }
 
 function unbound(facts: Facts): Plan {
-  if (facts.lookup.state === "unavailable") return directoryAway();
+  if (facts.lookup.state === "unavailable") return directoryAway(facts);
   if (facts.method !== "SUBSCRIBE") return reject(480, UNBOUND);
   return facts.lookup.state === "no-record" ? reject(404, UNKNOWN) : reject(480, UNBOUND_SUBSCRIBE);
 }

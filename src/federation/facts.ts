@@ -81,4 +81,6 @@ export interface DecisionSettings {
   readonly routing: "proxy" | "redirect";
   /** Server name -> subdomain host, where users are handed out or rewritten as `user@host` (draft, "Subdomaining"). */
   readonly subdomains: Readonly<Record<string, string>>;
+  /** Retry-After where a server or the directory is away, seconds. */
+  readonly retryAfter: number;
 }

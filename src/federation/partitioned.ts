@@ -5,7 +5,6 @@ import {
   isAsker,
   isStale,
   liveBinding,
-  RETRY_AFTER,
   reject,
   relianceOn,
   send,
@@ -55,13 +54,13 @@ function bound(facts: Facts, binding: Binding): Plan {
   const server = serverNamed(facts, binding.server);
   if (learned && isStale(facts, binding.server)) return search(facts, staleBinding(binding));
   if (isAsker(facts, binding.server)) return reject(404, ASKER_HOLDS);
-  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: RETRY_AFTER });
-  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: RETRY_AFTER });
+  if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: facts.settings.retryAfter });
+  if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: facts.settings.retryAfter });
   return send(facts, server.name, relianceOn(facts, binding), null, BOUND[binding.origin]);
 }
 
 function search(facts: Facts, unlearn: StaleBinding | null): Plan {
-  if (facts.lookup.state === "unavailable") return directoryAway();
+  if (facts.lookup.state === "unavailable") return directoryAway(facts);
   if (allSaid404(facts)) return reject(404, ALL_SAID_404);
   if (!FORKED_METHODS.includes(facts.method)) return reject(480, NOT_SEARCHED, { unlearn });
   return fork(facts, unlearn);
@@ -90,10 +89,10 @@ function fork(facts: Facts, unlearn: StaleBinding | null): Plan {
   if (stages.length === 0) {
     return unasked.length === 0
       ? reject(404, NOBODY_TO_ASK, { unlearn })
-      : reject(480, NOBODY_UP, { retryAfter: RETRY_AFTER, unlearn });
+      : reject(480, NOBODY_UP, { retryAfter: facts.settings.retryAfter, unlearn });
   }
   // A fork is recorded before its first request leaves, so that a server that sends it back is known.
-  if (!facts.directoryAvailable) return directoryAway();
+  if (!facts.directoryAvailable) return directoryAway(facts);
   const reasons = facts.without.length > 0 ? FORK_AGAIN : unlearn !== null ? FORK_STALE : FORK;
   return { kind: "fork", stages, unasked, provers, identities: facts.identities, unlearn, reasons };
 }
