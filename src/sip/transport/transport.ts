@@ -32,6 +32,11 @@ export interface Flow {
   readonly connectionId: number;
   /** `failed` is called at most once, never synchronously: the message did not leave, or the connection died under it. */
   send(raw: string, failed?: (error: Error) => void): void;
+  /**
+   * `closed` is called once, when the connection has ended: what was asked over it will not be answered over it. Never for UDP.
+   * The function returned takes the watch off again.
+   */
+  watch(closed: (error: Error) => void): () => void;
 }
 
 /** One resolved next hop (the outcome of RFC 3263). */
@@ -41,6 +46,8 @@ export interface Target {
   readonly port: number;
   /** The name asked for, for TLS verification and SNI. */
   readonly name?: string;
+  /** The listen point to send from; default the first one that fits. */
+  readonly point?: ListenPoint;
 }
 
 export interface TransportUser {
