@@ -72,7 +72,12 @@ export interface Claim {
 
 export type ClaimOutcome =
   /** The holder now is the claimant. `changed`: it was not before. */
-  | { readonly outcome: "bound"; readonly binding: Binding; readonly changed: boolean; readonly previous: string | null }
+  | {
+      readonly outcome: "bound";
+      readonly binding: Binding;
+      readonly changed: boolean;
+      readonly previous: string | null;
+    }
   /** Another server holds the user (`refuse`, or a higher origin). */
   | { readonly outcome: "held-by"; readonly binding: Binding }
   /** A repeated or overtaken (Call-ID, CSeq), or a refresh of a superseded claim. `binding`: who holds him, if anyone. */
@@ -100,6 +105,8 @@ export interface Move {
   readonly to: string;
   /** Acts only while he is on this server; absent: wherever he is. */
   readonly from?: string;
+  /** As in a claim: true in the exclusive model, where `provisioned` alone pins a user. */
+  readonly equalRank?: boolean;
   readonly actor: string;
 }
 
@@ -137,7 +144,13 @@ export type ForkResult =
 
 export type Change =
   /** Drop what is cached of this AoR. `server` and `previous` for those who act on moves. */
-  | { readonly kind: "binding"; readonly aor: string; readonly server: string | null; readonly previous: string | null; readonly epoch: number }
+  | {
+      readonly kind: "binding";
+      readonly aor: string;
+      readonly server: string | null;
+      readonly previous: string | null;
+      readonly epoch: number;
+    }
   | { readonly kind: "user"; readonly aor: string }
   | { readonly kind: "fork-closed"; readonly aor: string; readonly fork: string; readonly result: ForkResult }
   /** The feed was interrupted: drop everything. */
@@ -158,6 +171,22 @@ export interface UserQuery {
   readonly after?: string;
   /** At most 1000. */
   readonly limit: number;
+}
+
+/** One line of an import: a record, and with a `server` a provisioned binding. */
+export interface ImportRow {
+  readonly aor: string;
+  readonly model: ModelName | null;
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly identities?: Readonly<Record<string, string>>;
+  /** Null: the record only; a binding that stands is left alone. */
+  readonly server: string | null;
+}
+
+export interface ImportReport {
+  readonly imported: number;
+  /** `index` counts the rows given, from 0. */
+  readonly refused: ReadonlyArray<{ readonly index: number; readonly aor: string; readonly reason: string }>;
 }
 
 export interface AuditEntry {
@@ -190,14 +219,27 @@ export interface Directory {
   users(query: UserQuery): Promise<readonly UserRow[]>;
   user(aor: string): Promise<UserRow | null>;
   putUser(record: UserRecord, actor: string): Promise<void>;
-  /** Removes record, binding and credentials; the slot with its epoch stays. False: there was none. */
+  /** Removes record, binding and credentials; the slot with its epoch stays. False: there was none of them. */
   removeUser(aor: string, actor: string): Promise<boolean>;
   credentials(aor: string): Promise<Credentials | null>;
   putCredentials(credentials: Credentials, actor: string): Promise<void>;
   audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]>;
-  recordAudit(entry: { actor: string; action: string; aor: string | null; before: unknown; after: unknown }): Promise<void>;
+  recordAudit(entry: {
+    actor: string;
+    action: string;
+    aor: string | null;
+    before: unknown;
+    after: unknown;
+  }): Promise<void>;
 
-  /** Every change of every proxy, in commit order, at least once. Returns the way to end it. */
+  /** In batches, each its own transaction; a refused row stops nobody. Safe to repeat. */
+  importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport>;
+
+  /**
+   * Every change of every proxy, in commit order, at least once. This proxy's own changes are told once more, out of
+   * order, before the promise of the write resolves, so that its cache never answers with what it has just replaced.
+   * Returns the way to end it.
+   */
   onChange(listener: (change: Change) => void): () => void;
   /** Whether the last contact with the database succeeded. */
   readonly available: boolean;

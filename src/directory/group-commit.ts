@@ -1,0 +1,104 @@
+import { DirectoryUnavailable } from "../base/errors.ts";
+
+export interface GroupCommitOptions<Ask, Answer> {
+  /** One statement for all of them; answers in the order of the batch. */
+  readonly run: (batch: readonly Ask[]) => Promise<readonly Answer[]>;
+  /** At most this many in one statement. */
+  readonly maxBatch: number;
+  /** Statements in flight at once. */
+  readonly lanes: number;
+  /** Beyond this many waiting, callers are turned away. */
+  readonly maxWaiting: number;
+  /** Runs a function a moment later, so that those who arrive together share the first statement too. */
+  readonly soon: (run: () => void) => void;
+}
+
+interface Waiting<Ask, Answer> {
+  readonly ask: Ask;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Group commit (concurrency.md 3): those who arrive while statements are in flight share the next one. An AoR is in one
+ * statement at a time, so two asks for it are judged in the order they came; a batch is sorted by AoR, so that the
+ * batches of two proxies lock their rows in one order. Each caller gets his own answer.
+ */
+export class GroupCommit<Ask extends { readonly aor: string }, Answer> {
+  readonly #options: GroupCommitOptions<Ask, Answer>;
+  #waiting: Array<Waiting<Ask, Answer>> = [];
+  readonly #inFlight = new Set<string>();
+  #busy = 0;
+  #scheduled = false;
+
+  constructor(options: GroupCommitOptions<Ask, Answer>) {
+    this.#options = options;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  submit(ask: Ask): Promise<Answer> {
+    if (this.#waiting.length >= this.#options.maxWaiting) {
+      return Promise.reject(
+        new DirectoryUnavailable("The database does not keep up with the requests; try again later."),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ ask, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#busy >= this.#options.lanes) return;
+    this.#scheduled = true;
+    this.#options.soon(() => {
+      this.#scheduled = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    while (this.#busy < this.#options.lanes) {
+      const batch = this.#take();
+      if (batch.length === 0) return;
+      void this.#run(batch);
+    }
+  }
+
+  /** The longest-waiting first; whose AoR is in flight or in this batch already stays for a later one. */
+  #take(): Array<Waiting<Ask, Answer>> {
+    const batch: Array<Waiting<Ask, Answer>> = [];
+    const left: Array<Waiting<Ask, Answer>> = [];
+    let at = 0;
+    for (; at < this.#waiting.length && batch.length < this.#options.maxBatch; at++) {
+      const each = this.#waiting[at] as Waiting<Ask, Answer>;
+      if (this.#inFlight.has(each.ask.aor)) {
+        left.push(each);
+      } else {
+        this.#inFlight.add(each.ask.aor);
+        batch.push(each);
+      }
+    }
+    if (batch.length === 0) return batch;
+    this.#waiting = left.concat(this.#waiting.slice(at));
+    batch.sort((a, b) => (a.ask.aor < b.ask.aor ? -1 : 1));
+    return batch;
+  }
+
+  async #run(batch: ReadonlyArray<Waiting<Ask, Answer>>): Promise<void> {
+    this.#busy++;
+    try {
+      const answers = await this.#options.run(batch.map((each) => each.ask));
+      for (const [i, each] of batch.entries()) each.resolve(answers[i] as Answer);
+    } catch (error) {
+      for (const each of batch) each.reject(error);
+    } finally {
+      this.#busy--;
+      for (const each of batch) this.#inFlight.delete(each.ask.aor);
+      if (this.#waiting.length > 0) this.#start();
+    }
+  }
+}

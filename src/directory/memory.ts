@@ -1,0 +1,496 @@
+import { DirectoryUnavailable } from "../base/errors.ts";
+import type { Runtime, Timer } from "../runtime/runtime.ts";
+import type {
+  AuditEntry,
+  Change,
+  Claim,
+  ClaimOutcome,
+  Credentials,
+  Directory,
+  ForkKey,
+  ForkResult,
+  ImportReport,
+  ImportRow,
+  Lookup,
+  Move,
+  OpenFork,
+  OpenForkOutcome,
+  Unbind,
+  UnbindOutcome,
+  UserQuery,
+  UserRecord,
+  UserRow,
+} from "./directory.ts";
+import { GroupCommit } from "./group-commit.ts";
+import { type ClaimAsk, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
+import { type FeedReader, type MemoryOptions, MemoryStore, type Statement } from "./memory-store.ts";
+import { IMPORT_BATCH, MOST_USERS, recordOf, refusal } from "./rows.ts";
+
+/** One simulated database; every proxy takes its own Directory from it. */
+export interface MemoryDatabase {
+  directory(proxy: string): Directory;
+  /** True: nobody reaches it, feeds break. False: it is back; feeds are reset. What was committed stands. */
+  setAway(away: boolean): void;
+  /** The next commits stand, their answers are lost. */
+  loseNextAnswers(count: number): void;
+  /** Transactions that have written and not ended: zero once traffic has ended. */
+  readonly openTransactions: number;
+}
+
+/** The in-memory twin (architecture.md): the same contract as Postgres, on the runtime's clock, timers and chance. */
+export function createMemoryDatabase(runtime: Runtime, options: MemoryOptions = {}): MemoryDatabase {
+  const store = new MemoryStore(runtime, options);
+  const directories = new Set<MemoryDirectory>();
+  return {
+    directory(proxy) {
+      const directory = new MemoryDirectory(store, proxy);
+      directories.add(directory);
+      return directory;
+    },
+    setAway(away) {
+      store.setAway(away);
+      for (const each of directories) each.databaseChanged();
+    },
+    loseNextAnswers: (count) => store.loseNextAnswers(count),
+    get openTransactions() {
+      return store.openTransactions;
+    },
+  };
+}
+
+const POLL_MS = 1000;
+const HELD_POLL_MS = 50;
+const SWEEP_MS = 1000;
+const AUDIT_KEPT = 10_000;
+
+class MemoryDirectory implements Directory {
+  readonly proxy: string;
+  readonly #store: MemoryStore;
+  readonly #claims: GroupCommit<ClaimAsk, ClaimOutcome>;
+  readonly #listeners = new Set<(change: Change) => void>();
+  #reader: FeedReader | null = null;
+  #forgetCommits: (() => void) | null = null;
+  #poll: Timer | null = null;
+  #sweep: Timer | null = null;
+  #reading = false;
+  #again = false;
+  #available = true;
+
+  constructor(store: MemoryStore, proxy: string) {
+    this.#store = store;
+    this.proxy = proxy;
+    this.#claims = new GroupCommit({
+      run: (batch) => this.#guard(this.#store.autocommit((statement) => this.#judge(statement, batch))),
+      maxBatch: 64,
+      lanes: 2,
+      maxWaiting: 100_000,
+      soon: (run) => void Promise.resolve().then(run),
+    });
+  }
+
+  get available(): boolean {
+    return this.#available;
+  }
+
+  async start(): Promise<void> {
+    if (this.#reader !== null) return;
+    this.#store.reach();
+    this.#reader = this.#store.openReader();
+    this.#forgetCommits = this.#store.onCommit(() => void this.#read());
+    this.#schedule(POLL_MS);
+    this.#scheduleSweep();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#reader !== null) this.#store.closeReader(this.#reader);
+    this.#reader = null;
+    this.#forgetCommits?.();
+    this.#forgetCommits = null;
+    this.#poll?.cancel();
+    this.#poll = null;
+    this.#sweep?.cancel();
+    this.#sweep = null;
+  }
+
+  /** The feed breaks when the database goes away, and what came between is made good by a reset. */
+  databaseChanged(): void {
+    if (this.#store.isAway) {
+      this.#available = false;
+    } else if (this.#reader !== null) {
+      this.#available = true;
+      this.#emit({ kind: "reset" });
+      void this.#read();
+    }
+  }
+
+  onChange(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  lookup(aor: string): Promise<Lookup> {
+    return this.#ask(async (s) => {
+      const slot = s.read<Slot>("slots", aor);
+      const user = s.read<UserRecord>("users", aor) ?? null;
+      const { epoch, binding } = currentBinding(aor, slot, this.#now());
+      if (binding !== null) return { state: "bound", epoch, user, binding };
+      return user === null && epoch === 0 ? { state: "no-record", epoch } : { state: "no-binding", epoch, user };
+    });
+  }
+
+  claim(claim: Claim): Promise<ClaimOutcome> {
+    return this.#submit({ ...claim, onlyFrom: null, fork: null });
+  }
+
+  move(move: Move): Promise<ClaimOutcome> {
+    return this.#submit({
+      aor: move.aor,
+      server: move.to,
+      origin: "admin",
+      expiresAt: null,
+      conflict: "takeover",
+      equalRank: move.equalRank ?? false,
+      actor: move.actor,
+      onlyFrom: move.from ?? null,
+      fork: null,
+    });
+  }
+
+  learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
+    return this.#submit(this.#learning(aor, server, expiresAt, null));
+  }
+
+  unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome> {
+    return this.unbind({ aor, server, epoch, origins: ["learned"], actor: this.proxy });
+  }
+
+  async unbind(unbind: Unbind): Promise<UnbindOutcome> {
+    const outcome = await this.#write(async (s) => {
+      const slot = await s.lock<Slot>("slots", unbind.aor);
+      const judged = judgeUnbind(slot, unbind, this.#now());
+      if (judged.slot !== null) s.write("slots", unbind.aor, judged.slot);
+      if (judged.outcome.outcome === "unbound") {
+        const { epoch, previous } = judged.outcome;
+        s.tell({ kind: "binding", aor: unbind.aor, server: null, previous: previous.server, epoch });
+        this.#note(s, unbind.actor, "unbind", unbind.aor, { server: previous.server, origin: previous.origin }, null);
+      }
+      return judged.outcome;
+    });
+    if (outcome.outcome === "unbound") {
+      const { epoch, previous } = outcome;
+      this.#emit({ kind: "binding", aor: unbind.aor, server: null, previous: previous.server, epoch });
+    }
+    return outcome;
+  }
+
+  async openFork(
+    fork: ForkKey & { asked: readonly string[]; expiresAt: number },
+    join: boolean,
+  ): Promise<OpenForkOutcome> {
+    const id = `${this.proxy}-${this.#store.runtime.random.token(16)}`;
+    return this.#write(async (s) => {
+      // The unique keys: one fork per (recipient, sender, method, event), one joinable fork per recipient.
+      const own = `own/${fork.recipient}/${fork.sender}/${fork.method}/${fork.event}`;
+      const primary = `primary/${fork.recipient}`;
+      const now = this.#now();
+      const live = (await this.#forksOf(s, fork.recipient)).filter((each) => each.expiresAt > now);
+      const holders = [
+        await s.lock<OpenFork>("forks", own),
+        join ? await s.lock<OpenFork>("forks", primary) : undefined,
+      ];
+      for (const holder of holders) {
+        if (holder !== undefined && holder.expiresAt > now && !live.some((each) => each.id === holder.id))
+          live.push(holder);
+      }
+      const taken = join ? live.length > 0 : holders.some((holder) => holder !== undefined && holder.expiresAt > now);
+      if (taken) return { outcome: "open-elsewhere", forks: live };
+      const { sender, recipient, method, event, asked, expiresAt } = fork;
+      const opened: OpenFork = { sender, recipient, method, event, asked, expiresAt, id, owner: this.proxy };
+      s.write("forks", own, opened);
+      if (join) s.write("forks", primary, opened);
+      return { outcome: "opened", id };
+    });
+  }
+
+  async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {
+    if (result.result === "learned") {
+      await this.#submit(this.#learning(recipient, result.server, expiresAt, id));
+      return;
+    }
+    await this.#write(async (s) => {
+      await this.#closeRows(s, id, recipient);
+      s.tell({ kind: "fork-closed", aor: recipient, fork: id, result });
+    });
+    this.#emit({ kind: "fork-closed", aor: recipient, fork: id, result });
+  }
+
+  users(query: UserQuery): Promise<readonly UserRow[]> {
+    return this.#ask(async (s) => {
+      const aors = new Set([...s.scan("users").map(([aor]) => aor), ...s.scan("slots").map(([aor]) => aor)]);
+      const wanted = [...aors]
+        .filter((aor) => query.prefix === undefined || aor.startsWith(query.prefix))
+        .filter((aor) => query.after === undefined || aor > query.after)
+        .sort((a, b) => (a < b ? -1 : 1));
+      const rows: UserRow[] = [];
+      for (const aor of wanted) {
+        if (rows.length >= Math.min(query.limit, MOST_USERS)) break;
+        const row = this.#userRow(s, aor);
+        if (row === null) continue;
+        if (query.server === undefined || row.binding?.server === query.server) rows.push(row);
+      }
+      return rows;
+    });
+  }
+
+  user(aor: string): Promise<UserRow | null> {
+    return this.#ask(async (s) => this.#userRow(s, aor));
+  }
+
+  async putUser(record: UserRecord, actor: string): Promise<void> {
+    await this.#write(async (s) => {
+      const before = (await s.lock<UserRecord>("users", record.aor)) ?? null;
+      s.write("users", record.aor, record);
+      s.tell({ kind: "user", aor: record.aor });
+      this.#note(s, actor, before === null ? "add-user" : "change-user", record.aor, before, record);
+    });
+    this.#emit({ kind: "user", aor: record.aor });
+  }
+
+  async removeUser(aor: string, actor: string): Promise<boolean> {
+    const removed = await this.#write(async (s) => {
+      const slot = await s.lock<Slot>("slots", aor);
+      const user = await s.lock<UserRecord>("users", aor);
+      const credentials = await s.lock<Credentials>("credentials", aor);
+      const unbound = judgeUnbind(slot, { aor, actor }, this.#now());
+      const wasBound = unbound.outcome.outcome === "unbound";
+      if (!wasBound && user === undefined && credentials === undefined) return false;
+      if (unbound.outcome.outcome === "unbound" && unbound.slot !== null) {
+        const { epoch, previous } = unbound.outcome;
+        s.write("slots", aor, unbound.slot);
+        s.tell({ kind: "binding", aor, server: null, previous: previous.server, epoch });
+      }
+      s.write("users", aor, undefined);
+      s.write("credentials", aor, undefined);
+      s.tell({ kind: "user", aor });
+      this.#note(s, actor, "remove-user", aor, user ?? null, null);
+      return true;
+    });
+    if (removed) this.#emit({ kind: "user", aor });
+    return removed;
+  }
+
+  credentials(aor: string): Promise<Credentials | null> {
+    return this.#ask(async (s) => s.read<Credentials>("credentials", aor) ?? null);
+  }
+
+  putCredentials(credentials: Credentials, actor: string): Promise<void> {
+    return this.#write(async (s) => {
+      await s.lock("credentials", credentials.aor);
+      s.write("credentials", credentials.aor, credentials);
+      this.#note(s, actor, "set-credentials", credentials.aor, null, { realm: credentials.realm });
+    });
+  }
+
+  async importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport> {
+    const refused: Array<ImportReport["refused"][number]> = [];
+    let imported = 0;
+    const seen = new Set<string>();
+    for (let from = 0; from < rows.length; from += IMPORT_BATCH) {
+      for (const [i, row] of rows.slice(from, from + IMPORT_BATCH).entries()) {
+        const reason = refusal(row) ?? (seen.has(row.aor) ? "the same user again" : null);
+        if (reason !== null) {
+          refused.push({ index: from + i, aor: row.aor, reason });
+          continue;
+        }
+        seen.add(row.aor);
+        await this.putUser(recordOf(row), actor);
+        if (row.server !== null) {
+          const ask = {
+            aor: row.aor,
+            server: row.server,
+            origin: "provisioned",
+            expiresAt: null,
+            conflict: "takeover",
+          } as const;
+          await this.claim({ ...ask, equalRank: false, actor });
+        }
+        imported++;
+      }
+    }
+    return { imported, refused };
+  }
+
+  audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]> {
+    return this.#ask(async (s) => {
+      const entries = s.scan<AuditEntry>("audit").map(([, entry]) => entry);
+      return entries
+        .filter((entry) => query.aor === undefined || entry.aor === query.aor)
+        .filter((entry) => query.before === undefined || Number(entry.id) < Number(query.before))
+        .sort((a, b) => Number(b.id) - Number(a.id))
+        .slice(0, query.limit);
+    });
+  }
+
+  recordAudit(entry: Omit<AuditEntry, "id" | "at">): Promise<void> {
+    return this.#write(async (s) => {
+      this.#note(s, entry.actor, entry.action, entry.aor, entry.before, entry.after);
+    });
+  }
+
+  /** The statement of the claim: every row is locked in the order of the batch before it is judged. */
+  async #judge(s: Statement, batch: readonly ClaimAsk[]): Promise<ClaimOutcome[]> {
+    const outcomes: ClaimOutcome[] = [];
+    for (const ask of batch) {
+      const slot = await s.lock<Slot>("slots", ask.aor);
+      const judged = judgeClaim(slot, ask, this.#now());
+      s.write("slots", ask.aor, judged.slot);
+      if (judged.tell) {
+        const { server, epoch } = judged.slot;
+        s.tell({ kind: "binding", aor: ask.aor, server, previous: judged.previous, epoch });
+      }
+      if (judged.outcome.outcome === "bound" && judged.outcome.changed) {
+        this.#note(s, ask.actor, "bind", ask.aor, judged.previous && { server: judged.previous }, {
+          server: ask.server,
+          origin: ask.origin,
+        });
+      }
+      if (ask.fork !== null) {
+        await this.#closeRows(s, ask.fork, ask.aor);
+        s.tell({
+          kind: "fork-closed",
+          aor: ask.aor,
+          fork: ask.fork,
+          result: { result: "learned", server: judged.slot.server ?? ask.server },
+        });
+      }
+      outcomes.push(judged.outcome);
+    }
+    return outcomes;
+  }
+
+  async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
+    const outcome = await this.#claims.submit(ask);
+    if (outcome.outcome === "bound") {
+      const { server, epoch } = outcome.binding;
+      this.#emit({ kind: "binding", aor: ask.aor, server, previous: outcome.previous, epoch });
+    }
+    if (ask.fork !== null) {
+      const server = outcome.binding?.server ?? ask.server;
+      this.#emit({ kind: "fork-closed", aor: ask.aor, fork: ask.fork, result: { result: "learned", server } });
+    }
+    return outcome;
+  }
+
+  #learning(aor: string, server: string, expiresAt: number, fork: string | null): ClaimAsk {
+    const ask = { aor, server, origin: "learned", expiresAt, conflict: "refuse", equalRank: false } as const;
+    return { ...ask, actor: this.proxy, onlyFrom: null, fork };
+  }
+
+  async #forksOf(s: Statement, recipient: string): Promise<OpenFork[]> {
+    const found = new Map<string, OpenFork>();
+    for (const [, fork] of s.scan<OpenFork>("forks")) if (fork.recipient === recipient) found.set(fork.id, fork);
+    return [...found.values()];
+  }
+
+  async #closeRows(s: Statement, id: string, recipient: string): Promise<void> {
+    for (const [key, fork] of s.scan<OpenFork>("forks")) {
+      if (fork.recipient !== recipient || fork.id !== id) continue;
+      const newest = await s.lock<OpenFork>("forks", key);
+      if (newest?.id === id) s.write("forks", key, undefined);
+    }
+  }
+
+  #userRow(s: Statement, aor: string): UserRow | null {
+    const record = s.read<UserRecord>("users", aor) ?? null;
+    const { epoch, binding } = currentBinding(aor, s.read<Slot>("slots", aor), this.#now());
+    return record === null && binding === null ? null : { aor, record, binding, epoch };
+  }
+
+  #note(s: Statement, actor: string, action: string, aor: string | null, before: unknown, after: unknown): void {
+    const id = String(this.#store.takeAuditId());
+    s.write("audit", id, { id, at: this.#now(), actor, action, aor, before, after } satisfies AuditEntry);
+    s.write("audit", String(Number(id) - AUDIT_KEPT), undefined);
+  }
+
+  async #sweepExpired(): Promise<void> {
+    await this.#write(async (s) => {
+      const now = this.#now();
+      const due = s.scan<Slot>("slots").filter(([, slot]) => slot.expiresAt !== null && slot.expiresAt <= now);
+      for (const [aor] of due.sort(([a], [b]) => (a < b ? -1 : 1))) {
+        const slot = await s.lock<Slot>("slots", aor);
+        if (slot?.expiresAt == null || slot.expiresAt > now) continue;
+        const epoch = slot.epoch + 1;
+        s.write("slots", aor, { ...slot, server: null, origin: null, epoch, expiresAt: null });
+        s.tell({ kind: "binding", aor, server: null, previous: slot.server, epoch });
+      }
+      for (const [key, fork] of s.scan<OpenFork>("forks")) {
+        if (fork.expiresAt > now) continue;
+        const newest = await s.lock<OpenFork>("forks", key);
+        if (newest !== undefined && newest.expiresAt <= now) s.write("forks", key, undefined);
+      }
+    });
+  }
+
+  #scheduleSweep(): void {
+    this.#sweep = this.#store.runtime.timers.after(SWEEP_MS, () => {
+      const again = () => {
+        if (this.#reader !== null) this.#scheduleSweep();
+      };
+      this.#sweepExpired().then(again, again);
+    });
+  }
+
+  #schedule(ms: number): void {
+    this.#poll?.cancel();
+    this.#poll = this.#store.runtime.timers.after(ms, () => void this.#read());
+  }
+
+  /** Reads the feed to its end; a wake-up while it reads makes it read once more. */
+  async #read(): Promise<void> {
+    this.#again = true;
+    if (this.#reading) return;
+    this.#reading = true;
+    let held = false;
+    while (this.#again && this.#reader !== null) {
+      this.#again = false;
+      await this.#store.travel();
+      if (this.#store.isAway || this.#reader === null) break;
+      const read = this.#store.feed(this.#reader);
+      held = read.held;
+      if (this.#reader.lost) {
+        this.#reader.lost = false;
+        this.#emit({ kind: "reset" });
+      }
+      for (const each of read.changes) this.#emit(each.change);
+    }
+    this.#reading = false;
+    if (this.#reader !== null) this.#schedule(held ? HELD_POLL_MS : POLL_MS);
+  }
+
+  #emit(change: Change): void {
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+
+  #ask<T>(work: (statement: Statement) => Promise<T>): Promise<T> {
+    return this.#guard(this.#store.ask(work));
+  }
+
+  #write<T>(work: (statement: Statement) => Promise<T>): Promise<T> {
+    return this.#guard(this.#store.autocommit(work));
+  }
+
+  async #guard<T>(answer: Promise<T>): Promise<T> {
+    try {
+      const value = await answer;
+      this.#available = true;
+      return value;
+    } catch (error) {
+      if (error instanceof DirectoryUnavailable && this.#store.isAway) this.#available = false;
+      throw error;
+    }
+  }
+
+  #now(): number {
+    return this.#store.runtime.clock.wall();
+  }
+}
