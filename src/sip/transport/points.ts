@@ -1,6 +1,15 @@
 import { UsageError } from "../../base/errors.ts";
 import type { Address } from "../../runtime/runtime.ts";
-import { bracketed, canonicalHost, defaultPort, type Family, familyOf, isLoopback, isWildcard, splitHostPort } from "./address.ts";
+import {
+  bracketed,
+  canonicalHost,
+  defaultPort,
+  type Family,
+  familyOf,
+  isLoopback,
+  isWildcard,
+  splitHostPort,
+} from "./address.ts";
 import type { PointOptions } from "./options.ts";
 import type { ListenPoint, TransportName } from "./transport.ts";
 

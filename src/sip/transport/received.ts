@@ -9,12 +9,20 @@ import type { TransportName } from "./transport.ts";
  * Over WebSocket `received` is left out (RFC 7118 5.3), unless `rport` asks for it: it would show the addresses of HTTP proxies in front.
  * What a sender wrote into `received` and `rport` himself is replaced: both are ours to say.
  */
-export function markedVia(value: string, via: Via, transport: TransportName, host: string, port: number): string | undefined {
+export function markedVia(
+  value: string,
+  via: Via,
+  transport: TransportName,
+  host: string,
+  port: number,
+): string | undefined {
   const asked = via.rport !== undefined;
   const webSocket = transport === "ws" || transport === "wss";
   const differs = !webSocket && (familyOf(via.host) === undefined || canonicalHost(via.host) !== host);
   if (!asked && !differs && via.received === undefined) return undefined;
-  const kept = splitParams(value).filter((part, index) => index === 0 || !/^\s*(?:received|rport)\s*(?:=|$)/i.test(part));
+  const kept = splitParams(value).filter(
+    (part, index) => index === 0 || !/^\s*(?:received|rport)\s*(?:=|$)/i.test(part),
+  );
   if (asked || differs) kept.push(`received=${host}`);
   if (asked) kept.push(`rport=${port}`);
   return kept.join(";");
