@@ -1,0 +1,149 @@
+import { H, headerIdAt } from "./header-names.ts";
+import { COLON, CR, isSpace, LF, lowerAscii, matchesAt, SP, skipSpace, TAB, TOKEN, trimEnd, unfold } from "./text.ts";
+
+/** Limits of one message (RFC 3261 sets none; a proxy must). Octets, and header field lines. */
+export const MAX_MESSAGE = 65_536;
+export const MAX_HEADERS = 256;
+
+/** Numbers a header line takes in `cells`: where it starts, where its colon is, its header id. */
+export const STRIDE = 3;
+
+/** The id of a line that is no header line; stands only in what a HeadFault could read. */
+export const JUNK = -1;
+
+/**
+ * Where the header lines of `raw` stand. `cells` holds STRIDE numbers a line and last the start of the empty line; a line ends
+ * where the next begins, its folds and its CRLF included.
+ */
+export class HeaderIndex {
+  readonly raw: string;
+  readonly cells: readonly number[];
+  readonly count: number;
+  readonly bodyStart: number;
+
+  constructor(raw: string, cells: readonly number[], bodyStart: number) {
+    this.raw = raw;
+    this.cells = cells;
+    this.count = (cells.length - 1) / STRIDE;
+    this.bodyStart = bodyStart;
+  }
+
+  start(line: number): number {
+    return this.cells[line * STRIDE]!;
+  }
+
+  colon(line: number): number {
+    return this.cells[line * STRIDE + 1]!;
+  }
+
+  id(line: number): number {
+    return this.cells[line * STRIDE + 2]!;
+  }
+
+  /** Start of the first header line. */
+  get headStart(): number {
+    return this.cells[0]!;
+  }
+
+  /** Start of the empty line. */
+  get headEnd(): number {
+    return this.cells[this.cells.length - 1]!;
+  }
+
+  /** The first line from `from` on with this header id, or -1. */
+  find(id: number, from = 0): number {
+    const cells = this.cells;
+    for (let i = from * STRIDE + 2; i < cells.length; i += STRIDE) if (cells[i] === id) return (i - 2) / STRIDE;
+    return -1;
+  }
+
+  /** The same for a header the codec has no number for. `lower`: its name in lower case. */
+  findOther(lower: string, from = 0): number {
+    for (let line = this.find(H.Other, from); line >= 0; line = this.find(H.Other, line + 1)) {
+      const start = this.start(line);
+      if (matchesAt(this.raw, start, trimEnd(this.raw, start, this.colon(line)), lower)) return line;
+    }
+    return -1;
+  }
+
+  /** The first line from `from` on of the header with this id, or name where the id is 0; or -1. */
+  line(id: number, name: string, from = 0): number {
+    return id === H.Other ? this.findOther(lowerAscii(name), from) : this.find(id, from);
+  }
+
+  /** The value of a line as it stands there: trimmed, not unfolded. */
+  rawValue(line: number): string {
+    const end = this.start(line + 1);
+    const start = skipSpace(this.raw, this.colon(line) + 1, end);
+    return this.raw.slice(start, trimEnd(this.raw, start, end));
+  }
+
+  value(line: number): string {
+    return unfold(this.rawValue(line));
+  }
+}
+
+/** Why a head could not be indexed, and what of it could be. */
+export class HeadFault {
+  readonly code: string;
+  readonly reason: string;
+  readonly readable: HeaderIndex;
+
+  constructor(code: string, reason: string, readable: HeaderIndex) {
+    this.code = code;
+    this.reason = reason;
+    this.readable = readable;
+  }
+}
+
+/**
+ * Reads the header lines of `raw` from `at` on, which must be the start of the first, up to the empty line. One pass; every
+ * character is looked at a bounded number of times.
+ */
+export function scanHead(raw: string, at: number): HeaderIndex | HeadFault {
+  const cells: number[] = [];
+  let fault: [code: string, reason: string] | undefined;
+  for (let count = 0; ; count++) {
+    if (raw.charCodeAt(at) === CR && raw.charCodeAt(at + 1) === LF) break;
+    if (at >= raw.length) {
+      fault ??= ["truncated", "the head of the message does not end in an empty line"];
+      cells.push(at);
+      return new HeadFault(fault[0], fault[1], new HeaderIndex(raw, cells, at));
+    }
+    if (count === MAX_HEADERS) {
+      cells.push(at);
+      return new HeadFault(
+        "too-many-headers",
+        `more than ${MAX_HEADERS} header fields`,
+        new HeaderIndex(raw, cells, raw.length),
+      );
+    }
+    let end = at;
+    for (;;) {
+      const lf = raw.indexOf("\n", end);
+      if (lf < 0) {
+        fault ??= ["truncated", "a header line does not end in CRLF"];
+        end = raw.length;
+        break;
+      }
+      if (raw.charCodeAt(lf - 1) !== CR) fault ??= ["bare-lf", "a line ends in LF without CR"];
+      end = lf + 1;
+      const next = raw.charCodeAt(end);
+      if (next !== SP && next !== TAB) break;
+    }
+    let colon = at;
+    while (TOKEN[raw.charCodeAt(colon)] === 1) colon++;
+    const nameEnd = colon;
+    while (isSpace(raw.charCodeAt(colon)) && colon < end) colon++;
+    if (nameEnd > at && colon < end && raw.charCodeAt(colon) === COLON) {
+      cells.push(at, colon, headerIdAt(raw, at, nameEnd));
+    } else {
+      cells.push(at, at, JUNK);
+      fault ??= ["header-line", "a header line is not of the form 'name: value'"];
+    }
+    at = end;
+  }
+  cells.push(at);
+  const index = new HeaderIndex(raw, cells, at + 2);
+  return fault === undefined ? index : new HeadFault(fault[0], fault[1], index);
+}

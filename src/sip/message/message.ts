@@ -1,0 +1,288 @@
+import { Editor } from "./edit.ts";
+import { MalformedHeader, ParseError } from "./errors.ts";
+import { type HeaderIndex, HeadFault, scanHead } from "./header-index.ts";
+import { H, headerId, headerName } from "./header-names.ts";
+import { splitList } from "./headers/list.ts";
+import { type NameAddr, parseNameAddr } from "./headers/name-addr.ts";
+import {
+  type CSeq,
+  type EventValue,
+  parseCallId,
+  parseContentLength,
+  parseCSeq,
+  parseDelta,
+  parseEvent,
+  parseMaxForwards,
+  parseSubscriptionState,
+  type SubscriptionStateValue,
+} from "./headers/scalars.ts";
+import { parseVia, type Via } from "./headers/via.ts";
+import { readRequestLine } from "./start-line.ts";
+import { parseUri, type Uri } from "./uri.ts";
+
+export type { NameAddr } from "./headers/name-addr.ts";
+export { Params } from "./headers/params.ts";
+export type { CSeq, EventValue, SubscriptionStateValue } from "./headers/scalars.ts";
+export type { Via } from "./headers/via.ts";
+
+/**
+ * An immutable SIP message: `raw` is a latin1 string, one character a byte, with an index of its header lines. Typed accessors
+ * parse on first use and remember; they throw MalformedHeader where the value is against the grammar, and where a mandatory
+ * header is missing. Strings handed out may share memory with `raw`: what is kept for long holds the whole message.
+ */
+export abstract class SipMessage {
+  readonly raw: string;
+  #index: HeaderIndex | undefined;
+  #via: Via | undefined;
+  #vias: readonly Via[] | undefined;
+  #from: NameAddr | undefined;
+  #to: NameAddr | undefined;
+  #callId: string | undefined;
+  #cseq: CSeq | undefined;
+
+  constructor(raw: string, index: HeaderIndex | undefined) {
+    this.raw = raw;
+    this.#index = index;
+  }
+
+  /** For this folder: where the header lines stand. Scanned on first use. */
+  get index(): HeaderIndex {
+    this.#index ??= indexOf(this.raw);
+    return this.#index;
+  }
+
+  /** Everything after the empty line, latin1. */
+  get body(): string {
+    return this.raw.slice(this.index.bodyStart);
+  }
+
+  get headerCount(): number {
+    return this.index.count;
+  }
+
+  has(name: string): boolean {
+    return this.index.line(headerId(name), name) >= 0;
+  }
+
+  /** The value of the first line of this header, unfolded and trimmed. Any case and compact forms match. */
+  header(name: string): string | undefined {
+    const line = this.index.line(headerId(name), name);
+    return line < 0 ? undefined : this.index.value(line);
+  }
+
+  /** The value of every line of this header, in order. */
+  headers(name: string): string[] {
+    const id = headerId(name);
+    const found: string[] = [];
+    for (let line = this.index.line(id, name); line >= 0; line = this.index.line(id, name, line + 1)) {
+      found.push(this.index.value(line));
+    }
+    return found;
+  }
+
+  /** The elements of a comma-separated header over all its lines, trimmed; empty ones are left out. */
+  values(name: string): string[] {
+    const values: string[] = [];
+    for (const text of this.headers(name))
+      for (const value of splitList(text, true)) if (value !== "") values.push(value);
+    return values;
+  }
+
+  /** The topmost Via. */
+  get via(): Via {
+    if (this.#via === undefined) {
+      const line = this.index.find(H.Via);
+      if (line < 0) throw missing(H.Via);
+      this.#via = parseVia(firstElement(this.index.value(line)));
+    }
+    return this.#via;
+  }
+
+  get vias(): readonly Via[] {
+    this.#vias ??= this.#elements(H.Via).map((text) => parseVia(text));
+    return this.#vias;
+  }
+
+  get from(): NameAddr {
+    this.#from ??= parseNameAddr("From", this.#mandatory(H.From));
+    return this.#from;
+  }
+
+  get to(): NameAddr {
+    this.#to ??= parseNameAddr("To", this.#mandatory(H.To));
+    return this.#to;
+  }
+
+  get callId(): string {
+    this.#callId ??= parseCallId(this.#mandatory(H.CallId));
+    return this.#callId;
+  }
+
+  get cseq(): CSeq {
+    this.#cseq ??= parseCSeq(this.#mandatory(H.CSeq));
+    return this.#cseq;
+  }
+
+  get maxForwards(): number | undefined {
+    const text = this.#single(H.MaxForwards);
+    return text === undefined ? undefined : parseMaxForwards(text);
+  }
+
+  /** Seconds. */
+  get expires(): number | undefined {
+    const text = this.#single(H.Expires);
+    return text === undefined ? undefined : parseDelta("Expires", text);
+  }
+
+  /** Octets. */
+  get contentLength(): number | undefined {
+    const text = this.#single(H.ContentLength);
+    return text === undefined ? undefined : parseContentLength(text);
+  }
+
+  get routes(): readonly NameAddr[] {
+    return this.#addresses(H.Route);
+  }
+
+  get recordRoutes(): readonly NameAddr[] {
+    return this.#addresses(H.RecordRoute);
+  }
+
+  get contacts(): readonly NameAddr[] | "*" {
+    const line = this.index.find(H.Contact);
+    if (line >= 0 && this.index.value(line) === "*") {
+      if (this.index.find(H.Contact, line + 1) >= 0)
+        throw new MalformedHeader("Contact", "'*' stands beside other values");
+      return "*";
+    }
+    return this.#addresses(H.Contact);
+  }
+
+  /** P-Asserted-Identity (RFC 3325). */
+  get identities(): readonly NameAddr[] {
+    return this.#addresses(H.PAssertedIdentity);
+  }
+
+  get event(): EventValue | undefined {
+    const text = this.#single(H.Event);
+    return text === undefined ? undefined : parseEvent(text);
+  }
+
+  get subscriptionState(): SubscriptionStateValue | undefined {
+    const text = this.#single(H.SubscriptionState);
+    return text === undefined ? undefined : parseSubscriptionState(text);
+  }
+
+  abstract edit(): Editor<SipMessage>;
+
+  /** For this folder: the outcome of an edit. */
+  abstract derive(raw: string, index: HeaderIndex, requestUri: string | undefined): SipMessage;
+
+  #single(id: number): string | undefined {
+    const line = this.index.find(id);
+    return line < 0 ? undefined : this.index.value(line);
+  }
+
+  #mandatory(id: number): string {
+    const text = this.#single(id);
+    if (text === undefined) throw missing(id);
+    return text;
+  }
+
+  #elements(id: number): string[] {
+    const elements: string[] = [];
+    for (let line = this.index.find(id); line >= 0; line = this.index.find(id, line + 1)) {
+      const text = this.index.value(line);
+      if (text.indexOf(",") < 0) elements.push(text);
+      else elements.push(...splitList(text, false));
+    }
+    return elements;
+  }
+
+  #addresses(id: number): readonly NameAddr[] {
+    if (this.index.find(id) < 0) return NO_ADDRESSES;
+    return this.#elements(id).map((text) => parseNameAddr(headerName(id), text));
+  }
+}
+
+const NO_ADDRESSES: readonly NameAddr[] = [];
+
+export class SipRequest extends SipMessage {
+  readonly method: string;
+  readonly requestUri: string;
+  /** `SIP/2.0`, or what the peer wrote. */
+  readonly version: string;
+  #uri: Uri | undefined;
+
+  constructor(raw: string, method: string, requestUri: string, version: string, index?: HeaderIndex) {
+    super(raw, index);
+    this.method = method;
+    this.requestUri = requestUri;
+    this.version = version;
+  }
+
+  /** The Request-URI. Throws MalformedUri. */
+  get uri(): Uri {
+    this.#uri ??= parseUri(this.requestUri);
+    return this.#uri;
+  }
+
+  /** True where the Request-Line is `Method SP Request-URI SP SIP/2.0`, without more spaces. */
+  get isRequestLineExact(): boolean {
+    return this.version === "SIP/2.0" && this.index.headStart === this.method.length + this.requestUri.length + 11;
+  }
+
+  override edit(): Editor<SipRequest> {
+    return new Editor<SipRequest>(this, this);
+  }
+
+  /** The request that `raw` is. Its head is read on first use. Throws ParseError. */
+  withRaw(raw: string): SipRequest {
+    const line = readRequestLine(raw, startLineEnd(raw));
+    if (typeof line === "string") throw new ParseError("start-line", line);
+    return new SipRequest(raw, line.method, line.requestUri, line.version);
+  }
+
+  override derive(raw: string, index: HeaderIndex, requestUri: string | undefined): SipRequest {
+    const exact = this.isRequestLineExact || requestUri !== undefined;
+    return new SipRequest(raw, this.method, requestUri ?? this.requestUri, exact ? "SIP/2.0" : this.version, index);
+  }
+}
+
+export class SipResponse extends SipMessage {
+  readonly status: number;
+  readonly reason: string;
+
+  constructor(raw: string, status: number, reason: string, index?: HeaderIndex) {
+    super(raw, index);
+    this.status = status;
+    this.reason = reason;
+  }
+
+  override edit(): Editor<SipResponse> {
+    return new Editor<SipResponse>(this, undefined);
+  }
+
+  override derive(raw: string, index: HeaderIndex): SipResponse {
+    return new SipResponse(raw, this.status, this.reason, index);
+  }
+}
+
+function firstElement(value: string): string {
+  return value.indexOf(",") < 0 ? value : splitList(value, false)[0]!;
+}
+
+function missing(id: number): MalformedHeader {
+  return new MalformedHeader(headerName(id), "it is missing");
+}
+
+function startLineEnd(raw: string): number {
+  const lf = raw.indexOf("\n");
+  return lf < 0 ? raw.length : lf - 1;
+}
+
+function indexOf(raw: string): HeaderIndex {
+  const index = scanHead(raw, startLineEnd(raw) + 2);
+  if (index instanceof HeadFault) throw new ParseError(index.code, index.reason);
+  return index;
+}
