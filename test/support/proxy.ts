@@ -29,7 +29,7 @@ export interface Explained {
 }
 
 /** The product as its user starts it: `codomain start --config FILE`, in a process of its own. */
-export interface Proxy {
+export interface RunningProxy {
   readonly host: string;
   readonly port: number;
   readonly admin: string;
@@ -44,7 +44,7 @@ export interface Proxy {
   stop(): Promise<number | null>;
 }
 
-export async function startProxy(options: ProxyOptions): Promise<Proxy> {
+export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const directory = mkdtempSync(join(tmpdir(), "codomain-"));
   // The embedded Postgres runs as another user where this one is root.
   chmodSync(directory, 0o755);
