@@ -1,0 +1,155 @@
+import type { Facts, Origin } from "./facts.ts";
+import type { Plan } from "./plan.ts";
+
+/** What `codomain explain` and the admin API show of one decision. */
+export interface Explanation {
+  /** One sentence a line: what was known, what follows, why. */
+  readonly text: readonly string[];
+  readonly json: ExplanationJson;
+}
+
+export interface ExplanationJson {
+  readonly method: string;
+  readonly event: string;
+  readonly user: string;
+  readonly sender: { readonly aor: string; readonly trusted: boolean };
+  readonly origin: string;
+  readonly model: string;
+  readonly modelFrom: string;
+  readonly binding: {
+    readonly state: string;
+    readonly server: string | null;
+    readonly origin: string | null;
+    readonly epoch: number | null;
+    /** ISO 8601; null: does not expire. */
+    readonly expiresAt: string | null;
+  };
+  readonly servers: readonly { readonly name: string; readonly up: boolean; readonly drained: boolean }[];
+  readonly plan: Plan;
+  /** `relay east`, `fork east,west | north`, `reject 480 Temporarily Unavailable`. */
+  readonly summary: string;
+}
+
+export function renderExplanation(facts: Facts, plan: Plan): Explanation {
+  const json: ExplanationJson = {
+    method: facts.method,
+    event: facts.event,
+    user: facts.aor,
+    sender: facts.sender,
+    origin: originText(facts.origin),
+    model: facts.model.model,
+    modelFrom: facts.modelFrom,
+    binding: bindingOf(facts),
+    servers: facts.servers.map(({ name, up, drained }) => ({ name, up, drained })),
+    plan,
+    summary: planSummary(plan),
+  };
+  const event = facts.event === "" ? "" : ` (${facts.event})`;
+  const text = [
+    `${facts.method}${event} for ${facts.aor} from ${json.origin}`,
+    `sender: ${facts.sender.aor}${facts.sender.trusted ? "" : ", not proved"}`,
+    `model: ${facts.model.model}, by ${facts.modelFrom}`,
+    `binding: ${bindingText(facts)}`,
+    `servers: ${facts.servers.map(serverText).join(", ")}`,
+    ...(facts.without.length > 0 ? [`not asked again: ${facts.without.join(", ")}`] : []),
+    ...plan.reasons.map((reason) => `- ${reason}`),
+    `plan: ${json.summary}`,
+    ...details(plan).map((line) => `  ${line}`),
+  ];
+  return { text, json };
+}
+
+/** As log lines have it: `server:east`, `client`, `client:joe@example.com`, `peer:a.com`, `unknown`. */
+export function originText(origin: Origin): string {
+  switch (origin.kind) {
+    case "server":
+      return `server:${origin.server}`;
+    case "client":
+      return origin.authenticated === null ? "client" : `client:${origin.authenticated}`;
+    case "peer":
+      return `peer:${origin.domain}`;
+    case "unknown":
+      return "unknown";
+  }
+}
+
+/** The plan on one line: its kind, and where to. */
+export function planSummary(plan: Plan): string {
+  switch (plan.kind) {
+    case "relay":
+    case "redirect":
+      return `${plan.kind} ${plan.server}`;
+    case "fork":
+      return `fork ${plan.stages.map((stage) => stage.join(",")).join(" | ")}`;
+    case "reject":
+      return `reject ${plan.status} ${plan.phrase}`;
+    case "bind":
+      return plan.relayTo === null ? `${plan.action} for ${plan.server}` : `relay ${plan.relayTo}, bind by its 2xx`;
+  }
+}
+
+function details(plan: Plan): string[] {
+  const lines: string[] = [];
+  if (plan.kind !== "redirect" && plan.unlearn !== null) {
+    lines.push(`first dropped: what was learned of ${plan.unlearn.server}, epoch ${plan.unlearn.epoch}`);
+  }
+  switch (plan.kind) {
+    case "relay":
+    case "redirect":
+    case "bind":
+      if (plan.identity !== null) lines.push(`that server knows the user as ${plan.identity}`);
+      if (plan.subdomain !== null) lines.push(`under the subdomain ${plan.subdomain}`);
+      if (plan.kind !== "redirect" && plan.binding?.retry === true) {
+        lines.push("a 404 from it: what was learned is dropped, and the others are asked, once");
+      }
+      if (plan.kind === "bind" && plan.action === "claim") {
+        lines.push(plan.conflict === "takeover" ? "the latest claim wins" : `a second claim gets ${plan.refuseWith}`);
+      }
+      break;
+    case "fork":
+      if (plan.stages.length > 1) lines.push("the second stage only if all of the first say: not here");
+      lines.push(`a success proves of: ${plan.provers.length === 0 ? "none" : plan.provers.join(", ")}`);
+      if (plan.unasked.length > 0) lines.push(`not asked, so that no 404 can come of it: ${plan.unasked.join(", ")}`);
+      break;
+    case "reject":
+      if (plan.retryAfter !== null) lines.push(`Retry-After: ${plan.retryAfter}`);
+      if (plan.warning !== null) lines.push(`Warning: ${plan.warning}`);
+      break;
+  }
+  return lines;
+}
+
+function bindingOf(facts: Facts): ExplanationJson["binding"] {
+  const { lookup } = facts;
+  const epoch = lookup.state === "unavailable" ? null : lookup.epoch;
+  if (lookup.state !== "bound") return { state: lookup.state, server: null, origin: null, epoch, expiresAt: null };
+  const { server, origin, expiresAt } = lookup.binding;
+  return { state: "bound", server, origin, epoch, expiresAt: expiresAt === null ? null : iso(expiresAt) };
+}
+
+function bindingText(facts: Facts): string {
+  const { lookup, now } = facts;
+  switch (lookup.state) {
+    case "unavailable":
+      return "unknown, the directory is away";
+    case "no-record":
+      return "none; the user has no record and was never bound";
+    case "no-binding":
+      return `none, epoch ${lookup.epoch}`;
+    case "all-said-404":
+      return `none; every server said 404, remembered until ${iso(lookup.until)}${lookup.until <= now ? " (over)" : ""}`;
+    case "bound": {
+      const { server, origin, epoch, expiresAt } = lookup.binding;
+      if (expiresAt === null) return `${server}, ${origin}, epoch ${epoch}`;
+      return `${server}, ${origin}, epoch ${epoch}, until ${iso(expiresAt)}${expiresAt <= now ? " (over)" : ""}`;
+    }
+  }
+}
+
+function serverText(server: { name: string; up: boolean; drained: boolean }): string {
+  return `${server.name} ${server.drained ? "drained" : server.up ? "up" : "down"}`;
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
