@@ -1,8 +1,9 @@
 import type { TcpSocketConnectOpts } from "node:net";
 import { isIP } from "node:net";
 import { TransportError } from "../base/errors.ts";
-import { checkSipIdentity, secureContext } from "./real-tls.ts";
+import { secureContext } from "./real-tls.ts";
 import type { ConnectOptions } from "./runtime.ts";
+import { checkSipIdentity } from "./tls-identity.ts";
 
 /** Where to and where from, as node:net wants it. Hosts are addresses, so no name is looked up. */
 export function endpoints(options: ConnectOptions): TcpSocketConnectOpts {
