@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { type Path, type PathFault, suggest } from "./faults.ts";
 import type { ListenUrl } from "./scalars.ts";
 import {
+  DEFAULT_LISTEN,
   listenObjectSchema,
   listenTextSchema,
   modelSchema,
@@ -78,7 +79,7 @@ export function readDraft(source: Source, report: (fault: PathFault) => void): D
   };
   const list = (key: "listen" | "models"): readonly unknown[] => {
     const value = document[key];
-    if (value === undefined) return [];
+    if (value === undefined) return key === "listen" ? DEFAULT_LISTEN : [];
     if (Array.isArray(value) && (value.length > 0 || key === "models")) return value;
     error(
       [key],

@@ -42,12 +42,18 @@ export function loadConfig(text: string, options: LoadOptions = {}): Loaded {
   };
 
   // A text that is no YAML has been misread: what its values lack says nothing.
-  const draft = faults.some((each) => each.path === "") ? undefined : readDraft(source, (fault) => shape.push(fault));
+  const broken = source.faults.some((each) => each.path.length === 0);
+  const draft = broken
+    ? undefined
+    : readDraft(source, (fault) => {
+        // A variable that is missing is one fault, not two.
+        if (!source.faults.some((each) => related(each.path, fault.path))) shape.push(fault);
+      });
   faults.push(...shape.map(place));
   if (draft === undefined) return { faults: inOrder(faults) };
 
   const report = (fault: PathFault): void => {
-    // A variable that is missing, or a value of the wrong shape, is one fault, not two.
+    // Nor is a value of the wrong shape.
     const known =
       shape.some((each) => related(each.path, fault.path)) ||
       source.faults.some((each) => related(each.path, fault.path));

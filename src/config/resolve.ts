@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { resolve } from "node:path";
 import { isLoopback } from "../sip/transport/address.ts";
-import { nodesOf } from "./check.ts";
+import { nodesOf } from "./check-servers.ts";
 import type { Config, DatabaseConfig, ListenConfig, ModelRule, ServerConfig, TlsConfig } from "./config.ts";
 import type { Draft, Sections } from "./draft.ts";
 import type { Path, PathFault } from "./faults.ts";
@@ -16,8 +16,6 @@ export interface Files {
 
 type Report = (fault: PathFault) => void;
 
-const DEFAULT_LISTEN = ["udp://127.0.0.1:5060", "tcp://127.0.0.1:5060", "ws://127.0.0.1:5066"] as const;
-
 /** A checked draft with its defaults filled in and its files read. Worth nothing where a fault was reported. */
 export function resolveConfig(
   draft: Draft,
@@ -27,9 +25,7 @@ export function resolveConfig(
   hostName: string,
   report: Report,
 ): Config {
-  const listen = draft.written.has("listen")
-    ? draft.listen.map((each) => resolveListen(each, files, report))
-    : defaultListen();
+  const listen = draft.listen.map((each) => resolveListen(each, files, report));
   const { clients, messages, subscriptions, timers, limits, health } = sections;
   return {
     domains,
@@ -65,13 +61,6 @@ export function resolveConfig(
     absentMs: sections["absent-memory"],
     logging: sections.logging,
   };
-}
-
-function defaultListen(): readonly ListenConfig[] {
-  return DEFAULT_LISTEN.map((url) => {
-    const [transport, host, port] = url.split(/:\/\/|:/) as [ListenConfig["transport"], string, string];
-    return { url, transport, host, port: Number(port), advertise: null, direction: "up", unknown: "client", tls: null };
-  });
 }
 
 function resolveListen({ path, value }: Draft["listen"][number], files: Files, report: Report): ListenConfig {

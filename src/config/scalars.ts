@@ -18,12 +18,13 @@ const HOST_NAME = new RegExp(`^${LABEL}(?:\\.${LABEL})*\\.?$`);
 /** RFC 3261 25.1: user, without the characters that only a URI can hold. */
 const USER = "[A-Za-z0-9\\-_.!~*'()&=+$,;?/%]+";
 
+const DURATION = /^(\d{1,12}(?:\.\d{1,3})?) ?(ms|s|m|h|d)$/;
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const MAX_DURATION = 10 * 365 * 86_400_000;
 
 /** Milliseconds of `500ms`, `10s`, `5m`, `24h`, `7d`; undefined for what is no duration. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d{1,12}(?:\.\d{1,3})?) ?(ms|s|m|h|d)$/.exec(text);
+  const match = DURATION.exec(text);
   if (match === null) return undefined;
   const ms = Math.round(Number(match[1]) * UNITS[match[2]!]!);
   return ms <= MAX_DURATION ? ms : undefined;
@@ -33,13 +34,17 @@ export const DURATION_FIX = 'Write a number and a unit: "500ms", "10s", "5m", "2
 
 /** A duration of at least `least` milliseconds; comes out as milliseconds. */
 export const duration = (least = 1) =>
-  z.string({ error: DURATION_FIX }).transform((text, context): number => {
-    const ms = parseDuration(text);
-    if (ms === undefined) return bad(context, text, `"${text}" is no duration.`, DURATION_FIX);
-    if (ms < least) return bad(context, text, `"${text}" is too short.`, `Write at least "${least}ms".`);
-    return ms;
-  });
+  z
+    .string({ error: DURATION_FIX })
+    .meta({ pattern: DURATION.source })
+    .transform((text, context): number => {
+      const ms = parseDuration(text);
+      if (ms === undefined) return bad(context, text, `"${text}" is no duration.`, DURATION_FIX);
+      if (ms < least) return bad(context, text, `"${text}" is too short.`, `Write at least "${least}ms".`);
+      return ms;
+    });
 
+const SIZE = /^(\d{1,9}) ?(B|kB|MB|GB|KiB|MiB|GiB)$/;
 const SIZES: Readonly<Record<string, number>> = {
   B: 1,
   kB: 1000,
@@ -54,11 +59,14 @@ export const SIZE_FIX = 'Write a number and a unit: "64KiB", "512MiB" or "1GiB".
 
 /** Octets. */
 export const size = () =>
-  z.string({ error: SIZE_FIX }).transform((text, context): number => {
-    const match = /^(\d{1,9}) ?(B|kB|MB|GB|KiB|MiB|GiB)$/.exec(text);
-    if (match === null) return bad(context, text, `"${text}" is no size.`, SIZE_FIX);
-    return Number(match[1]) * SIZES[match[2]!]!;
-  });
+  z
+    .string({ error: SIZE_FIX })
+    .meta({ pattern: SIZE.source })
+    .transform((text, context): number => {
+      const match = SIZE.exec(text);
+      if (match === null) return bad(context, text, `"${text}" is no size.`, SIZE_FIX);
+      return Number(match[1]) * SIZES[match[2]!]!;
+    });
 
 export function isHostName(text: string): boolean {
   return text.length <= 253 && HOST_NAME.test(text);

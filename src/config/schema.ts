@@ -7,6 +7,8 @@ const text = (what: string) => z.string().min(1).describe(what);
 const count = (least: number, most: number) => z.int().min(least).max(most);
 const server = () => z.string().describe("The name of a server.");
 
+export const DEFAULT_LISTEN = ["udp://127.0.0.1:5060", "tcp://127.0.0.1:5060", "ws://127.0.0.1:5066"] as const;
+
 export const listenObjectSchema = z
   .strictObject({
     url: listenUrl().describe("Transport, IP address and port: udp, tcp, tls, ws or wss."),
@@ -253,7 +255,7 @@ export const configSchema = z
     listen: z
       .array(z.union([listenTextSchema, listenObjectSchema]))
       .min(1)
-      .default([])
+      .prefault([...DEFAULT_LISTEN])
       .describe("Where SIP is spoken. Default: udp and tcp on 127.0.0.1:5060, ws on 127.0.0.1:5066."),
     servers: z.record(z.string(), serverSchema).describe("The servers of the domain, by name."),
     trees: z.record(z.string(), treeSchema).default({}).describe("Trees over servers, by name."),
