@@ -1,14 +1,14 @@
 import type { Telemetry } from "../../telemetry/events.ts";
 import { buildResponse } from "../message/build.ts";
 import { MalformedHeader, ParseError } from "../message/errors.ts";
-import { SipRequest, type SipResponse } from "../message/message.ts";
+import { type SipMessage, SipRequest, type SipResponse } from "../message/message.ts";
 import { parseMessage } from "../message/parse.ts";
 import { validateRequest, validateResponse } from "../message/validate.ts";
 import { bracketed } from "./address.ts";
 import type { Verdict } from "./limits.ts";
 import type { Points } from "./points.ts";
 import { markedRaw, markedVia } from "./received.ts";
-import type { Flow, TransportUser } from "./transport.ts";
+import type { Flow } from "./transport.ts";
 
 /** Seconds after which a client turned away for its rate may try again. */
 const RETRY_AFTER = 5;
@@ -16,7 +16,8 @@ const RETRY_AFTER = 5;
 export interface IngressSettings {
   readonly telemetry: Telemetry;
   readonly points: Points;
-  user(): TransportUser;
+  /** A message to be handed up. */
+  deliver(message: SipMessage, flow: Flow): void;
   respond(raw: string, request: SipRequest, flow: Flow): void;
 }
 
@@ -31,8 +32,7 @@ export class Ingress {
   receive(raw: string, flow: Flow, verdict: Verdict): void {
     try {
       if (verdict !== "pass") this.#overload(raw, flow);
-      else if (raw.startsWith("SIP/")) this.#response(raw, flow);
-      else this.#request(raw, flow);
+      else this.#message(raw, flow);
     } catch (error) {
       if (error instanceof ParseError) this.#unreadable(error, flow);
       // A header that only a layer above looked into: no reason to fall over.
@@ -48,39 +48,41 @@ export class Ingress {
   }
 
   #unreadable(error: ParseError, flow: Flow): void {
+    // Nothing but line ends: a keep-alive.
+    if (error.code === "empty") return;
     this.unreadable(error.status, error.message, error.partial, flow);
   }
 
-  #request(raw: string, flow: Flow): void {
-    const fast = markedRaw(raw, flow.remoteHost, flow.remotePort);
-    const parsed = parseMessage(fast ?? raw);
-    if (!(parsed instanceof SipRequest)) {
-      this.#malformed(flow, 0, "neither request nor response");
-      return;
-    }
-    const fault = validateRequest(parsed);
+  #message(raw: string, flow: Flow): void {
+    const fast = raw.startsWith("SIP/") ? undefined : markedRaw(raw, flow.remoteHost, flow.remotePort);
+    const message = parseMessage(fast ?? raw);
+    if (message instanceof SipRequest) this.#request(message, fast !== undefined, flow);
+    else this.#response(message, flow);
+  }
+
+  #request(request: SipRequest, isMarked: boolean, flow: Flow): void {
+    const fault = validateRequest(request);
     if (fault === null) {
-      this.#settings.user().receive(fast === undefined ? marked(parsed, flow) : parsed, flow);
+      this.#settings.deliver(isMarked ? request : marked(request, flow), flow);
       return;
     }
-    const answered = this.#refuse(parsed, fault.status, fault.reason, flow, fault.headers);
+    const answered = this.#refuse(request, fault.status, fault.reason, flow, fault.headers);
     this.#malformed(flow, answered ? fault.status : 0, fault.reason);
   }
 
   /** RFC 3261 18.1.2: a response to a request that is none of ours is dropped. */
-  #response(raw: string, flow: Flow): void {
-    const parsed = parseMessage(raw) as SipResponse;
-    const fault = validateResponse(parsed);
+  #response(response: SipResponse, flow: Flow): void {
+    const fault = validateResponse(response);
     if (fault !== null) {
       this.#malformed(flow, 0, fault.reason);
       return;
     }
-    if (this.#settings.points.isSentBy(parsed.via.sentBy, flow.transport)) {
-      this.#settings.user().receive(parsed, flow);
+    if (this.#settings.points.isSentBy(response.via.sentBy, flow.transport)) {
+      this.#settings.deliver(response, flow);
       return;
     }
     const { telemetry } = this.#settings;
-    if (telemetry.wants("stray")) telemetry.emit("stray", { kind: "response", callId: parsed.header("Call-ID") ?? "" });
+    if (telemetry.wants("stray")) telemetry.emit("stray", { kind: "response", callId: response.callId });
   }
 
   #overload(raw: string, flow: Flow): void {
@@ -103,7 +105,7 @@ export class Ingress {
     try {
       const own = marked(request, flow);
       const phrase = reasonPhrase(reason);
-      const response = buildResponse(own, status, phrase, { toTag: statelessTag(request), headers });
+      const response = buildResponse(own, status, phrase, { headers });
       this.#settings.respond(response.raw, own, flow);
       return true;
     } catch (error) {
@@ -130,12 +132,4 @@ function marked(request: SipRequest, flow: Flow): SipRequest {
 /** One line of printable text, since it may quote what the peer sent. */
 function reasonPhrase(reason: string): string {
   return reason.replace(/[^ -~]+/g, " ").slice(0, 120);
-}
-
-/** RFC 3261 8.2.7: the same tag for a retransmission, without remembering anything. FNV-1a. */
-function statelessTag(request: SipRequest): string {
-  const text = `${request.header("Call-ID")}\n${request.header("From")}\n${request.header("CSeq")}\n${request.header("Via")}`;
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return `s${(hash >>> 0).toString(36)}`;
 }

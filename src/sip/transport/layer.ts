@@ -2,8 +2,8 @@ import { LRUCache } from "lru-cache";
 import { TransportError } from "../../base/errors.ts";
 import type { Connection, Listener, Runtime, TlsMaterial } from "../../runtime/runtime.ts";
 import type { Telemetry } from "../../telemetry/events.ts";
-import type { SipRequest } from "../message/message.ts";
-import { bracketed, canonicalHost, familyOf, isWildcard } from "./address.ts";
+import { type SipMessage, SipRequest, type Via } from "../message/message.ts";
+import { bracketed, canonicalHost, defaultPort, familyOf, isWildcard } from "./address.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { isNoise } from "./datagram.ts";
 import { Ingress } from "./ingress.ts";
@@ -47,6 +47,7 @@ class Layer implements TransportLayer, DatagramUser, StreamUser {
   readonly #ports = new Map<ListenPoint, UdpPort>();
   readonly #connections = new ConnectionTable();
   readonly #pending = new Map<string, Promise<StreamFlow>>();
+  readonly #trusted: (host: string) => boolean;
   readonly #limiter: SourceLimiter;
   readonly #ingress: Ingress;
   readonly #locator: Locator;
@@ -64,12 +65,13 @@ class Layer implements TransportLayer, DatagramUser, StreamUser {
     const served = options.points.find((each) => each.tls !== undefined)?.tls;
     this.#clientTls = options.clientTls ?? { ...served, verify: true };
     this.#points = new Points(options.points, options.localAddresses ?? []);
-    this.#limiter = new SourceLimiter(runtime.clock, this.#limits, options.trusted ?? (() => false));
+    this.#trusted = options.trusted ?? (() => false);
+    this.#limiter = new SourceLimiter(runtime.clock, this.#limits, this.#trusted);
     this.#locator = createLocator(runtime.network.resolver, runtime.random, runtime.clock);
     this.#ingress = new Ingress({
       telemetry,
       points: this.#points,
-      user: () => this.user,
+      deliver: (message, flow) => this.#deliver(message, flow),
       respond: (raw, request, flow) => this.respond(raw, request, flow),
     });
     this.#streams = { timers: runtime.timers, clock: runtime.clock, limits: this.#limits, user: this };
@@ -194,6 +196,24 @@ class Layer implements TransportLayer, DatagramUser, StreamUser {
     const verdict = this.#limiter.admit(flow.remoteHost);
     if (verdict !== "pass") this.limited("rate", flow);
     return verdict;
+  }
+
+  #deliver(message: SipMessage, flow: Flow): void {
+    if (flow.reliable && message instanceof SipRequest) this.#alias(message.via, flow);
+    this.user.receive(message, flow);
+  }
+
+  /**
+   * RFC 5923 8.2 and 9: a peer that says `alias` and has proved who it is gets requests to its advertised port over the connection
+   * it opened. The proof is its certificate, or over TCP that it is a server known by its address.
+   */
+  #alias(via: Via, flow: Flow): void {
+    if (!via.params.has("alias")) return;
+    const live = this.#connections.byId(flow.connectionId);
+    if (live?.opening.by !== "peer") return;
+    const proved =
+      flow.transport === "tls" ? flow.peerNames.length > 0 : flow.transport === "tcp" && this.#trusted(flow.remoteHost);
+    if (proved) this.#connections.alias(live, via.port || defaultPort(flow.transport));
   }
 
   // ── opening ──

@@ -98,6 +98,8 @@ export class Points {
     this.#own.clear();
     this.#sentBys.clear();
     for (const point of this.all) {
+      // Not bound yet: it has no port to be known by.
+      if (point.port === 0) continue;
       for (const host of point.hosts) this.#own.add(`${host} ${point.port}`);
       const { host, port } = splitHostPort(point.sentBy)!;
       this.#own.add(`${canonicalHost(host)} ${port}`);

@@ -162,7 +162,7 @@ export class StreamFlow implements Flow {
     }
     const framed = this.#framer.push(bytes);
     for (let i = 0; i < framed.length && this.#open; i++) this.#framed(framed[i]!);
-    if (!this.#framer.partial) this.#begunAt = undefined;
+    if (this.#framer.pending === 0) this.#begunAt = undefined;
     else if (framed.length > 0 || this.#begunAt === undefined) this.#begunAt = this.#activeAt;
   }
 
@@ -174,6 +174,8 @@ export class StreamFlow implements Flow {
         return;
       case "ping":
         this.#write(PONG);
+        return;
+      case "pong":
         return;
       case "error":
         this.#settings.user.garbled(framed, this);

@@ -44,7 +44,11 @@ class FakeResolver implements Resolver {
 }
 
 /** Always the smallest number. */
-const LOWEST: Random = { integer: () => 0, bytes: (length) => new Uint8Array(length), token: (length) => "a".repeat(length) };
+const LOWEST: Random = {
+  integer: () => 0,
+  bytes: (length) => new Uint8Array(length),
+  token: (length) => "a".repeat(length),
+};
 
 function fixture(zone: Zone) {
   const resolver = new FakeResolver(zone);
@@ -57,7 +61,9 @@ function uri(text: string): SipUri {
 }
 
 function brief(targets: readonly Target[]): string[] {
-  return targets.map((each) => `${each.transport} ${each.host} ${each.port}${each.name === undefined ? "" : ` ${each.name}`}`);
+  return targets.map(
+    (each) => `${each.transport} ${each.host} ${each.port}${each.name === undefined ? "" : ` ${each.name}`}`,
+  );
 }
 
 describe("RFC 3263 4.1: selecting a transport", () => {
@@ -130,7 +136,11 @@ describe("RFC 3263 4.2: port and address", () => {
       ],
       "_sip._udp.example.com": [{ name: "server1.example.com", port: 5060, priority: 0, weight: 0 }],
     },
-    a: { "server1.example.com": ["192.0.2.1"], "server2.example.com": ["192.0.2.2"], "backup.example.com": ["192.0.2.3"] },
+    a: {
+      "server1.example.com": ["192.0.2.1"],
+      "server2.example.com": ["192.0.2.2"],
+      "backup.example.com": ["192.0.2.3"],
+    },
     aaaa: { "server1.example.com": ["2001:db8::1"] },
   };
 
@@ -186,8 +196,16 @@ describe("RFC 3263 4.2: port and address", () => {
   });
 
   it("never more than 16 targets, whatever DNS says", async () => {
-    const srv = Array.from({ length: 200 }, (_, i) => ({ name: "s.example.com", port: 5000 + i, priority: i, weight: 0 }));
-    const { locator } = fixture({ srv: { "_sip._udp.example.com": srv }, a: { "s.example.com": ["192.0.2.1", "192.0.2.2"] } });
+    const srv = Array.from({ length: 200 }, (_, i) => ({
+      name: "s.example.com",
+      port: 5000 + i,
+      priority: i,
+      weight: 0,
+    }));
+    const { locator } = fixture({
+      srv: { "_sip._udp.example.com": srv },
+      a: { "s.example.com": ["192.0.2.1", "192.0.2.2"] },
+    });
     expect(await locator.locate(uri("sip:bob@example.com"), { transports: PLAIN })).toHaveLength(16);
   });
 });
