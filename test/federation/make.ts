@@ -1,0 +1,86 @@
+import type { BindingOrigin, Lookup } from "../../src/directory/directory.ts";
+import type { Facts, Origin, ServerFacts } from "../../src/federation/facts.ts";
+import type { ForkPlan } from "../../src/federation/plan.ts";
+
+export const NOW = 1_700_000_000_000;
+export const AOR = "alice@example.com";
+
+export const CLIENT: Origin = { kind: "client", authenticated: null };
+
+export function fromServer(server: string): Origin {
+  return { kind: "server", server };
+}
+
+/** A server with the default marks. */
+export function server(name: string, change: Partial<ServerFacts> = {}): ServerFacts {
+  return {
+    name,
+    up: true,
+    drained: false,
+    proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
+    claims: ["register"],
+    onward: "none",
+    ...change,
+  };
+}
+
+export const NO_BINDING: Lookup = { state: "no-binding", epoch: 3, user: null };
+export const NO_RECORD: Lookup = { state: "no-record", epoch: 0 };
+
+export function bound(
+  name: string,
+  origin: BindingOrigin = "learned",
+  change: { epoch?: number; expiresAt?: number | null } = {},
+): Lookup {
+  const epoch = change.epoch ?? 7;
+  const expiresAt = change.expiresAt === undefined ? NOW + 60_000 : change.expiresAt;
+  return {
+    state: "bound",
+    epoch,
+    user: null,
+    binding: { aor: AOR, server: name, origin, epoch, expiresAt },
+  };
+}
+
+export const DEFAULT_SETTINGS: Facts["settings"] = { home: null, routing: "proxy", subdomains: {}, retryAfter: 10 };
+
+/** A MESSAGE from a client for an unbound partitioned user; servers east, west, north are up. */
+export function facts(change: Partial<Facts> = {}): Facts {
+  return {
+    now: NOW,
+    method: "MESSAGE",
+    event: "",
+    origin: CLIENT,
+    aor: AOR,
+    sender: { aor: "bob@example.com", trusted: false },
+    lookup: NO_BINDING,
+    directoryAvailable: true,
+    model: { model: "partitioned" },
+    modelFrom: "default",
+    servers: [server("east"), server("west"), server("north")],
+    identities: null,
+    claim: "client",
+    settings: DEFAULT_SETTINGS,
+    without: [],
+    ...change,
+  };
+}
+
+export function settings(change: Partial<Facts["settings"]>): Facts["settings"] {
+  return { ...DEFAULT_SETTINGS, ...change };
+}
+
+export function forkPlan(
+  stages: readonly (readonly string[])[],
+  change: { unasked?: readonly string[]; provers?: readonly string[] } = {},
+): ForkPlan {
+  return {
+    kind: "fork",
+    stages,
+    unasked: change.unasked ?? [],
+    provers: change.provers ?? stages.flat(),
+    identities: null,
+    unlearn: null,
+    reasons: [],
+  };
+}
