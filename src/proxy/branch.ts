@@ -1,0 +1,204 @@
+import type { Timer } from "../runtime/runtime.ts";
+import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../sip/transaction/transaction.ts";
+import type { Flow, Target } from "../sip/transport/transport.ts";
+import type { Core } from "./core.ts";
+
+/** How one branch ended: an answer, nobody answered, or no way there. */
+export type BranchResult = SipResponse | "timeout" | "transport-error" | "cancelled";
+
+export interface BranchUser {
+  onProvisional(response: SipResponse, branch: Branch): void;
+  /** Exactly once a branch. */
+  onFinal(result: BranchResult, branch: Branch): void;
+  /** A further 2xx to INVITE, from a fork behind this branch (RFC 3261 16.7 step 5). */
+  onFurtherSuccess(response: SipResponse, branch: Branch): void;
+}
+
+export interface BranchOptions {
+  /** Name of the server, or what else is asked, for telemetry. */
+  readonly server: string;
+  /** Tried in order until one takes the request (RFC 3261 16.6 step 7). */
+  readonly targets: readonly (Target | Flow)[];
+  /** Monotonic milliseconds at which a non-INVITE must have its answer. */
+  readonly deadline: number;
+  /** Octets of the request, roughly: decides on UDP or TCP. */
+  readonly size: number;
+  /** The copy to send, without our Via, for the way found. */
+  build(flow: Flow): SipRequest;
+  /** Loop detection value of RFC 5393 4.2.1, second part of our branch. */
+  readonly loopHash: string;
+  /** What traffic showed of a target. */
+  report?(target: Target | Flow, answered: boolean, reason: string): void;
+}
+
+/**
+ * One target of a request, with its nodes and addresses as successive attempts, each a client transaction of its own
+ * (RFC 3261 16.6 steps 7 to 11): a transport error, a timeout or a 503 moves on to the next (RFC 3263 4.3).
+ */
+export class Branch implements ClientTransactionUser {
+  readonly server: string;
+  readonly index: number;
+  readonly #core: Core;
+  readonly #user: BranchUser;
+  readonly #options: BranchOptions;
+  readonly #isInvite: boolean;
+  readonly startedAt: number;
+  #attempt = 0;
+  #transaction: ClientTransaction | null = null;
+  #timerC: Timer | null = null;
+  #ended = false;
+  #cancelled = false;
+  #provisional = false;
+
+  constructor(core: Core, user: BranchUser, index: number, isInvite: boolean, options: BranchOptions) {
+    this.#core = core;
+    this.#user = user;
+    this.index = index;
+    this.#isInvite = isInvite;
+    this.#options = options;
+    this.server = options.server;
+    this.startedAt = core.runtime.clock.now();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  start(): void {
+    this.#next("transport-error");
+  }
+
+  /** INVITE: takes the request back. The branch still ends by its own final answer (RFC 3261 9.1). */
+  cancel(reason?: string): void {
+    if (this.#ended || this.#cancelled) return;
+    this.#cancelled = true;
+    if (this.#transaction !== null) this.#transaction.cancel(reason);
+    else this.#end("cancelled");
+  }
+
+  #next(last: "timeout" | "transport-error"): void {
+    if (this.#ended) return;
+    const { targets, deadline } = this.#options;
+    if (this.#cancelled) return this.#end("cancelled");
+    if (this.#attempt >= targets.length) return this.#end(last);
+    if (!this.#isInvite && this.#core.runtime.clock.now() >= deadline) return this.#end("timeout");
+    const target = targets[this.#attempt++]!;
+    let flow: Flow | Promise<Flow>;
+    try {
+      flow = "send" in target ? target : this.#core.transport.flowTo(target, this.#options.size);
+    } catch (error) {
+      return this.#failed(error as Error);
+    }
+    if (flow instanceof Promise) {
+      flow.then(
+        (way) => this.#send(way),
+        (error: Error) => this.#failed(error),
+      );
+    } else this.#send(flow);
+  }
+
+  #send(flow: Flow): void {
+    if (this.#ended) return;
+    if (this.#cancelled) return this.#end("cancelled");
+    const request = this.#options.build(flow);
+    const branch = this.#core.branch(this.#options.loopHash);
+    if (this.#isInvite) {
+      this.#transaction = this.#core.transactions.send(request, flow, this, { branch });
+      this.#armTimerC();
+      return;
+    }
+    const left = this.#options.targets.length - this.#attempt + 1;
+    const remaining = this.#options.deadline - this.#core.runtime.clock.now();
+    const timeoutMs = Math.max(1, remaining / left);
+    this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });
+  }
+
+  onResponse(response: SipResponse, transaction: ClientTransaction): void {
+    if (transaction !== this.#transaction) return;
+    const { status } = response;
+    if (status < 200) {
+      if (status > 100) {
+        this.#provisional = true;
+        this.#armTimerC();
+        if (!this.#ended) this.#user.onProvisional(response, this);
+      } else this.#provisional = true;
+      return;
+    }
+    this.#report(true, `answered ${status}`);
+    if (this.#ended) {
+      if (this.#isInvite && status < 300) this.#user.onFurtherSuccess(response, this);
+      return;
+    }
+    if (status === 503 && !this.#cancelled && this.#attempt < this.#options.targets.length) {
+      this.#report(false, "answered 503");
+      this.#transaction = null;
+      return this.#next("transport-error");
+    }
+    this.#end(response);
+  }
+
+  onTimeout(transaction: ClientTransaction): void {
+    if (transaction !== this.#transaction || this.#ended) return;
+    this.#transaction = null;
+    this.#report(false, "timeout");
+    this.#next("timeout");
+  }
+
+  onTransportError(error: Error, transaction: ClientTransaction): void {
+    if (transaction !== this.#transaction || this.#ended) return;
+    this.#transaction = null;
+    this.#failed(error);
+  }
+
+  #failed(error: Error): void {
+    this.#report(false, error.message);
+    this.#next("transport-error");
+  }
+
+  #report(answered: boolean, reason: string): void {
+    const target = this.#options.targets[this.#attempt - 1];
+    if (target !== undefined) this.#options.report?.(target, answered, reason);
+  }
+
+  /** RFC 3261 16.6 step 11, 16.7 step 2. */
+  #armTimerC(): void {
+    if (!this.#isInvite || this.#ended) return;
+    this.#timerC?.cancel();
+    this.#timerC = this.#core.runtime.timers.after(this.#core.options.timerCMs, () => this.#timerCFired());
+  }
+
+  /** RFC 3261 16.8: with a provisional response it is cancelled, else it counts as a 408. */
+  #timerCFired(): void {
+    if (this.#ended) return;
+    if (this.#provisional) {
+      this.#transaction?.cancel();
+      this.#timerC = this.#core.runtime.timers.after(CANCELLED_WAIT_MS, () => this.#giveUp());
+    } else this.#giveUp();
+  }
+
+  /** A cancelled branch that is not even answered then (RFC 3261 9.1: 64*T1) counts as a 408. */
+  #giveUp(): void {
+    this.#transaction?.abandon();
+    this.#end("timeout");
+  }
+
+  #end(result: BranchResult): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#timerC?.cancel();
+    this.#timerC = null;
+    const telemetry = this.#core.telemetry;
+    if (telemetry.wants("branch")) {
+      telemetry.emit("branch", {
+        method: this.#isInvite ? "INVITE" : (this.#transaction?.request.method ?? ""),
+        server: this.server,
+        status: typeof result === "string" ? 0 : result.status,
+        durationMs: this.#core.runtime.clock.now() - this.startedAt,
+      });
+    }
+    this.#user.onFinal(result, this);
+  }
+}
+
+const CANCELLED_WAIT_MS = 32_000;

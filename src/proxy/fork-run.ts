@@ -1,0 +1,202 @@
+import type { NotifyState } from "../federation/answers.ts";
+import { type ForkEffect, type ForkEvent, type ForkState, startFork, stepFork } from "../federation/fork-outcome.ts";
+import { splitBreadth } from "../federation/loop-hash.ts";
+import type { ForkPlan } from "../federation/plan.ts";
+import type { Timer } from "../runtime/runtime.ts";
+import type { SipResponse } from "../sip/message/message.ts";
+import { Branch, type BranchResult, type BranchUser } from "./branch.ts";
+import type { Core } from "./core.ts";
+import type { Exchange } from "./exchange.ts";
+import { branchOptions, breadthOf } from "./next-hop.ts";
+import type { OpenForkHandle } from "./open-forks.ts";
+import { answer } from "./responses.ts";
+import { upstream } from "./single-branch.ts";
+import { wayTo } from "./steps/relay.ts";
+
+/**
+ * A fork as it happens: the branches report, the pure `stepFork` judges, this carries out what it says. It lives until
+ * every branch has ended, and, for a SUBSCRIBE, as long as NOTIFYs of its branches may come.
+ */
+export class ForkRun implements BranchUser {
+  readonly #core: Core;
+  readonly #exchange: Exchange;
+  readonly #open: OpenForkHandle;
+  readonly #branches = new Map<string, Branch>();
+  readonly #responses = new Map<string, SipResponse>();
+  readonly #servers: readonly string[];
+  #state: ForkState;
+  #deadline: Timer | null = null;
+  #learning: Promise<number | null> = Promise.resolve(null);
+
+  constructor(core: Core, exchange: Exchange, plan: ForkPlan, open: OpenForkHandle) {
+    this.#core = core;
+    this.#exchange = exchange;
+    this.#open = open;
+    this.#servers = plan.stages.flat();
+    this.#state = startFork(exchange.method, plan).state;
+  }
+
+  start(): void {
+    const { transaction, request, method } = this.#exchange;
+    const { clock, timers } = this.#core.runtime;
+    const { decisionMs } = this.#core.options;
+    const remaining = Math.max(0, transaction.receivedAt + decisionMs - clock.now());
+    if (method === "SUBSCRIBE" && request.from.tag !== undefined) {
+      this.#core.subscriptionForks.add(request.callId, request.from.tag, remaining + TIMER_N_MS, {
+        notified: (branch, state) => this.#notified(branch, state),
+      });
+    }
+    if (this.#exchange.isInvite) this.#exchange.onCancel = () => this.#step({ kind: "cancelled" });
+    this.#deadline = timers.after(remaining, () => this.#step({ kind: "deadline" }));
+    this.#apply(startFork(method, this.#state.plan).effects);
+  }
+
+  onProvisional(response: SipResponse): void {
+    if (!this.#exchange.transaction.completed) this.#exchange.respond(upstream(response));
+  }
+
+  onFinal(result: BranchResult, branch: Branch): void {
+    this.#ended(branch.server, result);
+  }
+
+  onFurtherSuccess(response: SipResponse, branch: Branch): void {
+    this.#responses.set(branch.server, response);
+    this.#step({ kind: "ended", server: branch.server, ending: response.status });
+  }
+
+  #ended(server: string, result: BranchResult): void {
+    if (typeof result !== "string") this.#responses.set(server, result);
+    // What was taken back before it was sent ends as if its CANCEL had been answered (RFC 3261 9.2).
+    const ending = result === "cancelled" ? 487 : typeof result === "string" ? result : result.status;
+    this.#step({ kind: "ended", server, ending });
+  }
+
+  #notified(branch: number, state: NotifyState): boolean {
+    const server = this.#servers[branch];
+    if (server === undefined) return false;
+    return this.#step({ kind: "notify", server, state }).some((effect) => effect.kind === "notify" && effect.accepted);
+  }
+
+  #step(event: ForkEvent): readonly ForkEffect[] {
+    const { state, effects } = stepFork(this.#state, event);
+    this.#state = state;
+    this.#apply(effects);
+    return effects;
+  }
+
+  #apply(effects: readonly ForkEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "ask":
+          this.#askAll(effect.servers);
+          break;
+        case "forward":
+          this.#forward(effect.server, effect.status, effect.challenges);
+          break;
+        case "answer":
+          answer(this.#core, this.#exchange, {
+            status: effect.status,
+            ...(effect.status === 480 ? { retryAfter: this.#core.options.retryAfterS } : {}),
+          });
+          break;
+        case "cancel":
+          for (const server of effect.servers) this.#branches.get(server)?.cancel();
+          break;
+        case "learn":
+          this.#learn(effect.server);
+          break;
+        case "unlearn":
+          this.#unlearn(effect.server);
+          break;
+        case "conflict":
+          this.#core.telemetry.emit("conflict", { aor: this.#exchange.aor, servers: effect.servers });
+          break;
+        case "close":
+          this.#close(effect.result);
+          break;
+        case "notify":
+          break;
+      }
+    }
+  }
+
+  #askAll(servers: readonly string[]): void {
+    const shares = splitBreadth(breadthOf(this.#exchange.request), servers.length);
+    servers.forEach((server, i) => {
+      this.#ask(server, shares?.[i] ?? 1);
+    });
+  }
+
+  #ask(server: string, maxBreadth: number): void {
+    const { plan } = this.#state;
+    const to = {
+      server,
+      subdomain: null,
+      identity: plan.identities?.[server] ?? null,
+      epoch: this.#exchange.facts?.lookup.state === "unavailable" ? 0 : (this.#exchange.facts?.lookup.epoch ?? 0),
+      maxBreadth,
+      ...(this.#exchange.method === "SUBSCRIBE" ? { fork: this.#servers.indexOf(server) } : {}),
+    };
+    const begin = (way: Awaited<ReturnType<typeof wayTo>>): void => {
+      const { isInvite } = this.#exchange;
+      const branch = new Branch(this.#core, this, 0, isInvite, branchOptions(this.#core, this.#exchange, way));
+      this.#branches.set(server, branch);
+      branch.start();
+    };
+    const way = wayTo(this.#core, this.#exchange, to);
+    if (way instanceof Promise) way.then(begin, () => this.#ended(server, "transport-error"));
+    else begin(way);
+  }
+
+  /** RFC 3261 16.7 step 7: challenges of the other branches are added to the one that goes upstream. */
+  #forward(server: string, status: number, challenges: readonly string[]): void {
+    const response = this.#responses.get(server);
+    if (response === undefined || response.status !== status) return answer(this.#core, this.#exchange, { status });
+    if (challenges.length === 0) return this.#exchange.respond(upstream(response));
+    const editor = response.edit().removeFirstValue("Via");
+    for (const other of challenges) {
+      for (const name of ["WWW-Authenticate", "Proxy-Authenticate"]) {
+        for (const value of this.#responses.get(other)?.headers(name) ?? []) editor.append(name, value);
+      }
+    }
+    this.#exchange.respond(editor.build() as SipResponse);
+  }
+
+  #learn(server: string): void {
+    const { aor } = this.#exchange;
+    const { directory, runtime, options, telemetry } = this.#core;
+    const until = runtime.clock.wall() + options.learnedMs;
+    this.#learning = directory.learn(aor, server, until).then(
+      (outcome) => {
+        this.#open.release();
+        if (outcome.outcome !== "bound") return null;
+        telemetry.emit("learned", { aor, server, epoch: outcome.binding.epoch });
+        return outcome.binding.epoch;
+      },
+      () => {
+        this.#open.release();
+        return null;
+      },
+    );
+  }
+
+  #unlearn(server: string): void {
+    const { aor } = this.#exchange;
+    this.#learning = this.#learning.then(async (epoch) => {
+      if (epoch === null) return null;
+      await this.#core.directory.unlearn(aor, server, epoch).catch(() => undefined);
+      this.#core.telemetry.emit("unlearned", { aor, server, reason: "two servers proved to have the user" });
+      return null;
+    });
+  }
+
+  /** What was learned is in the directory before the fork is closed: whoever waited finds it there. */
+  #close(result: Parameters<OpenForkHandle["close"]>[0]): void {
+    this.#deadline?.cancel();
+    this.#deadline = null;
+    void this.#learning.then(() => this.#open.close(result));
+  }
+}
+
+/** RFC 6665 4.1.2.4: how long a NOTIFY may follow its SUBSCRIBE, 64*T1. */
+const TIMER_N_MS = 32_000;

@@ -1,0 +1,111 @@
+import { incomingBreadth } from "../federation/loop-hash.ts";
+import type { SipRequest } from "../sip/message/message.ts";
+import type { SipUri, Uri } from "../sip/message/uri.ts";
+import type { Flow, ListenPoint, Target } from "../sip/transport/transport.ts";
+import { forwardCopy, towardsStrictRouter } from "./alterations.ts";
+import type { BranchOptions } from "./branch.ts";
+import type { Core } from "./core.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** Requests that make no dialog and refresh none: no Record-Route (RFC 3261 16.6 step 4). */
+const NO_DIALOG = new Set(["MESSAGE", "REGISTER", "PUBLISH", "OPTIONS", "ACK", "BYE", "CANCEL", "PRACK", "INFO"]);
+
+/** Octets that Via, Record-Route and the rest may add on the way. */
+const ADDED_OCTETS = 300;
+
+export function isRecordRouted(method: string): boolean {
+  return !NO_DIALOG.has(method);
+}
+
+export function asSip(uri: Uri): SipUri | undefined {
+  return uri.kind === "sip" ? uri : undefined;
+}
+
+export interface Way {
+  readonly server: string;
+  readonly targets: readonly (Target | Flow)[];
+  /** Request-URI to send; absent: left alone. */
+  readonly requestUri?: string;
+  /** Branch of a forked SUBSCRIBE; absent: not forked. */
+  readonly fork?: number;
+  readonly maxBreadth?: number;
+  readonly deadline: number;
+  readonly report?: BranchOptions["report"];
+  readonly path?: string;
+  readonly loopHash: string;
+}
+
+/** The branch that sends this request along this way: what is changed on the copy is decided once the flow is known. */
+export function branchOptions(core: Core, exchange: Exchange, way: Way): BranchOptions {
+  const { request } = exchange;
+  return {
+    server: way.server,
+    targets: way.targets,
+    deadline: way.deadline,
+    size: request.raw.length + ADDED_OCTETS,
+    loopHash: way.loopHash,
+    ...(way.report === undefined ? {} : { report: way.report }),
+    build: (flow) => buildCopy(core, exchange, way, flow),
+  };
+}
+
+function buildCopy(core: Core, exchange: Exchange, way: Way, flow: Flow): SipRequest {
+  const { request } = exchange;
+  const recordRoute = isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined;
+  const copy = forwardCopy(request, {
+    ...(way.requestUri === undefined ? {} : { requestUri: way.requestUri }),
+    ...(recordRoute === undefined ? {} : { recordRoute }),
+    ...(way.path === undefined ? {} : { path: way.path }),
+    asserted: assertedIdentity(exchange),
+    maxBreadth: way.maxBreadth ?? breadthOf(request),
+    stream: flow.reliable,
+  });
+  return copy.has("Route") ? towardsStrictRouter(copy) : copy;
+}
+
+export function breadthOf(request: SipRequest): number {
+  const text = request.header("Max-Breadth");
+  const value = text === undefined ? undefined : Number.parseInt(text, 10);
+  return incomingBreadth(value === undefined || Number.isNaN(value) ? undefined : value);
+}
+
+/** RFC 3325 5: a trusted server's word is passed on, a client's own is not; who was authenticated we assert. */
+function assertedIdentity(exchange: Exchange): "keep" | "remove" | { value: string } {
+  const { origin } = exchange;
+  if (origin.kind === "server") return "keep";
+  if (origin.kind === "client" && origin.authenticated !== null) return { value: `<sip:${origin.authenticated}>` };
+  return "remove";
+}
+
+/**
+ * One value, or two where the ways in and out differ in address or transport (RFC 5658), the outer one carrying the
+ * connection of a client that only that connection reaches (RFC 5626 5.3).
+ */
+function recordRoutes(core: Core, exchange: Exchange, way: Way, out: Flow): string[] {
+  const { request, transaction, origin, ownRoute } = exchange;
+  const incoming = transaction.flow;
+  const secure = request.requestUri.startsWith("sips:");
+  const { callId } = request;
+  const caller = origin.kind !== "server" && incoming.connectionId !== 0 ? incoming.connectionId : undefined;
+  const callee =
+    ownRoute !== null && ownRoute.connectionId === out.connectionId ? nonZero(out.connectionId) : undefined;
+  const fork = way.fork === undefined ? {} : { branch: way.fork };
+  if (samePoint(incoming.point, out.point) && (caller === undefined || callee === undefined)) {
+    const connectionId = caller ?? callee;
+    return [
+      core.keys.write(out.point, { callId, ...fork, ...(connectionId === undefined ? {} : { connectionId }) }, secure),
+    ];
+  }
+  return [
+    core.keys.write(out.point, { callId, ...fork, ...(callee === undefined ? {} : { connectionId: callee }) }, secure),
+    core.keys.write(incoming.point, { callId, ...(caller === undefined ? {} : { connectionId: caller }) }, secure),
+  ];
+}
+
+function samePoint(a: ListenPoint, b: ListenPoint): boolean {
+  return a.transport === b.transport && a.sentBy === b.sentBy;
+}
+
+function nonZero(id: number): number | undefined {
+  return id === 0 ? undefined : id;
+}

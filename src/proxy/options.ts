@@ -1,0 +1,57 @@
+import type { ModelFacts, Onward } from "../federation/facts.ts";
+import type { SipUri } from "../sip/message/uri.ts";
+
+/** One federated server, as the proxy is told of it. */
+export interface ServerOptions {
+  readonly name: string;
+  /** Where it listens; more than one for a cluster. Never empty. */
+  readonly nodes: readonly SipUri[];
+  readonly balance: "round-robin" | "failover";
+  /** Names that its certificate or Via may carry besides its addresses. */
+  readonly names: readonly string[];
+  /** Canonical AoR -> the user part or AoR this server knows him by. */
+  readonly identities: Readonly<Record<string, string>>;
+  readonly onward: Onward;
+  readonly claims: readonly ("register" | "publish")[];
+  readonly proves: readonly string[];
+  /** Subdomain its users are handed out or rewritten under; null: none. */
+  readonly subdomain: string | null;
+}
+
+export interface ModelRule {
+  /** Glob over the canonical AoR. */
+  readonly match: string;
+  readonly model: ModelFacts;
+}
+
+/** What the proxy layer needs to know; server.ts makes it from the configuration. Replaced whole on reload. */
+export interface ProxyOptions {
+  /** Lower case; the first is the default one. */
+  readonly domains: readonly string[];
+  readonly servers: readonly ServerOptions[];
+  readonly models: readonly ModelRule[];
+  readonly routing: "proxy" | "redirect";
+  /** Follow the contacts of a 3xx ourselves (RFC 3261 16.7 step 4). */
+  readonly recurse: boolean;
+  readonly clients: {
+    readonly authenticate: "none" | "digest";
+    readonly realm: string;
+    readonly home: string | null;
+  };
+  /** Non-INVITE decisions fall within this time of receipt, milliseconds. */
+  readonly decisionMs: number;
+  /** Timer C, milliseconds; more than 3 minutes (RFC 3261 16.6 step 11). */
+  readonly timerCMs: number;
+  readonly learnedMs: number;
+  /** Retry-After of a 480 or 500, seconds. */
+  readonly retryAfterS: number;
+  readonly health: {
+    /** Milliseconds between probes of a node; 0: no probes. */
+    readonly intervalMs: number;
+    /** Consecutive failures that take a node out of rotation. */
+    readonly failures: number;
+    readonly timeoutMs: number;
+  };
+  /** Requests that may wait on open forks, and forked SUBSCRIBEs remembered for their NOTIFYs, at most. */
+  readonly maxWaiting: number;
+}

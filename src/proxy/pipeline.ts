@@ -1,0 +1,110 @@
+import { decide } from "../federation/decide.ts";
+import { senderOf } from "../federation/sender.ts";
+import type { Core } from "./core.ts";
+import type { Exchange } from "./exchange.ts";
+import { hasLooped } from "./loop.ts";
+import { PROBE_USER } from "./prober.ts";
+import { answer, reject } from "./responses.ts";
+import { admit } from "./steps/admit.ts";
+import { authenticate, mustAuthenticate } from "./steps/authenticate.ts";
+import { bind } from "./steps/bind.ts";
+import { followRoute } from "./steps/dialog.ts";
+import { askedOf, gatherFacts } from "./steps/facts.ts";
+import { fork } from "./steps/fork.ts";
+import { identify } from "./steps/identify.ts";
+import { answerOwn } from "./steps/own.ts";
+import { redirect } from "./steps/redirect.ts";
+import { relay } from "./steps/relay.ts";
+import { aorFor, type Known, lookUp, lookUpFresh } from "./steps/resolve.ts";
+import { takeOwnRoutes } from "./steps/route.ts";
+
+/**
+ * The way of one request (models.md), in order; the table of contents of the whole program. A step that answers ends it.
+ * Nothing here waits where it need not: a request for a mapped user goes through in one turn of the event loop.
+ */
+export function run(core: Core, exchange: Exchange): void | Promise<void> {
+  if (identify(core, exchange)) return;
+  if (admit(core, exchange)) return;
+  takeRoutes(core, exchange);
+  if (answerOwn(core, exchange)) return;
+  if (mustAuthenticate(core, exchange)) {
+    return authenticate(core, exchange).then((passed) => (passed ? route(core, exchange) : undefined));
+  }
+  return route(core, exchange);
+}
+
+function takeRoutes(core: Core, exchange: Exchange): void {
+  const { request, own } = takeOwnRoutes(core, exchange.request, exchange.transaction.flow.connectionId);
+  exchange.request = request;
+  exchange.ownRoute = own;
+}
+
+/** In-dialog requests follow the route set, never the directory; so does what has a route or another domain. */
+function route(core: Core, exchange: Exchange): void | Promise<void> {
+  const { request, ownRoute } = exchange;
+  const aor = aorFor(core, exchange);
+  const routed =
+    request.to.tag !== undefined || (ownRoute !== null && ownRoute.connectionId !== 0) || request.has("Route");
+  if (routed || aor === undefined) {
+    return followRoute(core, exchange).then((done) => (done ? undefined : resolve(core, exchange, aor, false)));
+  }
+  return resolve(core, exchange, aor, false);
+}
+
+function resolve(core: Core, exchange: Exchange, aor: string | undefined, fresh: boolean): void | Promise<void> {
+  const { request, origin } = exchange;
+  if (aor === undefined) {
+    const known = request.uri.kind === "sip";
+    return answer(core, exchange, known ? { status: 404 } : { status: 416, phrase: "Unsupported URI Scheme" });
+  }
+  const sender = senderOf(request, origin, (server, name) => core.canonical(name, server));
+  exchange.aor = aor;
+  exchange.sender = sender.aor;
+  exchange.senderTrusted = sender.trusted;
+  exchange.event = request.event?.package ?? "";
+  if (isProbe(aor) || (origin.kind === "server" && isReturned(core, exchange, origin.server))) {
+    return answer(core, exchange, { status: 404 });
+  }
+  const known = fresh ? lookUpFresh(core, aor) : lookUp(core, aor);
+  return known instanceof Promise ? known.then((each) => act(core, exchange, each)) : act(core, exchange, known);
+}
+
+/** A server being asked sends the request back: "not mine" (models.md, "Default routes point at us"). */
+function isReturned(core: Core, exchange: Exchange, server: string): boolean {
+  const { aor, sender, method, event } = exchange;
+  return core.openForks.isReturned(aor, sender, method, event, server);
+}
+
+function act(core: Core, exchange: Exchange, known: Known): void | Promise<void> {
+  if (exchange.transaction.completed) return;
+  const epoch = known.state === "unavailable" ? 0 : known.epoch;
+  if (hasLooped(core, exchange, epoch)) {
+    core.telemetry.emit("loop", { callId: exchange.request.callId, status: 482, reason: "the same request came back" });
+    return answer(core, exchange, { status: 482, phrase: "Loop Detected" });
+  }
+  exchange.facts = gatherFacts(core, askedOf(core, exchange), known);
+  const plan = decide(exchange.facts);
+  exchange.plan = plan;
+  const replan = (fresh: boolean): void => {
+    Promise.resolve(resolve(core, exchange, exchange.aor, fresh)).catch((error: Error) => core.failed(exchange, error));
+  };
+  if (plan.kind !== "fork" && plan.kind !== "redirect" && plan.unlearn !== null) {
+    core.directory.unlearn(exchange.aor, plan.unlearn.server, plan.unlearn.epoch).catch(() => undefined);
+  }
+  switch (plan.kind) {
+    case "relay":
+      return relay(core, exchange, plan, () => replan(true));
+    case "fork":
+      return fork(core, exchange, plan, replan);
+    case "redirect":
+      return redirect(core, exchange, plan);
+    case "bind":
+      return bind(core, exchange, plan);
+    case "reject":
+      return reject(core, exchange, plan);
+  }
+}
+
+function isProbe(aor: string): boolean {
+  return aor.startsWith(PROBE_USER);
+}

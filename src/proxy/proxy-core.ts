@@ -1,0 +1,277 @@
+import type { Directory, DirectoryCache } from "../directory/directory.ts";
+import { decide } from "../federation/decide.ts";
+import { type Explanation, originText, planSummary, renderExplanation } from "../federation/explain.ts";
+import type { DecisionSettings, Origin } from "../federation/facts.ts";
+import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
+import { compileModels, type ModelTable } from "../federation/model.ts";
+import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { SipRequest } from "../sip/message/message.ts";
+import type { SipUri } from "../sip/message/uri.ts";
+import type { ServerTransaction, TransactionLayer, TransactionUser } from "../sip/transaction/transaction.ts";
+import { createLocator, type LocateOptions, type Locator } from "../sip/transport/location.ts";
+import type { Flow, Target, TransportLayer } from "../sip/transport/transport.ts";
+import type { Telemetry } from "../telemetry/events.ts";
+import { forwardAck } from "./ack.ts";
+import type { Core } from "./core.ts";
+import { DigestNonces } from "./digest.ts";
+import { Exchange } from "./exchange.ts";
+import { SEPARATOR } from "./loop.ts";
+import { OpenForks } from "./open-forks.ts";
+import type { ProxyOptions } from "./options.ts";
+import { run } from "./pipeline.ts";
+import { SipProber } from "./prober.ts";
+import { answer } from "./responses.ts";
+import { Rotation, type ServerStatus } from "./rotation.ts";
+import { RouteKeys } from "./route-header.ts";
+import { gatherFacts } from "./steps/facts.ts";
+import { lookUp } from "./steps/resolve.ts";
+import { SubscriptionForks } from "./subscription-forks.ts";
+
+export interface ProxyParts {
+  readonly runtime: Runtime;
+  readonly telemetry: Telemetry;
+  readonly transport: TransportLayer;
+  readonly transactions: TransactionLayer;
+  readonly directory: Directory;
+  readonly cache: DirectoryCache;
+}
+
+export interface ExplainQuestion {
+  readonly method: string;
+  readonly aor: string;
+  /** Server the request comes from; absent: a client. */
+  readonly from?: string;
+  readonly watcher?: string;
+  readonly event?: string;
+}
+
+/** The proxy core (RFC 3261 16) with the models of the domain; the user of the transaction layer. */
+export class ProxyCore implements Core, TransactionUser {
+  readonly runtime: Runtime;
+  readonly telemetry: Telemetry;
+  readonly transport: TransportLayer;
+  readonly transactions: TransactionLayer;
+  readonly directory: Directory;
+  readonly cache: DirectoryCache;
+  readonly rotation: Rotation;
+  readonly keys: RouteKeys;
+  readonly nonces: DigestNonces;
+  readonly openForks: OpenForks;
+  readonly subscriptionForks: SubscriptionForks;
+  options: ProxyOptions;
+  origins!: OriginTable;
+  models!: ModelTable;
+  identities!: IdentityTable;
+  settings!: DecisionSettings;
+  draining = false;
+  readonly #locator: Locator;
+  readonly #branchPrefix: string;
+  readonly #invites = new Map<ServerTransaction, Exchange>();
+  readonly #finished = (exchange: Exchange, status: number): void => this.#report(exchange, status);
+  #locateOptions: LocateOptions = { transports: new Set() };
+  #domains: ReadonlySet<string> = new Set();
+  #branches = 0;
+  #open = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(parts: ProxyParts, options: ProxyOptions) {
+    this.runtime = parts.runtime;
+    this.telemetry = parts.telemetry;
+    this.transport = parts.transport;
+    this.transactions = parts.transactions;
+    this.directory = parts.directory;
+    this.cache = parts.cache;
+    this.options = options;
+    const { clock, random } = this.runtime;
+    this.keys = new RouteKeys(random.bytes(32));
+    this.nonces = new DigestNonces(clock, random);
+    this.openForks = new OpenForks(this.runtime, this.directory, options.maxWaiting);
+    this.subscriptionForks = new SubscriptionForks(this.runtime, options.maxWaiting);
+    this.#locator = createLocator(this.runtime.network.resolver, random, clock);
+    this.#branchPrefix = `z9hG4bK${random.token(12)}.`;
+    const prober = new SipProber(
+      this.runtime,
+      this.transport,
+      this.transactions,
+      (uris) => this.locate(uris),
+      () => ({ domain: this.options.domains[0]!, timeoutMs: this.options.health.timeoutMs }),
+    );
+    this.rotation = new Rotation(this.runtime, this.telemetry, prober, options.health, () => this.cache.forgetAbsent());
+    this.configure(options);
+    this.transactions.user = this;
+  }
+
+  /** After the transport listens: which transports there are is known now, and the servers are asked for the first time. */
+  async start(): Promise<void> {
+    this.#locateOptions = { transports: new Set(this.transport.points.map((point) => point.transport)) };
+    await this.rotation.start();
+  }
+
+  stop(): void {
+    this.rotation.stop();
+    this.openForks.stop();
+    this.subscriptionForks.stop();
+  }
+
+  /** Takes over new options whole; requests under way go on with what they have. */
+  configure(options: ProxyOptions): void {
+    this.options = options;
+    const { servers } = options;
+    this.origins = buildOriginTable(servers);
+    this.models = compileModels(options.models);
+    this.identities = buildIdentityTable(servers);
+    this.settings = {
+      home: options.clients.home,
+      routing: options.routing,
+      subdomains: Object.fromEntries(
+        servers.filter((each) => each.subdomain !== null).map((each) => [each.name, each.subdomain!]),
+      ),
+      retryAfter: options.retryAfterS,
+    };
+    this.#domains = new Set([...options.domains, ...Object.values(this.settings.subdomains)]);
+    this.rotation.configure(servers, options.health);
+  }
+
+  /** No new work outside dialogs from now on; resolves when what is open has ended. */
+  drain(): Promise<void> {
+    this.draining = true;
+    if (this.#open === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Requests that have no final answer yet. */
+  get open(): number {
+    return this.#open;
+  }
+
+  servers(): ServerStatus[] {
+    return this.rotation.status();
+  }
+
+  /** The plan for a request that nobody sent, by the functions that traffic runs through. */
+  async explain(question: ExplainQuestion): Promise<Explanation> {
+    const aor = this.canonical(question.aor, question.from ?? null);
+    const origin: Origin = question.from === undefined ? CLIENT : { kind: "server", server: question.from };
+    const claims = question.method === "REGISTER" || question.method === "PUBLISH";
+    const facts = gatherFacts(
+      this,
+      {
+        method: question.method,
+        event: question.event ?? (["SUBSCRIBE", "PUBLISH", "NOTIFY"].includes(question.method) ? "presence" : ""),
+        origin,
+        aor,
+        sender: { aor: question.watcher ?? "", trusted: origin.kind === "server" },
+        claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
+        without: [],
+      },
+      await lookUp(this, aor),
+    );
+    return renderExplanation(facts, decide(facts));
+  }
+
+  onRequest(transaction: ServerTransaction): void {
+    const exchange = new Exchange(transaction, this.#finished);
+    this.#open++;
+    if (exchange.isInvite) this.#invites.set(transaction, exchange);
+    try {
+      const running = run(this, exchange);
+      if (running instanceof Promise) running.catch((error: Error) => this.failed(exchange, error));
+    } catch (error) {
+      this.failed(exchange, error as Error);
+    }
+  }
+
+  onAck(request: SipRequest, flow: Flow): void {
+    forwardAck(this, request, flow);
+  }
+
+  onCancel(invite: ServerTransaction, cancel: SipRequest): void {
+    const exchange = this.#invites.get(invite);
+    if (exchange === undefined || invite.completed) return;
+    // Not forwarded yet: nobody but us can end it (RFC 3261 9.2).
+    if (exchange.onCancel === null) answer(this, exchange, { status: 487, phrase: "Request Terminated" });
+    else exchange.onCancel(cancel.header("Reason"));
+  }
+
+  failed(exchange: Exchange, error: Error): void {
+    this.telemetry.emit("warning", {
+      what: `${exchange.method} could not be handled`,
+      detail: error.stack ?? error.message,
+    });
+    if (!exchange.transaction.completed) answer(this, exchange, { status: 500 });
+  }
+
+  branch(loopHash: string): string {
+    this.#branches++;
+    return `${this.#branchPrefix}${this.#branches.toString(36)}${SEPARATOR}${loopHash}`;
+  }
+
+  locate(uris: readonly SipUri[]): readonly Target[] | Promise<readonly Target[]> {
+    const found: Target[] = [];
+    for (let i = 0; i < uris.length; i++) {
+      const targets = this.#locateNow(uris[i]!);
+      if (targets === undefined) return this.#locateAll(uris);
+      found.push(...targets);
+    }
+    return found;
+  }
+
+  #locateNow(uri: SipUri): readonly Target[] | undefined {
+    try {
+      return this.#locator.locateNow(uri, this.#locateOptions);
+    } catch {
+      return [];
+    }
+  }
+
+  async #locateAll(uris: readonly SipUri[]): Promise<readonly Target[]> {
+    const all = await Promise.all(uris.map((uri) => this.#locator.locate(uri, this.#locateOptions).catch(() => [])));
+    return all.flat();
+  }
+
+  serverAt(host: string, port: number): string | undefined {
+    const entry = this.origins.hosts.get(normalHost(host));
+    const origin = entry?.ports.get(port) ?? entry?.only;
+    return origin?.kind === "server" ? origin.server : undefined;
+  }
+
+  isOurs(uri: SipUri): boolean {
+    return this.#domains.has(uri.host) || this.transport.isOwn(uri.host, uri.port);
+  }
+
+  canonical(aor: string, server: string | null): string {
+    const at = aor.lastIndexOf("@");
+    const host = aor.slice(at + 1);
+    if (server !== null) {
+      const known = canonicalFrom(this.identities, server, aor);
+      if (known !== aor) return known;
+    }
+    if (this.options.domains.includes(host)) return aor;
+    const own =
+      this.#domains.has(host) || this.transport.points.some((point) => normalHost(point.host) === normalHost(host));
+    return own ? `${aor.slice(0, at + 1)}${this.options.domains[0]}` : aor;
+  }
+
+  #report(exchange: Exchange, status: number): void {
+    this.#open--;
+    if (exchange.isInvite) this.#invites.delete(exchange.transaction);
+    if (this.#open === 0 && this.#idle.length > 0) for (const resolve of this.#idle.splice(0)) resolve();
+    if (!this.telemetry.wants("request")) return;
+    const { plan, aor, request } = exchange;
+    const at = aor.lastIndexOf("@");
+    this.telemetry.emit("request", {
+      method: request.method,
+      callId: request.callId,
+      domain: aor.slice(at + 1),
+      user: aor.slice(0, Math.max(0, at)),
+      origin: originText(exchange.origin),
+      plan: plan === null ? "" : planSummary(plan),
+      status,
+      durationMs: this.runtime.clock.now() - exchange.transaction.receivedAt,
+      reasons: plan?.reasons ?? [],
+    });
+  }
+}
+
+const CLIENT: Origin = { kind: "client", authenticated: null };

@@ -1,0 +1,38 @@
+import type { SipResponse } from "../sip/message/message.ts";
+import { Branch, type BranchOptions, type BranchResult, type BranchUser } from "./branch.ts";
+import type { Core } from "./core.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** A response on its way back: our Via is taken off (RFC 3261 16.7 step 3). */
+export function upstream(response: SipResponse): SipResponse {
+  return response.edit().removeFirstValue("Via").build() as SipResponse;
+}
+
+/** A request that goes one way: provisional answers and every 2xx to INVITE pass, the end is `onEnd`'s to judge. */
+export class SingleBranch implements BranchUser {
+  readonly #exchange: Exchange;
+  readonly #onEnd: (result: BranchResult) => void;
+
+  constructor(exchange: Exchange, onEnd: (result: BranchResult) => void) {
+    this.#exchange = exchange;
+    this.#onEnd = onEnd;
+  }
+
+  start(core: Core, options: BranchOptions): void {
+    const branch = new Branch(core, this, 0, this.#exchange.isInvite, options);
+    if (this.#exchange.isInvite) this.#exchange.onCancel = (reason) => branch.cancel(reason);
+    branch.start();
+  }
+
+  onProvisional(response: SipResponse): void {
+    if (!this.#exchange.transaction.completed) this.#exchange.respond(upstream(response));
+  }
+
+  onFurtherSuccess(response: SipResponse): void {
+    this.#exchange.respond(upstream(response));
+  }
+
+  onFinal(result: BranchResult): void {
+    this.#onEnd(result);
+  }
+}

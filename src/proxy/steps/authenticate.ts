@@ -1,0 +1,67 @@
+import { DirectoryUnavailable } from "../../base/errors.ts";
+import type { Credentials } from "../../directory/directory.ts";
+import { aorOf } from "../../sip/message/uri.ts";
+import type { Core } from "../core.ts";
+import { type DigestAnswer, parseDigest } from "../digest.ts";
+import type { Exchange } from "../exchange.ts";
+import { asSip } from "../next-hop.ts";
+import { answer } from "../responses.ts";
+
+/** Clients prove who they are where the proxy is told to ask; in a dialog set up through us they have done so. */
+export function mustAuthenticate(core: Core, exchange: Exchange): boolean {
+  if (core.options.clients.authenticate !== "digest" || exchange.origin.kind !== "client") return false;
+  return exchange.request.to.tag === undefined || exchange.ownRoute?.authentic !== true;
+}
+
+/** RFC 3261 22.2, 22.3: a REGISTER is challenged with 401, all else with 407. True: it may go on. */
+export async function authenticate(core: Core, exchange: Exchange): Promise<boolean> {
+  const { request } = exchange;
+  const registering = request.method === "REGISTER";
+  const { realm } = core.options.clients;
+  const given = request
+    .headers(registering ? "Authorization" : "Proxy-Authorization")
+    .map(parseDigest)
+    .find((each) => each?.realm === realm);
+  if (given === undefined) return challenge(core, exchange, registering, false);
+  const user = aorOfUser(core, given);
+  let credentials: Credentials | null;
+  try {
+    credentials = await core.directory.credentials(user);
+  } catch (error) {
+    if (!(error instanceof DirectoryUnavailable)) throw error;
+    answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });
+    return false;
+  }
+  const verdict = core.nonces.verify(given, request.method, credentials);
+  if (verdict !== "right") return challenge(core, exchange, registering, verdict === "stale");
+  if (registering && !registersHimself(core, exchange, user)) {
+    answer(core, exchange, { status: 403, phrase: "Forbidden", warning: "A user registers himself only" });
+    return false;
+  }
+  exchange.origin = { kind: "client", authenticated: user };
+  return true;
+}
+
+function challenge(core: Core, exchange: Exchange, registering: boolean, stale: boolean): false {
+  const name = registering ? "WWW-Authenticate" : "Proxy-Authenticate";
+  const headers = core.nonces.challenges(core.options.clients.realm, stale).map((value) => [name, value] as const);
+  answer(core, exchange, {
+    status: registering ? 401 : 407,
+    phrase: registering ? "Unauthorized" : "Proxy Authentication Required",
+    headers,
+  });
+  return false;
+}
+
+/** `alice` and `alice@example.com` are both written as user names. */
+function aorOfUser(core: Core, given: DigestAnswer): string {
+  return core.canonical(
+    given.username.includes("@") ? given.username : `${given.username}@${core.options.domains[0]}`,
+    null,
+  );
+}
+
+function registersHimself(core: Core, exchange: Exchange, user: string): boolean {
+  const to = asSip(exchange.request.to.uri);
+  return to?.user !== undefined && core.canonical(aorOf(to), null) === user;
+}

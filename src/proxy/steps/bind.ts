@@ -1,0 +1,149 @@
+import { DirectoryUnavailable } from "../../base/errors.ts";
+import type { ClaimOutcome } from "../../directory/directory.ts";
+import { answerToClaim } from "../../federation/claim-answer.ts";
+import type { BindPlan } from "../../federation/plan.ts";
+import {
+  claimFor,
+  EXPIRY,
+  grantedContacts,
+  grantedExpires,
+  type Registration,
+  registeredFor,
+  registrationOf,
+  unbindFor,
+} from "../../federation/register.ts";
+import type { SipRequest, SipResponse } from "../../sip/message/message.ts";
+import type { BranchResult } from "../branch.ts";
+import type { Core } from "../core.ts";
+import type { Exchange } from "../exchange.ts";
+import { branchOptions } from "../next-hop.ts";
+import { answer } from "../responses.ts";
+import { SingleBranch, upstream } from "../single-branch.ts";
+import { forwardFinal, wayTo } from "./relay.ts";
+
+/** REGISTER and PUBLISH that bind: a server's own is judged and answered here, a client's is relayed and judged by its 2xx. */
+export function bind(core: Core, exchange: Exchange, plan: BindPlan): Promise<void> {
+  return plan.relayTo === null ? answerClaim(core, exchange, plan) : relayClaim(core, exchange, plan, plan.relayTo);
+}
+
+async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan): Promise<void> {
+  const { request } = exchange;
+  const registration = plan.origin === "registered" ? registrationOf(request) : null;
+  if (registration?.kind === "fault") {
+    const headers = registration.minExpires === null ? [] : [["Min-Expires", String(registration.minExpires)] as const];
+    return answer(core, exchange, { status: registration.status, phrase: registration.reason, headers });
+  }
+  const seconds =
+    registration === null ? Math.min(request.expires ?? EXPIRY.default, EXPIRY.max) : grantedExpires(registration);
+  if (plan.action === "deregister") {
+    if (await unbind(core, exchange, plan)) succeed(core, exchange, registration, 0);
+    return;
+  }
+  if (plan.action === "none") return succeed(core, exchange, registration, seconds);
+  const outcome = await claim(core, exchange, plan, seconds);
+  if (outcome === null) return;
+  const verdict = answerToClaim(outcome, plan.server, plan.refuseWith);
+  if (verdict.status === 200) return succeed(core, exchange, registration, seconds);
+  refuse(core, exchange, verdict);
+}
+
+/** RFC 3261 10.3 step 8; a PUBLISH as a compositor that keeps nothing (RFC 3903 6). */
+function succeed(core: Core, exchange: Exchange, registration: Registration | null, seconds: number): void {
+  const headers: Array<readonly [string, string]> = [];
+  if (registration === null) {
+    headers.push(["SIP-ETag", core.runtime.random.token(16)], ["Expires", String(seconds)]);
+  } else {
+    for (const contact of grantedContacts(registration)) headers.push(["Contact", contact]);
+    headers.push(["Date", new Date(core.runtime.clock.wall()).toUTCString()]);
+  }
+  answer(core, exchange, { status: 200, headers });
+}
+
+function refuse(core: Core, exchange: Exchange, verdict: ReturnType<typeof answerToClaim>): void {
+  const { status, phrase, warning, redirectTo } = verdict;
+  const holder = redirectTo === null ? undefined : core.rotation.server(redirectTo)?.nodes[0];
+  const headers = holder === undefined ? [] : [["Contact", `<${holder.raw}>`] as const];
+  answer(core, exchange, { status, phrase, warning, headers });
+}
+
+async function relayClaim(core: Core, exchange: Exchange, plan: BindPlan, server: string): Promise<void> {
+  const path = pathFor(core, exchange);
+  const way = await wayTo(core, exchange, {
+    server,
+    subdomain: plan.subdomain,
+    identity: null,
+    epoch: plan.binding?.epoch ?? 0,
+    ...(path === undefined ? {} : { path }),
+  });
+  const end = (result: BranchResult): void => {
+    if (result === "cancelled") return exchange.drop();
+    if (typeof result === "string" || result.status >= 300) return forwardFinal(core, exchange, result);
+    settle(core, exchange, plan, result).catch(() => answer(core, exchange, { status: 500 }));
+  };
+  new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, way));
+}
+
+/** The registrar's 2xx lists every contact: none left unbinds, the latest expiry binds (models.md, "Exclusive"). */
+async function settle(core: Core, exchange: Exchange, plan: BindPlan, response: SipResponse): Promise<void> {
+  if (registrationOf(exchange.transaction.request).kind === "query") return exchange.respond(upstream(response));
+  const seconds = registeredFor(response);
+  if (seconds === 0) {
+    if (await unbind(core, exchange, plan)) exchange.respond(upstream(response));
+    return;
+  }
+  const outcome = await claim(core, exchange, plan, seconds);
+  if (outcome === null) return;
+  const verdict = answerToClaim(outcome, plan.server, plan.refuseWith);
+  // The registrar has ordered the client's requests already: a crossing answer of the same server changes nothing.
+  if (verdict.status === 200 || (outcome.outcome !== "bound" && outcome.binding?.server === plan.server)) {
+    return exchange.respond(upstream(response));
+  }
+  refuse(core, exchange, verdict);
+}
+
+/** Null: the directory is away, and that was answered (RFC 3261 10.3: 500). */
+async function claim(core: Core, exchange: Exchange, plan: BindPlan, seconds: number): Promise<ClaimOutcome | null> {
+  const { aor } = exchange;
+  const request = exchange.transaction.request;
+  const expiresAt = core.runtime.clock.wall() + seconds * 1000;
+  try {
+    const outcome = await core.directory.claim(claimFor(plan, aor, request, expiresAt, actor(plan, exchange)));
+    if (outcome.outcome === "bound") {
+      const { server, origin, epoch } = outcome.binding;
+      core.telemetry.emit("bound", { aor, server, origin, epoch, changed: outcome.changed });
+    } else {
+      const holder = outcome.binding?.server ?? null;
+      core.telemetry.emit("refused", { aor, server: plan.server, holder, reason: outcome.outcome });
+    }
+    return outcome;
+  } catch (error) {
+    return away(core, exchange, error);
+  }
+}
+
+async function unbind(core: Core, exchange: Exchange, plan: BindPlan): Promise<boolean> {
+  try {
+    await core.directory.unbind(unbindFor(plan, exchange.aor, exchange.transaction.request, actor(plan, exchange)));
+    return true;
+  } catch (error) {
+    away(core, exchange, error);
+    return false;
+  }
+}
+
+function away(core: Core, exchange: Exchange, error: unknown): null {
+  if (!(error instanceof DirectoryUnavailable)) throw error;
+  answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });
+  return null;
+}
+
+function actor(plan: BindPlan, exchange: Exchange): string {
+  return plan.relayTo === null ? `server:${plan.server}` : `client:${exchange.aor}`;
+}
+
+/** RFC 3327 5.2: only for a UA that says it knows Path; it leads requests back over the client's own connection. */
+function pathFor(core: Core, exchange: Exchange): string | undefined {
+  const request: SipRequest = exchange.request;
+  if (!request.values("Supported").some((tag) => tag.toLowerCase() === "path")) return undefined;
+  return core.keys.path(exchange.transaction.flow);
+}

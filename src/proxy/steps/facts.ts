@@ -1,0 +1,61 @@
+import type { ClaimFacts, Facts, Origin } from "../../federation/facts.ts";
+import { identitiesOf } from "../../federation/identity.ts";
+import { modelOf } from "../../federation/model.ts";
+import { claimOfPublish, claimOfRegister, registrationOf } from "../../federation/register.ts";
+import type { SipRequest } from "../../sip/message/message.ts";
+import type { Core } from "../core.ts";
+import type { Exchange } from "../exchange.ts";
+import type { Known } from "./resolve.ts";
+
+/** What `decide` looks at, gathered. The same for traffic and for `explain`. */
+export interface Asked {
+  readonly method: string;
+  readonly event: string;
+  readonly origin: Origin;
+  readonly aor: string;
+  readonly sender: { readonly aor: string; readonly trusted: boolean };
+  readonly claim: ClaimFacts;
+  readonly without: readonly string[];
+}
+
+export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
+  const record = lookup.state === "bound" || lookup.state === "no-binding" ? lookup.user : null;
+  const found = modelOf(core.models, asked.aor, record);
+  return {
+    now: core.runtime.clock.wall(),
+    method: asked.method,
+    event: asked.event,
+    origin: asked.origin,
+    aor: asked.aor,
+    sender: asked.sender,
+    lookup,
+    directoryAvailable: core.directory.available,
+    model: found.model,
+    modelFrom: found.from,
+    servers: core.rotation.facts,
+    identities: identitiesOf(core.identities, asked.aor, record),
+    claim: asked.claim,
+    settings: core.settings,
+    without: asked.without,
+  };
+}
+
+/** Whose claim a REGISTER or PUBLISH is; `none` for every other method. */
+export function claimOf(core: Core, request: SipRequest, origin: Origin): ClaimFacts {
+  const server = origin.kind === "server" ? origin.server : null;
+  if (request.method === "REGISTER") return claimOfRegister(registrationOf(request), server, core.origins);
+  if (request.method === "PUBLISH") return claimOfPublish(request, server);
+  return "none";
+}
+
+export function askedOf(core: Core, exchange: Exchange): Asked {
+  return {
+    method: exchange.method,
+    event: exchange.event,
+    origin: exchange.origin,
+    aor: exchange.aor,
+    sender: { aor: exchange.sender, trusted: exchange.senderTrusted },
+    claim: claimOf(core, exchange.request, exchange.origin),
+    without: exchange.without,
+  };
+}

@@ -1,0 +1,140 @@
+import { meaningOf, provesHere, upstreamStatus } from "../../federation/answers.ts";
+import type { RelayPlan } from "../../federation/plan.ts";
+import type { SipUri } from "../../sip/message/uri.ts";
+import type { Flow, Target } from "../../sip/transport/transport.ts";
+import type { BranchResult } from "../branch.ts";
+import type { Core } from "../core.ts";
+import type { Exchange } from "../exchange.ts";
+import { loopHashFor } from "../loop.ts";
+import { branchOptions, type Way } from "../next-hop.ts";
+import { answer } from "../responses.ts";
+import { SingleBranch, upstream } from "../single-branch.ts";
+
+/** What a way to a server needs besides the server. */
+export interface ServerWay {
+  readonly server: string;
+  readonly subdomain: string | null;
+  readonly identity: string | null;
+  readonly fork?: number;
+  readonly maxBreadth?: number;
+  readonly path?: string;
+  readonly epoch: number;
+}
+
+/** The way to a server of ours: its nodes in rotation, the Request-URI it wants. */
+export function wayTo(core: Core, exchange: Exchange, to: ServerWay): Way | Promise<Way> {
+  const nodes = core.rotation.nodes(to.server);
+  const targets = nodes.length === 0 ? [] : core.locate(nodes);
+  return targets instanceof Promise
+    ? targets.then((found) => way(core, exchange, to, nodes, found))
+    : way(core, exchange, to, nodes, targets);
+}
+
+function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipUri[], targets: readonly Target[]): Way {
+  const requestUri = requestUriFor(exchange, to);
+  return {
+    server: to.server,
+    targets,
+    deadline: exchange.transaction.receivedAt + core.options.decisionMs,
+    loopHash: loopHashFor(exchange, to.epoch),
+    report: (target, answered, reason) => core.rotation.report(to.server, nodeOf(nodes, target), answered, reason),
+    ...(requestUri === undefined ? {} : { requestUri }),
+    ...(to.fork === undefined ? {} : { fork: to.fork }),
+    ...(to.maxBreadth === undefined ? {} : { maxBreadth: to.maxBreadth }),
+    ...(to.path === undefined ? {} : { path: to.path }),
+  };
+}
+
+function nodeOf(nodes: readonly SipUri[], target: Target | Flow): SipUri {
+  if (nodes.length === 1 || "send" in target) return nodes[0]!;
+  return (
+    nodes.find((node) => node.host === (target.name ?? target.host) && (node.port ?? target.port) === target.port) ??
+    nodes[0]!
+  );
+}
+
+/** Only what the server needs is changed: the name it knows him by, the subdomain it is reached under. */
+function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
+  if (to.identity === null && to.subdomain === null) return undefined;
+  const aor = to.identity ?? exchange.aor;
+  const at = aor.lastIndexOf("@");
+  return `sip:${aor.slice(0, at)}@${to.subdomain ?? aor.slice(at + 1)}`;
+}
+
+/** Sends the request to the one server that has the user. `replan` decides once more, without that server. */
+export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): void {
+  const end = (result: BranchResult): void => judge(core, exchange, plan, result, replan);
+  const { server, subdomain, identity } = plan;
+  const found = wayTo(core, exchange, { server, subdomain, identity, epoch: plan.binding?.epoch ?? 0 });
+  if (found instanceof Promise) {
+    found.then(
+      (each) => new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, each)),
+      () => end("transport-error"),
+    );
+  } else new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, found));
+}
+
+function judge(core: Core, exchange: Exchange, plan: RelayPlan, result: BranchResult, replan: () => void): void {
+  if (result === "cancelled") return answer(core, exchange, { status: 487, phrase: "Request Terminated" });
+  if (typeof result !== "string" && result.status < 300) {
+    exchange.respond(upstream(result));
+    if (plan.binding === null || plan.binding.origin === "learned") renew(core, exchange, plan, result.status);
+    return;
+  }
+  switch (meaningOf(typeof result === "string" ? result : result.status)) {
+    case "not-here":
+      if (plan.binding?.retry) return searchAgain(core, exchange, plan, plan.binding.epoch, replan);
+      break;
+    case "could-not-ask":
+      return answer(core, exchange, {
+        status: 480,
+        phrase: "Temporarily Unavailable",
+        retryAfter: core.options.retryAfterS,
+      });
+  }
+  forwardFinal(core, exchange, result);
+}
+
+/** Forwards a final answer under the status it goes upstream with. */
+export function forwardFinal(core: Core, exchange: Exchange, result: Exclude<BranchResult, "cancelled">): void {
+  const status = upstreamStatus(typeof result === "string" ? result : result.status);
+  if (typeof result !== "string" && result.status === status) exchange.respond(upstream(result));
+  else answer(core, exchange, { status, ...(status === 480 ? { retryAfter: core.options.retryAfterS } : {}) });
+}
+
+/** What was learned proved wrong: it is dropped on its epoch, and the others are asked, once. */
+function searchAgain(core: Core, exchange: Exchange, plan: RelayPlan, epoch: number, replan: () => void): void {
+  core.telemetry.emit("unlearned", { aor: exchange.aor, server: plan.server, reason: "the server said not here" });
+  const again = (): void => {
+    exchange.without = [...exchange.without, plan.server];
+    replan();
+  };
+  core.directory.unlearn(exchange.aor, plan.server, epoch).then(again, again);
+}
+
+/** A proving 2xx renews what was learned once half its life is over, so that a busy user costs no write a request. */
+function renew(core: Core, exchange: Exchange, plan: RelayPlan, status: number): void {
+  const { method, aor } = exchange;
+  const facts = core.rotation.facts.find((each) => each.name === plan.server);
+  if (facts === undefined || method === "SUBSCRIBE" || !provesHere(facts.proves, method, status)) return;
+  learnIfDue(core, aor, plan.server);
+}
+
+/** Learns or renews, unless what is known is fresh. Failure costs nothing but a later fork. */
+export function learnIfDue(core: Core, aor: string, server: string): void {
+  const known = core.cache.peek(aor);
+  const now = core.runtime.clock.wall();
+  if (known?.state === "bound") {
+    const { binding } = known;
+    if (binding.server !== server || binding.origin !== "learned") return;
+    if (binding.expiresAt !== null && binding.expiresAt - now > core.options.learnedMs / 2) return;
+  }
+  core.directory.learn(aor, server, now + core.options.learnedMs).then(
+    (outcome) => {
+      if (outcome.outcome === "bound" && outcome.changed) {
+        core.telemetry.emit("learned", { aor, server, epoch: outcome.binding.epoch });
+      }
+    },
+    () => undefined,
+  );
+}
