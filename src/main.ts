@@ -1,0 +1,19 @@
+import { registerCheck } from "./cli/check.ts";
+import { createProgram, usageCode } from "./cli/help.ts";
+import { type Io, processIo, reportFailure } from "./cli/output.ts";
+import { registerStart } from "./cli/start.ts";
+
+/** Runs one command line (without node and script); gives the exit code: 0 ok, 1 failed, 2 wrong usage or configuration. */
+export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  const program = createProgram(io);
+  registerStart(program, io);
+  registerCheck(program, io);
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    const code = usageCode(error);
+    if (code === undefined) reportFailure(io, error);
+    else if (code === 2) io.fail(2);
+  }
+  return io.exitCode;
+}
