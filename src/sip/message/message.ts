@@ -10,8 +10,8 @@ import {
   parseCallId,
   parseContentLength,
   parseCSeq,
-  parseDelta,
   parseEvent,
+  parseExpires,
   parseMaxForwards,
   parseSubscriptionState,
   type SubscriptionStateValue,
@@ -39,6 +39,7 @@ export abstract class SipMessage {
   #to: NameAddr | undefined;
   #callId: string | undefined;
   #cseq: CSeq | undefined;
+  #others: Others | undefined;
 
   constructor(raw: string, index: HeaderIndex | undefined) {
     this.raw = raw;
@@ -124,53 +125,46 @@ export abstract class SipMessage {
   }
 
   get maxForwards(): number | undefined {
-    const text = this.#single(H.MaxForwards);
-    return text === undefined ? undefined : parseMaxForwards(text);
+    return this.#other("maxForwards", H.MaxForwards, parseMaxForwards);
   }
 
   /** Seconds. */
   get expires(): number | undefined {
-    const text = this.#single(H.Expires);
-    return text === undefined ? undefined : parseDelta("Expires", text);
+    return this.#other("expires", H.Expires, parseExpires);
   }
 
   /** Octets. */
   get contentLength(): number | undefined {
-    const text = this.#single(H.ContentLength);
-    return text === undefined ? undefined : parseContentLength(text);
+    return this.#other("contentLength", H.ContentLength, parseContentLength);
   }
 
   get routes(): readonly NameAddr[] {
-    return this.#addresses(H.Route);
+    return this.#addresses("routes", H.Route);
   }
 
   get recordRoutes(): readonly NameAddr[] {
-    return this.#addresses(H.RecordRoute);
+    return this.#addresses("recordRoutes", H.RecordRoute);
   }
 
   get contacts(): readonly NameAddr[] | "*" {
     const line = this.index.find(H.Contact);
-    if (line >= 0 && this.index.value(line) === "*") {
-      if (this.index.find(H.Contact, line + 1) >= 0)
-        throw new MalformedHeader("Contact", "'*' stands beside other values");
-      return "*";
-    }
-    return this.#addresses(H.Contact);
+    if (line < 0 || this.index.rawValue(line) !== "*") return this.#addresses("contacts", H.Contact);
+    if (this.index.find(H.Contact, line + 1) >= 0)
+      throw new MalformedHeader("Contact", "'*' stands beside other values");
+    return "*";
   }
 
   /** P-Asserted-Identity (RFC 3325). */
   get identities(): readonly NameAddr[] {
-    return this.#addresses(H.PAssertedIdentity);
+    return this.#addresses("identities", H.PAssertedIdentity);
   }
 
   get event(): EventValue | undefined {
-    const text = this.#single(H.Event);
-    return text === undefined ? undefined : parseEvent(text);
+    return this.#other("event", H.Event, parseEvent);
   }
 
   get subscriptionState(): SubscriptionStateValue | undefined {
-    const text = this.#single(H.SubscriptionState);
-    return text === undefined ? undefined : parseSubscriptionState(text);
+    return this.#other("subscriptionState", H.SubscriptionState, parseSubscriptionState);
   }
 
   abstract edit(): Editor<SipMessage>;
@@ -178,15 +172,29 @@ export abstract class SipMessage {
   /** For this folder: the outcome of an edit. */
   abstract derive(raw: string, index: HeaderIndex, requestUri: string | undefined): SipMessage;
 
-  #single(id: number): string | undefined {
+  #mandatory(id: number): string {
     const line = this.index.find(id);
-    return line < 0 ? undefined : this.index.value(line);
+    if (line < 0) throw missing(id);
+    return this.index.value(line);
   }
 
-  #mandatory(id: number): string {
-    const text = this.#single(id);
-    if (text === undefined) throw missing(id);
-    return text;
+  #other<K extends keyof Others>(
+    key: K,
+    id: number,
+    parse: (text: string) => NonNullable<Others[K]>,
+  ): Others[K] | undefined {
+    const line = this.index.find(id);
+    if (line < 0) return undefined;
+    this.#others ??= {};
+    this.#others[key] ??= parse(this.index.value(line));
+    return this.#others[key];
+  }
+
+  #addresses(key: "routes" | "recordRoutes" | "contacts" | "identities", id: number): readonly NameAddr[] {
+    if (this.index.find(id) < 0) return NO_ADDRESSES;
+    this.#others ??= {};
+    this.#others[key] ??= this.#elements(id).map((text) => parseNameAddr(headerName(id), text));
+    return this.#others[key];
   }
 
   #elements(id: number): string[] {
@@ -194,15 +202,23 @@ export abstract class SipMessage {
     for (let line = this.index.find(id); line >= 0; line = this.index.find(id, line + 1)) {
       const text = this.index.value(line);
       if (text.indexOf(",") < 0) elements.push(text);
-      else elements.push(...splitList(text, false));
+      else for (const element of splitList(text, false)) elements.push(element);
     }
     return elements;
   }
+}
 
-  #addresses(id: number): readonly NameAddr[] {
-    if (this.index.find(id) < 0) return NO_ADDRESSES;
-    return this.#elements(id).map((text) => parseNameAddr(headerName(id), text));
-  }
+/** Values of headers that many messages lack, once they were asked for. */
+interface Others {
+  maxForwards?: number;
+  expires?: number;
+  contentLength?: number;
+  event?: EventValue;
+  subscriptionState?: SubscriptionStateValue;
+  routes?: readonly NameAddr[];
+  recordRoutes?: readonly NameAddr[];
+  contacts?: readonly NameAddr[];
+  identities?: readonly NameAddr[];
 }
 
 const NO_ADDRESSES: readonly NameAddr[] = [];

@@ -3,7 +3,7 @@ import { HeaderIndex, HeadFault, JUNK, MAX_MESSAGE, scanHead } from "./header-in
 import { H } from "./header-names.ts";
 import { SipRequest, SipResponse } from "./message.ts";
 import { readRequestLine, readStatusLine } from "./start-line.ts";
-import { CR, LF, parseDigits } from "./text.ts";
+import { CR, LF, matchesAt, parseDigits } from "./text.ts";
 
 export { MalformedHeader, MalformedUri, ParseError } from "./errors.ts";
 export { MAX_HEADERS, MAX_MESSAGE } from "./header-index.ts";
@@ -17,7 +17,7 @@ export { type Fault, validateRequest, validateResponse } from "./validate.ts";
 export function parseMessage(raw: string): SipRequest | SipResponse {
   if (raw.charCodeAt(0) === CR || raw.charCodeAt(0) === LF) raw = withoutLeadingLines(raw);
   if (raw.length === 0) throw new ParseError("empty", "there is no message");
-  const isResponse = raw.startsWith("SIP/");
+  const isResponse = matchesAt(raw, 0, 4, "sip/");
   if (raw.length > MAX_MESSAGE)
     throw refused(raw, isResponse, 513, "too-large", `the message is over ${MAX_MESSAGE} octets`);
   const lf = raw.indexOf("\n");

@@ -1,4 +1,4 @@
-import { isToken, parseDigits, SP, trimmed } from "./text.ts";
+import { isToken, matchesAt, parseDigits, SP, trimmed } from "./text.ts";
 
 export interface RequestLine {
   readonly method: string;
@@ -32,7 +32,7 @@ export function readRequestLine(raw: string, end: number): RequestLine | string 
 
 /** The Status-Line, or what is wrong (RFC 3261 7.2). The space after the code may be missing where no reason follows. */
 export function readStatusLine(raw: string, end: number): StatusLine | string {
-  if (!raw.startsWith("SIP/2.0 ")) return "the response is of another SIP version";
+  if (!raw.startsWith("SIP/2.0 ") && !matchesAt(raw, 0, 8, "sip/2.0 ")) return "the response is of another SIP version";
   const status = raw.slice(8, Math.min(11, end));
   const code = status.length === 3 ? parseDigits(status, 699) : -1;
   if (code < 100) return "the status code is none from 100 to 699";

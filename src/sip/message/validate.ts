@@ -1,4 +1,5 @@
 import { CodomainError } from "../../base/errors.ts";
+import type { HeaderIndex } from "./header-index.ts";
 import { H, headerName } from "./header-names.ts";
 import type { SipMessage, SipRequest, SipResponse } from "./message.ts";
 
@@ -103,12 +104,19 @@ function duplicateFault(m: SipMessage): Fault | null {
   for (let line = 0; line < index.count; line++) {
     const id = index.id(line);
     if (id < 1 || id > H.LastSingle) continue;
-    if ((seen & (1 << id)) !== 0 && index.value(index.find(id)) !== index.value(line)) {
+    if ((seen & (1 << id)) !== 0 && index.value(previous(index, id, line)) !== index.value(line)) {
       return bad(`${headerName(id)}: it stands more than once, with different values`);
     }
     seen |= 1 << id;
   }
   return null;
+}
+
+/** The nearest line above `line` with this id: each line is compared with its neighbour, so the whole stays linear. */
+function previous(index: HeaderIndex, id: number, line: number): number {
+  do line--;
+  while (index.id(line) !== id);
+  return line;
 }
 
 function ruleFault(m: SipRequest, rules: RequestRules): Fault | null {

@@ -31,9 +31,9 @@ export function parseMaxForwards(text: string): number {
 }
 
 /** Seconds. */
-export function parseDelta(header: string, text: string): number {
+export function parseExpires(text: string): number {
   const seconds = parseDigits(text, MAX_DELTA);
-  if (seconds < 0) throw new MalformedHeader(header, "not a number of seconds below 2^32");
+  if (seconds < 0) throw new MalformedHeader("Expires", "not a number of seconds below 2^32");
   return seconds;
 }
 
