@@ -9,7 +9,7 @@ import {
   stepFork,
 } from "../../src/federation/fork-outcome.ts";
 import type { ForkPlan } from "../../src/federation/plan.ts";
-import { forkPlan } from "./make.ts";
+import { forkPlan, runs } from "./make.ts";
 
 const end = (server: string, ending: Ending): ForkEvent => ({ kind: "ended", server, ending });
 const notify = (server: string, state: NotifyState): ForkEvent => ({ kind: "notify", server, state });
@@ -387,7 +387,7 @@ describe("for any order of events", () => {
     it(title, () => {
       fc.assert(
         fc.property(arbitraryWorld, (world) => law(world, run(world.method, world.plan, world.events))),
-        { numRuns: 3000 },
+        runs(3000),
       );
     });
   };

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { BindingOrigin, Lookup } from "../../src/directory/directory.ts";
 import { decide } from "../../src/federation/decide.ts";
 import type { Facts, Origin } from "../../src/federation/facts.ts";
-import { AOR, bound, CLIENT, facts, fromServer, NO_BINDING, NO_RECORD, NOW, server, settings } from "./make.ts";
+import { AOR, bound, CLIENT, facts, fromServer, NO_BINDING, NO_RECORD, NOW, runs, server, settings } from "./make.ts";
 
 const ORIGINS: readonly BindingOrigin[] = ["learned", "published", "registered", "admin", "provisioned"];
 const FORKED = ["SUBSCRIBE", "MESSAGE", "INVITE"];
@@ -332,7 +332,7 @@ describe("for all facts", () => {
     it(title, () => {
       fc.assert(
         fc.property(arbitraryFacts, (given) => law(given, decide(given))),
-        { numRuns: 2000 },
+        runs(2000),
       );
     });
   };
