@@ -25,7 +25,10 @@ async function fixture() {
   const network = {
     udp: async (_bind, given) => {
       handler = given;
-      return { local: US, send: (bytes) => void (sent += bytes.length), close: async () => {} };
+      const send = (bytes: Uint8Array) => {
+        sent += bytes.length;
+      };
+      return { local: US, send, close: async () => {} };
     },
   } satisfies Pick<Network, "udp">;
   const runtime = {
