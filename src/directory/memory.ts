@@ -24,7 +24,7 @@ import type {
 import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
 import { type FeedReader, type MemoryOptions, MemoryStore, type Statement } from "./memory-store.ts";
-import { IMPORT_BATCH, MOST_USERS, recordOf, refusal } from "./rows.ts";
+import { isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
 /** One simulated database; every proxy takes its own Directory from it. */
 export interface MemoryDatabase {
@@ -143,21 +143,11 @@ class MemoryDirectory implements Directory {
   }
 
   move(move: Move): Promise<ClaimOutcome> {
-    return this.#submit({
-      aor: move.aor,
-      server: move.to,
-      origin: "admin",
-      expiresAt: null,
-      conflict: "takeover",
-      equalRank: move.equalRank ?? false,
-      actor: move.actor,
-      onlyFrom: move.from ?? null,
-      fork: null,
-    });
+    return this.#submit(movement(move));
   }
 
   learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
-    return this.#submit(this.#learning(aor, server, expiresAt, null));
+    return this.#submit(learning(aor, server, expiresAt, null, this.proxy));
   }
 
   unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome> {
@@ -214,7 +204,7 @@ class MemoryDirectory implements Directory {
 
   async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {
     if (result.result === "learned") {
-      await this.#submit(this.#learning(recipient, result.server, expiresAt, id));
+      await this.#submit(learning(recipient, result.server, expiresAt, id, this.proxy));
       return;
     }
     await this.#write(async (s) => {
@@ -292,32 +282,12 @@ class MemoryDirectory implements Directory {
   }
 
   async importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport> {
-    const refused: Array<ImportReport["refused"][number]> = [];
-    let imported = 0;
-    const seen = new Set<string>();
-    for (let from = 0; from < rows.length; from += IMPORT_BATCH) {
-      for (const [i, row] of rows.slice(from, from + IMPORT_BATCH).entries()) {
-        const reason = refusal(row) ?? (seen.has(row.aor) ? "the same user again" : null);
-        if (reason !== null) {
-          refused.push({ index: from + i, aor: row.aor, reason });
-          continue;
-        }
-        seen.add(row.aor);
-        await this.putUser(recordOf(row), actor);
-        if (row.server !== null) {
-          const ask = {
-            aor: row.aor,
-            server: row.server,
-            origin: "provisioned",
-            expiresAt: null,
-            conflict: "takeover",
-          } as const;
-          await this.claim({ ...ask, equalRank: false, actor });
-        }
-        imported++;
-      }
+    const { taken, refused } = sortImport(rows);
+    for (const row of taken) {
+      await this.putUser(recordOf(row), actor);
+      for (const ask of provisioning(row, actor)) await this.#submit(ask);
     }
-    return { imported, refused };
+    return { imported: taken.length, refused };
   }
 
   audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]> {
@@ -369,6 +339,7 @@ class MemoryDirectory implements Directory {
   }
 
   async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
+    if (!isAor(ask.aor)) return { outcome: "stale", binding: null };
     const outcome = await this.#claims.submit(ask);
     if (outcome.outcome === "bound") {
       const { server, epoch } = outcome.binding;
@@ -379,11 +350,6 @@ class MemoryDirectory implements Directory {
       this.#emit({ kind: "fork-closed", aor: ask.aor, fork: ask.fork, result: { result: "learned", server } });
     }
     return outcome;
-  }
-
-  #learning(aor: string, server: string, expiresAt: number, fork: string | null): ClaimAsk {
-    const ask = { aor, server, origin: "learned", expiresAt, conflict: "refuse", equalRank: false } as const;
-    return { ...ask, actor: this.proxy, onlyFrom: null, fork };
   }
 
   async #forksOf(s: Statement, recipient: string): Promise<OpenFork[]> {

@@ -1,5 +1,5 @@
-import type { ImportRow, UserRecord } from "./directory.ts";
-import { ORIGINS } from "./directory.ts";
+import type { ImportReport, ImportRow, Move, UserRecord } from "./directory.ts";
+import type { ClaimAsk } from "./judge.ts";
 
 /** Checks that every Directory makes alike, whichever database stands behind it. */
 
@@ -27,7 +27,59 @@ export function recordOf(row: ImportRow): UserRecord {
   return { aor: row.aor, model: row.model, settings: row.settings ?? {}, identities: row.identities ?? {} };
 }
 
-/** Precedence by name, for rows that come back from SQL as text. */
-export function isOrigin(text: string): text is (typeof ORIGINS)[number] {
-  return (ORIGINS as readonly string[]).includes(text);
+/** What an import takes and what it refuses; of a user named twice the first row stands. */
+export function sortImport(rows: readonly ImportRow[]): { taken: ImportRow[]; refused: ImportReport["refused"] } {
+  const taken: ImportRow[] = [];
+  const refused: Array<ImportReport["refused"][number]> = [];
+  const seen = new Set<string>();
+  for (const [index, row] of rows.entries()) {
+    const reason = refusal(row) ?? (seen.has(row.aor) ? "the same user stands in an earlier row" : null);
+    if (reason !== null) refused.push({ index, aor: row.aor, reason });
+    else {
+      seen.add(row.aor);
+      taken.push(row);
+    }
+  }
+  return { taken, refused };
+}
+
+const LONGEST_AOR = 1024;
+
+/** What can be a key: of bounded length, without the one character that PostgreSQL cannot store. Others are nobody. */
+export function isAor(aor: string): boolean {
+  return aor.length <= LONGEST_AOR && !aor.includes("\0");
+}
+
+/** An admin's move as the claim it is. */
+export function movement(move: Move): ClaimAsk {
+  return {
+    aor: move.aor,
+    server: move.to,
+    origin: "admin",
+    expiresAt: null,
+    conflict: "takeover",
+    equalRank: move.equalRank ?? false,
+    actor: move.actor,
+    onlyFrom: move.from ?? null,
+    fork: null,
+  };
+}
+
+/** Learning as the claim it is: of two servers learned at once the first stays. */
+export function learning(aor: string, server: string, expiresAt: number, fork: string | null, actor: string): ClaimAsk {
+  const ask = { aor, server, origin: "learned", expiresAt, conflict: "refuse", equalRank: false } as const;
+  return { ...ask, actor, onlyFrom: null, fork };
+}
+
+/** A provisioned binding of an import, as the claim it is. */
+export function provisioning(row: ImportRow, actor: string): ClaimAsk[] {
+  if (row.server === null) return [];
+  const ask = {
+    aor: row.aor,
+    server: row.server,
+    origin: "provisioned",
+    expiresAt: null,
+    conflict: "takeover",
+  } as const;
+  return [{ ...ask, equalRank: false, actor, onlyFrom: null, fork: null }];
 }

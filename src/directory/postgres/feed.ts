@@ -1,0 +1,177 @@
+import type pg from "pg";
+import type { Runtime, Timer } from "../../runtime/runtime.ts";
+import type { Change } from "../directory.ts";
+import { changeOf, FEED_READ, FEED_START, type FeedRow } from "./feed-sql.ts";
+import { type Pool, sentence } from "./pool.ts";
+
+export interface FeedOptions {
+  /** Without a wake-up it reads this often. */
+  readonly pollMs: number;
+  /** While rows are held back by an open transaction, this often. */
+  readonly heldPollMs: number;
+  /** Changes are kept in the database this long; a reader who slept for half of it starts anew. */
+  readonly keptMs: number;
+}
+
+const CHANNEL = "codomain_changes";
+/** Wake-ups that come faster than this share one read. */
+const COALESCE_MS = 5;
+const RECONNECT_MS = [20, 100, 250, 500, 1000] as const;
+
+interface Cursor {
+  readonly xid: bigint;
+  readonly id: bigint;
+}
+
+/**
+ * Reads the outbox in commit order over a connection of its own. States: *stopped*; *connecting*, with back-off;
+ * *reading*: woken by LISTEN, by the poll, sooner while rows are held back. Whenever the connection was lost it first
+ * says `reset`, since nobody knows what was missed, and goes on from where it was.
+ */
+export class Feed {
+  readonly #runtime: Runtime;
+  readonly #pool: Pool;
+  readonly #options: FeedOptions;
+  readonly #emit: (change: Change) => void;
+  #client: pg.Client | null = null;
+  #cursor: Cursor | null = null;
+  #timer: Timer | null = null;
+  #running = false;
+  #reading = false;
+  #again = false;
+  #lastRead = 0;
+  #failures = 0;
+
+  constructor(runtime: Runtime, pool: Pool, options: FeedOptions, emit: (change: Change) => void) {
+    this.#runtime = runtime;
+    this.#pool = pool;
+    this.#options = options;
+    this.#emit = emit;
+  }
+
+  /** Rejects where the first connection fails; later ones are tried until `stop`. */
+  async start(): Promise<void> {
+    this.#running = true;
+    try {
+      await this.#connect();
+    } catch (error) {
+      this.#running = false;
+      throw error;
+    }
+    void this.#read();
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    this.#timer?.cancel();
+    this.#timer = null;
+    const client = this.#client;
+    this.#client = null;
+    await client?.end().catch(() => undefined);
+  }
+
+  /** A change was made here: no need to wait for the NOTIFY. */
+  wake(): void {
+    if (this.#reading) this.#again = true;
+    else if (this.#running && this.#client !== null) {
+      const wait = Math.max(0, this.#lastRead + COALESCE_MS - this.#runtime.clock.now());
+      this.#schedule(wait);
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const client = this.#pool.client();
+    client.on("error", (error) => this.#broken(client, error));
+    client.on("end", () => this.#broken(client, new Error("the connection was ended")));
+    client.on("notification", () => this.wake());
+    try {
+      await client.connect();
+      await client.query(`listen ${CHANNEL}`);
+      const { rows } = await client.query<{ xid: string }>(FEED_START.text);
+      const start: Cursor = { xid: BigInt(rows[0]?.xid ?? "0"), id: 0n };
+      // After a fail-over the new server may be behind what was read from the old one.
+      const resumed = this.#cursor;
+      this.#cursor = resumed !== null && resumed.xid < start.xid ? resumed : start;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
+    if (!this.#running) {
+      await client.end().catch(() => undefined);
+      return;
+    }
+    this.#client = client;
+    this.#failures = 0;
+    this.#lastRead = this.#runtime.clock.now();
+  }
+
+  #broken(client: pg.Client, error: Error): void {
+    if (this.#client !== client) return;
+    this.#client = null;
+    client.end().catch(() => undefined);
+    if (!this.#running) return;
+    this.#pool.contact(false, sentence(error));
+    this.#reconnectLater();
+  }
+
+  #reconnectLater(): void {
+    this.#timer?.cancel();
+    const wait = RECONNECT_MS[Math.min(this.#failures++, RECONNECT_MS.length - 1)] as number;
+    this.#timer = this.#runtime.timers.after(wait, () => {
+      this.#timer = null;
+      this.#connect().then(
+        () => {
+          if (this.#client === null) return;
+          this.#pool.contact(true, "answers again");
+          this.#emit({ kind: "reset" });
+          void this.#read();
+        },
+        () => {
+          if (this.#running) this.#reconnectLater();
+        },
+      );
+    });
+  }
+
+  #schedule(ms: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#runtime.timers.after(ms, () => {
+      this.#timer = null;
+      void this.#read();
+    });
+  }
+
+  async #read(): Promise<void> {
+    const client = this.#client;
+    if (client === null || this.#reading) return;
+    this.#reading = true;
+    this.#again = false;
+    let rows: FeedRow[];
+    try {
+      rows = await this.#readOnce(client);
+    } catch (error) {
+      this.#reading = false;
+      this.#broken(client, error as Error);
+      return;
+    }
+    this.#reading = false;
+    if (this.#client !== client) return;
+    const slept = this.#runtime.clock.now() - this.#lastRead;
+    if (slept > this.#options.keptMs / 2) this.#emit({ kind: "reset" });
+    this.#lastRead = this.#runtime.clock.now();
+    const ready = rows.filter((row) => row.xid !== null);
+    for (const row of ready) this.#emit(changeOf(row));
+    const last = ready.at(-1);
+    if (last !== undefined) this.#cursor = { xid: BigInt(last.xid as string), id: BigInt(last.id) };
+    if (ready.length >= 1000) this.#schedule(0);
+    else if (this.#again) this.#schedule(COALESCE_MS);
+    else this.#schedule(rows[0]?.held === true ? this.#options.heldPollMs : this.#options.pollMs);
+  }
+
+  async #readOnce(client: pg.Client): Promise<FeedRow[]> {
+    const cursor = this.#cursor ?? { xid: 0n, id: 0n };
+    const { name, text } = FEED_READ;
+    const result = await client.query<FeedRow>({ name, text, values: [cursor.xid.toString(), cursor.id.toString()] });
+    return result.rows;
+  }
+}

@@ -1,0 +1,47 @@
+import type { BindingOrigin, Lookup, ModelName, UserRecord } from "../directory.ts";
+import { bindingOf } from "./claim.ts";
+import type { Verb } from "./pool.ts";
+
+/** What is known of each of these AoRs, one row each. Those asked for in one turn of the event loop share it. */
+export const LOOKUP: Verb = {
+  name: "lookup",
+  text: `
+select a.aor, s.server, s.origin, coalesce(s.epoch, 0)::float8 as epoch,
+  extract(epoch from s.expires_at)::float8 * 1000 as expires,
+  s.server is not null and (s.expires_at is null or s.expires_at > clock_timestamp()) as live,
+  u.aor is not null as recorded, u.model, u.settings, u.identities
+from unnest($1::text[]) as a(aor)
+left join codomain.slots s on s.aor = a.aor
+left join codomain.users u on u.aor = a.aor`,
+};
+
+export interface LookupRow {
+  readonly aor: string;
+  readonly server: string | null;
+  readonly origin: BindingOrigin | null;
+  readonly epoch: number;
+  readonly expires: number | null;
+  readonly live: boolean;
+  readonly recorded: boolean;
+  readonly model: ModelName | null;
+  readonly settings: Record<string, unknown> | null;
+  readonly identities: Record<string, string> | null;
+}
+
+export function lookupOf(row: LookupRow): Lookup {
+  const user = recordOfRow(row);
+  const binding = bindingOf(row);
+  const epoch = epochOfRow(row);
+  if (binding !== null) return { state: "bound", epoch, user, binding };
+  return user === null && epoch === 0 ? { state: "no-record", epoch } : { state: "no-binding", epoch, user };
+}
+
+export function recordOfRow(row: LookupRow): UserRecord | null {
+  if (!row.recorded) return null;
+  return { aor: row.aor, model: row.model, settings: row.settings ?? {}, identities: row.identities ?? {} };
+}
+
+/** An expired binding is unbound, one epoch later, whether or not the sweep came by. */
+export function epochOfRow(row: LookupRow): number {
+  return row.server !== null && !row.live ? row.epoch + 1 : row.epoch;
+}

@@ -1,0 +1,322 @@
+import { DirectoryUnavailable } from "../../base/errors.ts";
+import type { Runtime, Timer } from "../../runtime/runtime.ts";
+import type { Telemetry } from "../../telemetry/events.ts";
+import type {
+  AuditEntry,
+  Change,
+  Claim,
+  ClaimOutcome,
+  Credentials,
+  Directory,
+  ForkKey,
+  ForkResult,
+  ImportReport,
+  ImportRow,
+  Lookup,
+  Move,
+  OpenForkOutcome,
+  Unbind,
+  UnbindOutcome,
+  UserQuery,
+  UserRecord,
+  UserRow,
+} from "../directory.ts";
+import { GroupCommit } from "../group-commit.ts";
+import type { ClaimAsk } from "../judge.ts";
+import { Lookups } from "../lookups.ts";
+import { IMPORT_BATCH, isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "../rows.ts";
+import { AUDIT, auditEntryOf, RECORD_AUDIT } from "./audit.ts";
+import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "./claim.ts";
+import { CLOSE_FORK } from "./close-fork.ts";
+import { CREDENTIALS, PUT_CREDENTIALS } from "./credentials.ts";
+import { Feed } from "./feed.ts";
+import { LOOKUP, type LookupRow, lookupOf } from "./lookup.ts";
+import { type Migration, migrate, readMigrations } from "./migrate.ts";
+import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
+import { Pool, type PoolOptions, unavailable } from "./pool.ts";
+import { CLEAR, END_EXPIRED } from "./sweep.ts";
+import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
+import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
+
+export interface PostgresOptions extends PoolOptions {
+  /** This proxy's name in forks, leases and the audit trail; unique among the proxies of one database. */
+  readonly proxy: string;
+  /** Claims in one statement at most. Default 128. */
+  readonly claimBatch?: number;
+  /** Who waits for a claim or lookup at most, each. Default 100,000. */
+  readonly maxWaiting?: number;
+  /** The feed without a wake-up. Default 1000. */
+  readonly pollMs?: number;
+  /** How often bindings that expired are ended. Default 1000. */
+  readonly sweepMs?: number;
+  /** How long changes are kept for slow readers. Default 10 minutes. */
+  readonly changesKeptMs?: number;
+  /** Default 90 days. */
+  readonly auditKeptMs?: number;
+}
+
+const DAY_MS = 86_400_000;
+const CLEAR_EVERY = 10;
+const FORK_TRIES = 5;
+const PROVISION_BATCH = 200;
+
+/** The directory on PostgreSQL 15 and newer. Every verb is one statement, so nothing is ever half done. */
+export class PostgresDirectory implements Directory {
+  readonly proxy: string;
+  readonly #runtime: Runtime;
+  readonly #options: PostgresOptions;
+  readonly #pool: Pool;
+  readonly #feed: Feed;
+  readonly #claims: GroupCommit<ClaimAsk, ClaimOutcome>;
+  readonly #lookups: Lookups;
+  readonly #listeners = new Set<(change: Change) => void>();
+  #migrations: readonly Migration[] | null = null;
+  #sweep: Timer | null = null;
+  #sweeps = 0;
+  #started = false;
+
+  constructor(runtime: Runtime, telemetry: Telemetry, options: PostgresOptions) {
+    this.#runtime = runtime;
+    this.#options = options;
+    this.proxy = options.proxy;
+    this.#pool = new Pool(runtime, telemetry, options);
+    const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
+    this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));
+    const maxWaiting = options.maxWaiting ?? 100_000;
+    const soon = (run: () => void) => runtime.timers.soon(run);
+    this.#claims = new GroupCommit({
+      run: (batch) => this.#judge(batch),
+      maxBatch: options.claimBatch ?? 128,
+      lanes: 2,
+      maxWaiting,
+      soon,
+    });
+    this.#lookups = new Lookups({ run: (aors) => this.#lookupAll(aors), maxBatch: 256, lanes: 4, maxWaiting, soon });
+  }
+
+  get available(): boolean {
+    return this.#pool.up;
+  }
+
+  /** Connects, brings the tables up to date, begins to listen. Rejects where the database cannot be used, saying why. */
+  async start(): Promise<void> {
+    if (this.#started) return;
+    this.#migrations ??= await readMigrations();
+    const client = this.#pool.client();
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+    } catch (error) {
+      throw unavailable("connect", error);
+    }
+    try {
+      await migrate(client, this.#migrations);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+    try {
+      await this.#feed.start();
+    } catch (error) {
+      throw unavailable("listen", error);
+    }
+    this.#started = true;
+    this.#scheduleSweep();
+  }
+
+  /** Ends for good: a directory that was stopped is not started again. */
+  async stop(): Promise<void> {
+    this.#started = false;
+    this.#sweep?.cancel();
+    this.#sweep = null;
+    await this.#feed.stop();
+    await this.#pool.end();
+  }
+
+  onChange(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async lookup(aor: string): Promise<Lookup> {
+    return isAor(aor) ? this.#lookups.submit(aor) : { state: "no-record", epoch: 0 };
+  }
+
+  claim(claim: Claim): Promise<ClaimOutcome> {
+    return this.#submit({ ...claim, onlyFrom: null, fork: null });
+  }
+
+  move(move: Move): Promise<ClaimOutcome> {
+    return this.#submit(movement(move));
+  }
+
+  learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
+    return this.#submit(learning(aor, server, expiresAt, null, this.proxy));
+  }
+
+  unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome> {
+    return this.unbind({ aor, server, epoch, origins: ["learned"], actor: this.proxy });
+  }
+
+  async unbind(unbind: Unbind): Promise<UnbindOutcome> {
+    if (!isAor(unbind.aor)) return { outcome: "stale", binding: null };
+    const [row] = await this.#pool.run<UnbindRow>(UNBIND, valuesOfUnbind(unbind));
+    const outcome = outcomeOfUnbind(row);
+    if (outcome.outcome === "unbound") {
+      const { epoch, previous } = outcome;
+      this.#changed({ kind: "binding", aor: unbind.aor, server: null, previous: previous.server, epoch });
+    }
+    return outcome;
+  }
+
+  async openFork(
+    fork: ForkKey & { asked: readonly string[]; expiresAt: number },
+    join: boolean,
+  ): Promise<OpenForkOutcome> {
+    if (!isAor(fork.recipient)) return { outcome: "open-elsewhere", forks: [] };
+    const id = `${this.proxy}-${this.#runtime.random.token(16)}`;
+    const { recipient, sender, method, event, asked, expiresAt } = fork;
+    const key = digestOf(fork);
+    const values = [id, key, recipient, sender, method, event, asked, this.proxy, join, expiresAt];
+    for (let tries = 0; tries < FORK_TRIES; tries++) {
+      const opened = await this.#pool.run(OPEN_FORK, values);
+      if (opened.length > 0) return { outcome: "opened", id };
+      const live = await this.#pool.run<ForkRow>(FORKS_OF, [recipient]);
+      if (live.some((row) => row.id === id)) return { outcome: "opened", id };
+      const inTheWay = join ? live.length > 0 : live.some((row) => row.key === key);
+      if (inTheWay) return { outcome: "open-elsewhere", forks: live.map(forkOf) };
+      await this.#pool.run(DROP_EXPIRED_FORKS, [recipient]);
+    }
+    throw new DirectoryUnavailable(`Forks for ${recipient} are opened and closed too fast to take one.`);
+  }
+
+  async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {
+    if (!isAor(recipient)) return;
+    if (result.result === "learned") {
+      await this.#submit(learning(recipient, result.server, expiresAt, id, this.proxy));
+      return;
+    }
+    await this.#pool.run(CLOSE_FORK, [id, recipient, result.result]);
+    this.#changed({ kind: "fork-closed", aor: recipient, fork: id, result });
+  }
+
+  async users(query: UserQuery): Promise<readonly UserRow[]> {
+    const limit = Math.max(0, Math.min(query.limit, MOST_USERS));
+    const values: unknown[] = [query.prefix ?? "", query.after ?? "", limit];
+    const rows =
+      query.server === undefined
+        ? await this.#pool.run<LookupRow>(USERS, values)
+        : await this.#pool.run<LookupRow>(USERS_OF_SERVER, [...values, query.server]);
+    return rows.map(userRowOf).filter((row) => row !== null);
+  }
+
+  async user(aor: string): Promise<UserRow | null> {
+    if (!isAor(aor)) return null;
+    const [row] = await this.#pool.run<LookupRow>(LOOKUP, [[aor]]);
+    return row === undefined ? null : userRowOf(row);
+  }
+
+  async putUser(record: UserRecord, actor: string): Promise<void> {
+    await this.#pool.run(PUT_USERS, [JSON.stringify([record]), actor]);
+    this.#changed({ kind: "user", aor: record.aor });
+  }
+
+  async removeUser(aor: string, actor: string): Promise<boolean> {
+    if (!isAor(aor)) return false;
+    const [row] = await this.#pool.run<{ removed: boolean }>(REMOVE_USER, [aor, actor]);
+    if (row?.removed === true) this.#changed({ kind: "user", aor });
+    return row?.removed === true;
+  }
+
+  async credentials(aor: string): Promise<Credentials | null> {
+    if (!isAor(aor)) return null;
+    const [row] = await this.#pool.run<Credentials>(CREDENTIALS, [aor]);
+    return row === undefined ? null : { aor: row.aor, realm: row.realm, md5: row.md5, sha256: row.sha256 };
+  }
+
+  async putCredentials(credentials: Credentials, actor: string): Promise<void> {
+    const { aor, realm, md5, sha256 } = credentials;
+    await this.#pool.run(PUT_CREDENTIALS, [aor, realm, md5, sha256, actor]);
+  }
+
+  async importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport> {
+    const { taken, refused } = sortImport(rows);
+    for (let from = 0; from < taken.length; from += IMPORT_BATCH) {
+      const batch = taken.slice(from, from + IMPORT_BATCH);
+      await this.#pool.run(PUT_USERS, [JSON.stringify(batch.map(recordOf)), actor]);
+      for (let at = 0; at < batch.length; at += PROVISION_BATCH) {
+        const asks = batch.slice(at, at + PROVISION_BATCH).flatMap((row) => provisioning(row, actor));
+        if (asks.length > 0) await this.#judge(asks.sort((a, b) => (a.aor < b.aor ? -1 : 1)));
+      }
+      for (const row of batch) this.#emit({ kind: "user", aor: row.aor });
+    }
+    this.#feed.wake();
+    return { imported: taken.length, refused };
+  }
+
+  async audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]> {
+    const limit = Math.max(0, Math.min(query.limit, MOST_USERS));
+    const rows = await this.#pool.run<AuditEntry>(AUDIT, [query.aor ?? null, query.before ?? null, limit]);
+    return rows.map(auditEntryOf);
+  }
+
+  async recordAudit(entry: Omit<AuditEntry, "id" | "at">): Promise<void> {
+    const { actor, action, aor, before, after } = entry;
+    await this.#pool.run(RECORD_AUDIT, [actor, action, aor, json(before), json(after)]);
+  }
+
+  async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
+    // One that cannot be stored must not spoil the statement it would share.
+    if (!isAor(ask.aor)) return { outcome: "stale", binding: null };
+    const outcome = await this.#claims.submit(ask);
+    if (outcome.outcome === "bound") {
+      const { server, epoch } = outcome.binding;
+      this.#changed({ kind: "binding", aor: ask.aor, server, previous: outcome.previous, epoch });
+    }
+    if (ask.fork !== null) {
+      const server = outcome.binding?.server ?? ask.server;
+      this.#changed({ kind: "fork-closed", aor: ask.aor, fork: ask.fork, result: { result: "learned", server } });
+    }
+    return outcome;
+  }
+
+  async #judge(batch: readonly ClaimAsk[]): Promise<ClaimOutcome[]> {
+    const rows = await this.#pool.run<ClaimRow>(CLAIM, [JSON.stringify(batch.map(askOfClaim))]);
+    const byAor = new Map(rows.map((row) => [row.aor, row]));
+    return batch.map((ask) => outcomeOfClaim(byAor.get(ask.aor) as ClaimRow));
+  }
+
+  async #lookupAll(aors: readonly string[]): Promise<Lookup[]> {
+    const rows = await this.#pool.run<LookupRow>(LOOKUP, [aors]);
+    const byAor = new Map(rows.map((row) => [row.aor, row]));
+    return aors.map((aor) => lookupOf(byAor.get(aor) as LookupRow));
+  }
+
+  #changed(change: Change): void {
+    this.#emit(change);
+    this.#feed.wake();
+  }
+
+  #emit(change: Change): void {
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+
+  #scheduleSweep(): void {
+    this.#sweep = this.#runtime.timers.after(this.#options.sweepMs ?? 1000, () => {
+      const again = () => {
+        if (this.#started) this.#scheduleSweep();
+      };
+      this.#sweepOnce().then(again, again);
+    });
+  }
+
+  async #sweepOnce(): Promise<void> {
+    const [row] = await this.#pool.run<{ ended: number }>(END_EXPIRED, []);
+    if (row !== undefined && row.ended > 0) this.#feed.wake();
+    if (this.#sweeps++ % CLEAR_EVERY !== 0) return;
+    await this.#pool.run(CLEAR, [this.#options.changesKeptMs ?? 600_000, this.#options.auditKeptMs ?? 90 * DAY_MS]);
+  }
+}
+
+function json(value: unknown): string | null {
+  return value === null || value === undefined ? null : JSON.stringify(value);
+}

@@ -1,0 +1,116 @@
+import type { BindingOrigin, Unbind, UnbindOutcome } from "../directory.ts";
+import { claimKey } from "../judge.ts";
+import { bindingOf } from "./claim.ts";
+import type { Verb } from "./pool.ts";
+
+/**
+ * Ends a binding while server, epoch and origin still hold, and notes a deregistration's (Call-ID, CSeq) even where the
+ * binding is another's by now: a superseded claim that was deregistered may claim again. One statement; the row is
+ * written in any case, so that whoever loses learns who holds. `judgeUnbind` says the same in TypeScript. Serves unlearn.
+ *
+ * Rejected: `delete` or `update … where server = … and epoch = …` alone: no row comes back for a loser, and a slot that
+ * is deleted forgets its epoch.
+ */
+export const UNBIND: Verb = {
+  name: "unbind",
+  text: `
+with ended as (
+  update codomain.slots s set
+    (server, origin, epoch, expires_at, claims, verdict, previous, changed_at) = (
+    select
+      case when not n.acts then s.server end,
+      case when not n.acts then s.origin end,
+      case when n.acts then s.epoch + 1 else s.epoch end,
+      case when not n.acts then s.expires_at end,
+      case
+        when $5::text is null or k.overtaken then s.claims
+        else (
+          select coalesce(jsonb_object_agg(kept.key,
+            case when n.acts and kept.value->>'server' = s.server then kept.value || '{"ended": true}' else kept.value end), '{}')
+          from (
+            select e.key, e.value, row_number() over (
+              order by (e.value->>'until')::float8 > c.ms - 3600000 desc, (e.value->>'until')::float8 desc, e.key collate "C") as place
+            from jsonb_each(s.claims || jsonb_build_object($5::text, case
+              when k.known is null then jsonb_build_object(
+                'server', $2::text, 'cseq', $6::bigint, 'until', floor(c.ms), 'ended', true, 'refused', false)
+              else k.known || jsonb_build_object('cseq', $6::bigint, 'ended', true, 'refused', false) end)) e
+          ) kept
+          where kept.place <= 16
+        )
+      end,
+      case when n.acts then 'bound' else 'stale' end,
+      case when n.acts then s.server || ' ' || s.origin || ' ' || coalesce((extract(epoch from s.expires_at) * 1000)::text, '') end,
+      case when n.acts then c.at else s.changed_at end
+    from (select t.at, extract(epoch from t.at)::float8 * 1000 as ms from (select clock_timestamp() as at) t) c
+    cross join lateral (select
+      e.known, coalesce($6::bigint <= (e.known->>'cseq')::bigint, false) as overtaken
+      from (select s.claims->$5::text as known) e
+    ) k
+    cross join lateral (select
+      s.server is not null
+        and (s.expires_at is null or s.expires_at > c.at)
+        and ($2::text is null or s.server = $2::text)
+        and ($3::bigint is null or s.epoch = $3::bigint)
+        and ($4::text[] is null or s.origin = any($4::text[]))
+        and not k.overtaken as acts
+    ) n
+  )
+  where s.aor = $1
+  returning s.*
+),
+told as (
+  insert into codomain.changes (kind, aor, server, previous, epoch)
+  select 'binding', aor, null, split_part(previous, ' ', 1), epoch from ended where verdict = 'bound'
+  returning 1
+),
+audited as (
+  insert into codomain.audit (actor, action, aor, before, after)
+  select $7::text, 'unbind', aor,
+    jsonb_build_object('server', split_part(previous, ' ', 1), 'origin', split_part(previous, ' ', 2)), null
+  from ended where verdict = 'bound'
+)
+select e.aor, e.verdict = 'bound' as acted, e.previous, e.server, e.origin, e.epoch::float8 as epoch,
+  extract(epoch from e.expires_at)::float8 * 1000 as expires,
+  e.server is not null and (e.expires_at is null or e.expires_at > clock_timestamp()) as live,
+  n.count as notified
+from ended e
+cross join (select count(pg_notify('codomain_changes', '')) from told) n`,
+};
+
+export function valuesOfUnbind(unbind: Unbind): unknown[] {
+  const { order } = unbind;
+  return [
+    unbind.aor,
+    unbind.server ?? null,
+    unbind.epoch ?? null,
+    unbind.origins ?? null,
+    order === undefined ? null : claimKey(order.callId),
+    order?.cseq ?? null,
+    unbind.actor,
+  ];
+}
+
+export interface UnbindRow {
+  readonly aor: string;
+  readonly acted: boolean;
+  readonly previous: string | null;
+  readonly live: boolean;
+  readonly server: string | null;
+  readonly origin: BindingOrigin | null;
+  readonly epoch: number;
+  readonly expires: number | null;
+}
+
+export function outcomeOfUnbind(row: UnbindRow | undefined): UnbindOutcome {
+  if (row === undefined) return { outcome: "stale", binding: null };
+  if (!row.acted || row.previous === null) return { outcome: "stale", binding: bindingOf(row) };
+  const [server = "", origin = "learned", expires = ""] = row.previous.split(" ");
+  const previous = {
+    aor: row.aor,
+    server,
+    origin: origin as BindingOrigin,
+    epoch: row.epoch - 1,
+    expiresAt: expires === "" ? null : Math.round(Number(expires)),
+  };
+  return { outcome: "unbound", epoch: row.epoch, previous };
+}
