@@ -149,7 +149,7 @@ export function unbindFor(
   return {
     aor,
     server: plan.server,
-    ...(plan.relayTo !== null && plan.binding !== null ? { epoch: plan.binding.epoch } : {}),
+    ...(plan.binding !== null ? { epoch: plan.binding.epoch } : {}),
     origins: plan.equalRank ? ENDS_EQUAL : [plan.origin],
     order: { callId: request.callId, cseq: request.cseq.number },
     actor,

@@ -107,6 +107,8 @@ describe("REGISTER of a client", () => {
     const change = { origin: fromServer("west"), lookup: bound("west", "registered") };
     expect(register(change)).toMatchObject({ kind: "reject", status: 404 });
     expect(register({ ...change, model: MODELS[1]! })).toMatchObject({ kind: "reject", status: 480 });
+    const learned = { ...change, lookup: bound("west"), model: MODELS[1]! };
+    expect(register(learned)).toMatchObject({ kind: "reject", status: 480, unlearn: null });
     expect(register({ origin: fromServer("east"), settings: settings({ home: "east" }) })).toMatchObject({
       status: 404,
     });
@@ -163,6 +165,15 @@ describe("PUBLISH", () => {
   it("is redirected by a redirect server", () => {
     const plan = publish({ lookup: bound("west"), settings: settings({ routing: "redirect" }) });
     expect(plan).toMatchObject({ kind: "redirect", server: "west" });
+  });
+
+  it("is relayed by a redirect server too where something learned is to be dropped first", () => {
+    const plan = publish({
+      origin: fromServer("west"),
+      lookup: bound("west"),
+      settings: settings({ routing: "redirect", home: "north" }),
+    });
+    expect(plan).toMatchObject({ kind: "relay", server: "north", unlearn: { server: "west", epoch: 7 } });
   });
 
   it("is routed while the directory is away, where the user is known", () => {

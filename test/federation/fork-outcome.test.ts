@@ -232,6 +232,27 @@ describe("a fork of SUBSCRIBE", () => {
     expect(kinds(steps[4]!)).toEqual(["notify", "learn"]);
   });
 
+  it("learns where the subscription was active before its 2xx came, and has ended since", () => {
+    const { effects } = run("SUBSCRIBE", TWO, [
+      notify("east", "active"),
+      notify("east", "terminated"),
+      end("east", 200),
+      end("west", 404),
+    ]);
+    expect(closing(effects)).toEqual({ result: "learned", server: "east" });
+  });
+
+  it("takes one server's second NOTIFY for no second proof", () => {
+    const { effects } = run("SUBSCRIBE", TWO, [
+      end("east", 200),
+      end("west", 404),
+      notify("east", "active"),
+      notify("east", "active"),
+    ]);
+    expect(effects.filter((effect) => effect.kind === "learn")).toHaveLength(1);
+    expect(effects.filter((effect) => effect.kind === "conflict")).toEqual([]);
+  });
+
   it("learns nothing of a server without the mark", () => {
     const plan = forkPlan([["open"]], { provers: [] });
     const { effects } = run("SUBSCRIBE", plan, [end("open", 200), notify("open", "active")]);
@@ -307,6 +328,18 @@ describe("a fork of INVITE", () => {
     expect(steps[1]).toEqual([{ kind: "close", result: { result: "inconclusive" } }]);
     expect(kinds(steps[3]!)).toEqual(["forward", "learn"]);
   });
+
+  for (const [title, event] of [
+    ["after the deadline", DEADLINE],
+    ["when the sender has taken it back", CANCELLED],
+  ] as const) {
+    it(`asks no second stage ${title}: 480`, () => {
+      const plan = forkPlan([["east"], ["west"]], { provers: ["east"] });
+      const { effects } = run("INVITE", plan, [event, end("east", 404)]);
+      expect(effects.filter((effect) => effect.kind === "ask")).toHaveLength(1);
+      expect(finals(effects)).toEqual([{ kind: "answer", status: 480 }]);
+    });
+  }
 
   it("taken back by the sender: cancels every open branch and asks nobody else", () => {
     const plan = forkPlan([["east", "west"], ["open"]], { provers: ["east", "west"] });
