@@ -3,7 +3,7 @@ import { TransportError } from "../../base/errors.ts";
 import type { Listener, Runtime } from "../../runtime/runtime.ts";
 import type { Telemetry } from "../../telemetry/events.ts";
 import { type SipMessage, SipRequest } from "../message/message.ts";
-import { bracketed, defaultPort, familyOf } from "./address.ts";
+import { bracketed, canonicalHost, defaultPort, familyOf } from "./address.ts";
 import { Connections, type ConnectionsUser, noPoint, stopped } from "./connections.ts";
 import { isNoise } from "./datagram.ts";
 import { Ingress } from "./ingress.ts";
@@ -222,7 +222,8 @@ class Layer implements TransportLayer, DatagramUser, ConnectionsUser {
 
   /** RFC 3261 18.1.1: what is too large for UDP goes by TCP, and by UDP all the same where that fails. */
   #datagramFlow(target: Target, size: number): Flow | Promise<Flow> {
-    const { host, port } = target;
+    const { port } = target;
+    const host = target.host.includes(":") ? canonicalHost(target.host) : target.host;
     const udp = this.#udpPort(target);
     if (size <= MAX_UDP_REQUEST) return udp.flow(host, port);
     const key = `${host} ${port}`;

@@ -87,6 +87,15 @@ function plainTransport(question: Question, available: ReadonlySet<TransportName
   throw new LocationError(`${question.scheme}:${question.host}: no listen point for ${order.join(" or ")}`);
 }
 
+/** RFC 6761 6.3: never asked of a name server. */
+function isLocalhost(host: string): boolean {
+  return host === "localhost" || host.endsWith(".localhost");
+}
+
+function loopbacks(families: ReadonlySet<Family> | undefined): string[] {
+  return families?.has(4) === false ? ["::1"] : ["127.0.0.1"];
+}
+
 function targetsAt(
   transport: TransportName,
   hosts: readonly string[],
@@ -116,8 +125,11 @@ class DnsLocator implements Locator {
 
   locateNow(uri: SipUri, options: LocateOptions): Target[] | undefined {
     const question = questionOf(uri, options.transports);
-    if (question.numeric === undefined) return undefined;
-    return targetsAt(plainTransport(question, options.transports), [question.host], question.port, undefined);
+    const { host, port } = question;
+    const local = isLocalhost(host);
+    if (question.numeric === undefined && !local) return undefined;
+    const hosts = local ? loopbacks(options.families) : [host];
+    return targetsAt(plainTransport(question, options.transports), hosts, port, local ? host : undefined);
   }
 
   async locate(uri: SipUri, options: LocateOptions): Promise<Target[]> {
@@ -162,7 +174,11 @@ class DnsLocator implements Locator {
   async #byService(question: Question, options: LocateOptions): Promise<Target[] | undefined> {
     const { host, scheme, transport } = question;
     let services: Service[] = [];
-    if (transport === undefined) services = orderNaptr(await this.#dns.naptr(host), scheme, options.transports);
+    if (transport === undefined) {
+      // Name servers that fail on this type but know SRV are in use: a failure counts as no record.
+      const records = await this.#dns.naptr(host).catch(() => []);
+      services = orderNaptr(records, scheme, options.transports);
+    }
     if (services.length === 0) services = srvNames(host, scheme, transport, options.transports);
     const answers = await Promise.all(services.map((each) => this.#dns.srv(each.srv)));
     if (answers.every((records) => records.length === 0)) return undefined;

@@ -31,8 +31,13 @@ export interface TransportOptions {
 
 /** All bounds of the layer. Times in milliseconds, sizes in octets. */
 export interface TransportLimits {
-  /** A connection without a message for this long is closed (RFC 3261 18: longer than any transaction). */
+  /** A TCP or TLS connection on which nothing moved for this long is closed (RFC 3261 18: longer than any transaction). */
   readonly idleMs: number;
+  /**
+   * The same for WebSocket: longer, because its client cannot be called again and is not deaf in between registrations; one that
+   * died is found by pings.
+   */
+  readonly clientIdleMs: number;
   /** An accepted connection must deliver its first message, and any message begun, within this. */
   readonly messageMs: number;
   readonly connectMs: number;
@@ -55,6 +60,7 @@ export interface TransportLimits {
 
 export const DEFAULT_LIMITS: TransportLimits = {
   idleMs: 600_000,
+  clientIdleMs: 7_200_000,
   messageMs: 30_000,
   connectMs: 5_000,
   connections: 10_000,

@@ -222,7 +222,8 @@ export class StreamFlow implements Flow {
   #deadline(): number {
     const { limits } = this.#settings;
     if (this.#begunAt !== undefined) return this.#begunAt + limits.messageMs;
-    return this.#served ? this.#activeAt + limits.idleMs : this.#openedAt + limits.messageMs;
+    if (!this.#served) return this.#openedAt + limits.messageMs;
+    return this.#activeAt + (this.#framer === undefined ? limits.clientIdleMs : limits.idleMs);
   }
 
   #expire(): void {

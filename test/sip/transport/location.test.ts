@@ -108,6 +108,13 @@ describe("RFC 3263 4.1: selecting a transport", () => {
     expect(resolver.asked).toEqual([]);
   });
 
+  it("RFC 6761 6.3: localhost is never asked of a name server", async () => {
+    const { locator, resolver } = fixture({});
+    const targets = await locator.locate(uri("sips:bob@localhost:5071"), { transports: ALL });
+    expect(brief(targets)).toEqual(["tls 127.0.0.1 5071 localhost"]);
+    expect(resolver.asked).toEqual([]);
+  });
+
   it("has no answer at once for a name", () => {
     const { locator } = fixture({});
     expect(locator.locateNow(uri("sip:bob@example.com"), { transports: ALL })).toBeUndefined();

@@ -321,6 +321,13 @@ describe("WebSocket (RFC 7118)", () => {
     expect(world.told.filter((each) => each.name === "malformed")).toEqual([]);
   });
 
+  it("a client that pings is not cut off between two registrations", async () => {
+    const { world, peer } = await client();
+    peer.send(request({ via: INVALID }));
+    await world.sim.advance(3_600_000);
+    expect(world.layer.connection(world.last.flow.connectionId)).toBe(world.last.flow);
+  });
+
   it("a client whose connection is gone cannot be called, nor answered", async () => {
     const { world, peer } = await client();
     peer.send(request({ via: INVALID }));
