@@ -4,10 +4,9 @@ import type { Io } from "./output.ts";
 
 /** The frame all commands stand in: name, global options, where output goes. */
 export function createProgram(io: Io): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   return new Command("codomain")
     .description("Routes SIP between the presence and IM servers of one domain.")
-    .version(version, "--version", "print the version")
+    .version(version(), "--version", "print the version")
     .helpOption("--help", "print this, or the help of one command")
     .helpCommand(false)
     .option("--json", "print machine output: one JSON document a line")
@@ -23,6 +22,11 @@ export function createProgram(io: Io): Command {
     .addHelpText("after", example("codomain start", "codomain explain MESSAGE alice@example.com"));
 }
 
+export function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
 /** For `addHelpText("after", …)`: every command shows how it is used. */
 export function example(...lines: readonly string[]): string {
   return `\n${lines.length === 1 ? "Example" : "Examples"}:\n${lines.map((line) => `  $ npx ${line}`).join("\n")}`;
@@ -30,7 +34,10 @@ export function example(...lines: readonly string[]): string {
 
 /** commander's `error: unknown option '--x'\n(Did you mean --y?)` as a sentence that says what to do. */
 function plainSentence(text: string): string {
-  const words = text.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ").trim();
+  const words = text
+    .replace(/^error: /, "")
+    .replaceAll(/\s*\n\s*/g, " ")
+    .trim();
   const sentence = words.charAt(0).toUpperCase() + words.slice(1).replace(/\.$/, "");
   return `${sentence}. Add --help for the right way.`;
 }

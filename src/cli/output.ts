@@ -41,12 +41,18 @@ export function printJson(io: Io, value: unknown): void {
 }
 
 /** Columns aligned, two spaces between; numbers to the right. No rows: `empty`. */
-export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[], empty = "none"): string {
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+  empty = "none",
+): string {
   if (rows.length === 0) return empty;
   const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => String(row[i] ?? "").length)));
   const line = (cells: readonly (string | number)[]): string =>
     cells
-      .map((cell, i) => (typeof cell === "number" ? String(cell).padStart(widths[i]!) : String(cell).padEnd(widths[i]!)))
+      .map((cell, i) =>
+        typeof cell === "number" ? String(cell).padStart(widths[i]!) : String(cell).padEnd(widths[i]!),
+      )
       .join("  ")
       .trimEnd();
   return [line(head), ...rows.map(line)].join("\n");

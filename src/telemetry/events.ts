@@ -21,7 +21,12 @@ export interface Events {
   stray: { readonly kind: "response" | "ack" | "cancel"; readonly callId: string };
   /** A request or connection turned away for a limit. */
   limited: { readonly what: string; readonly source: string };
-  connection: { readonly transport: string; readonly remote: string; readonly state: "opened" | "closed"; readonly reason: string };
+  connection: {
+    readonly transport: string;
+    readonly remote: string;
+    readonly state: "opened" | "closed";
+    readonly reason: string;
+  };
   transportError: { readonly transport: string; readonly remote: string; readonly reason: string };
   retransmission: { readonly side: "client" | "server"; readonly method: string };
   /** One answer of one branch of a fork or relay. `status` 0: timeout or transport error. */
@@ -30,7 +35,13 @@ export interface Events {
   unlearned: { readonly aor: string; readonly server: string; readonly reason: string };
   /** Two servers proved to have the same user. */
   conflict: { readonly aor: string; readonly servers: readonly string[] };
-  bound: { readonly aor: string; readonly server: string; readonly origin: string; readonly epoch: number; readonly changed: boolean };
+  bound: {
+    readonly aor: string;
+    readonly server: string;
+    readonly origin: string;
+    readonly epoch: number;
+    readonly changed: boolean;
+  };
   refused: { readonly aor: string; readonly server: string; readonly holder: string | null; readonly reason: string };
   /** A node or server went in or out of rotation. */
   health: { readonly server: string; readonly node: string; readonly up: boolean; readonly reason: string };

@@ -1,0 +1,329 @@
+import { Gauge, Registry } from "prom-client";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { EventName, Listener, Telemetry } from "./events.ts";
+import { LoopLag } from "./loop-lag.ts";
+import { type Bound, Tally, Timings, words } from "./tally.ts";
+
+/** What is read when the page is asked for. */
+export interface MetricsSources {
+  /** Names that a `server` label may have; everything else is `other`. */
+  servers(): readonly ServerState[];
+  transactions(): {
+    readonly server: number;
+    readonly client: number;
+    readonly completed: number;
+    readonly completedBytes: number;
+  };
+  /** Users in the directory cache. */
+  cached(): number;
+  openForks(): number;
+  /** Requests waiting on open forks. */
+  waiting(): number;
+}
+
+export interface ServerState {
+  readonly name: string;
+  readonly drained: boolean;
+  readonly nodes: readonly { readonly uri: string; readonly up: boolean }[];
+}
+
+/** RFC 3261 and its extensions; what else comes in is `other`. */
+const METHODS = [
+  "INVITE",
+  "ACK",
+  "BYE",
+  "CANCEL",
+  "REGISTER",
+  "OPTIONS",
+  "MESSAGE",
+  "SUBSCRIBE",
+  "NOTIFY",
+  "PUBLISH",
+  "INFO",
+  "UPDATE",
+  "PRACK",
+  "REFER",
+];
+const PLANS = ["relay", "fork", "redirect", "reject", "bind", "hold", "compose", "store", "in-dialog", "stateless"];
+const CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+const TRANSPORTS = ["udp", "tcp", "tls", "ws", "wss"];
+const ORIGINS = ["learned", "published", "registered", "admin", "provisioned"];
+const STATUSES = ["0", "400", "403", "413", "414", "416", "420", "482", "483", "503", "505", "513"];
+/** Labels whose words are ours, not the network's, but are not listed: the first so many are kept apart. */
+const OWN_WORDS = 24;
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 8, 32];
+
+function statusClass(status: number): string {
+  return CLASSES[Math.trunc(status / 100)] ?? "none";
+}
+
+/** The first word of a plan: `fork east,west` -> `fork`. */
+function planKind(plan: string): string {
+  const space = plan.indexOf(" ");
+  return space < 0 ? plan : plan.slice(0, space);
+}
+
+/**
+ * Counts what happens and prints it for Prometheus. Each instance has a registry of its own. Events are counted in
+ * plain numbers; labels are put on when the page is asked for. Every label has a bounded set of values.
+ * The names are documented in docs/metrics.md.
+ */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #ends: (() => void)[] = [];
+  readonly #telemetry: Telemetry;
+  readonly #lag: LoopLag;
+
+  constructor(runtime: Pick<Runtime, "clock" | "timers">, telemetry: Telemetry, sources: MetricsSources) {
+    this.#telemetry = telemetry;
+    this.#lag = new LoopLag(runtime);
+    const server = (): Bound => knownServers(sources);
+    this.#countRequests();
+    this.#countServers(server);
+    this.#countTransport();
+    this.#countUsers(server);
+    this.#countRest();
+    this.#readState(sources);
+    this.#lag.start();
+  }
+
+  readonly contentType: string = Registry.PROMETHEUS_CONTENT_TYPE;
+
+  /** The page, in Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** A gauge that is read when the page is asked for. */
+  gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `codomain_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  /** A gauge per value of its labels; what `read` no longer gives is gone. The caller bounds the values. */
+  gauges<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    read: () => Iterable<{ readonly labels: Readonly<Record<L, string>>; readonly value: number }>,
+  ): void {
+    new Gauge({
+      name: `codomain_${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const { labels, value } of read()) this.set(labels as Parameters<typeof this.set>[0] & object, value);
+      },
+    });
+  }
+
+  stop(): void {
+    this.#lag.stop();
+    for (const end of this.#ends) end();
+    this.#ends.length = 0;
+  }
+
+  #on<N extends EventName>(name: N, listener: Listener<N>): void {
+    this.#ends.push(this.#telemetry.on(name, listener));
+  }
+
+  #tally(name: string, help: string, labels: Readonly<Record<string, Bound>>): Tally {
+    return new Tally(this.#registry, { name: `codomain_${name}_total`, help, labels });
+  }
+
+  #countRequests(): void {
+    const requests = this.#tally(
+      "requests",
+      "Requests that came to their end, by method, plan and class of the final status.",
+      {
+        method: words(METHODS),
+        plan: words(PLANS),
+        status: words(CLASSES),
+      },
+    );
+    const durations = new Timings(this.#registry, {
+      name: "codomain_request_duration_seconds",
+      help: "Time from receipt to the final response.",
+      label: "method",
+      bound: words(METHODS),
+      bounds: SECONDS,
+    });
+    this.#on("request", (e) => {
+      requests.add(e.method, planKind(e.plan), statusClass(e.status));
+      durations.add(e.method, e.durationMs / 1000);
+    });
+    const retransmissions = this.#tally("retransmissions", "Retransmissions absorbed (server) or sent (client).", {
+      side: words(["client", "server"]),
+      method: words(METHODS),
+    });
+    this.#on("retransmission", (e) => retransmissions.add(e.side, e.method));
+    const stray = this.#tally("stray", "Responses, ACKs and CANCELs that match nothing.", {
+      kind: words(["response", "ack", "cancel"]),
+    });
+    this.#on("stray", (e) => stray.add(e.kind));
+    const loops = this.#tally("loops", "Requests refused for a loop or a hop limit.", { status: words(STATUSES) });
+    this.#on("loop", (e) => loops.add(String(e.status)));
+  }
+
+  #countServers(server: () => Bound): void {
+    const branches = this.#tally("branches", "Answers of branches; none: timeout or transport error.", {
+      server: server(),
+      method: words(METHODS),
+      status: words(CLASSES),
+    });
+    const durations = new Timings(this.#registry, {
+      name: "codomain_branch_duration_seconds",
+      help: "Time until a branch was answered.",
+      label: "server",
+      bound: server(),
+      bounds: SECONDS,
+    });
+    this.#on("branch", (e) => {
+      branches.add(e.server, e.method, statusClass(e.status));
+      durations.add(e.server, e.durationMs / 1000);
+    });
+    const health = this.#tally("health_changes", "Nodes that went in or out of rotation.", {
+      server: server(),
+      state: words(["up", "down"]),
+    });
+    this.#on("health", (e) => health.add(e.server, e.up ? "up" : "down"));
+    const proofs = this.#tally(
+      "proof_removed",
+      "Marks removed because a server answered 2xx for a user that cannot exist.",
+      {
+        server: server(),
+        method: words(METHODS),
+      },
+    );
+    this.#on("proofRemoved", (e) => proofs.add(e.server, e.method));
+  }
+
+  #countTransport(): void {
+    const transport = words(TRANSPORTS);
+    const malformed = this.#tally(
+      "malformed",
+      "Bytes that were no message, and messages refused before any plan, by status answered; 0: dropped.",
+      {
+        transport,
+        status: words(STATUSES),
+      },
+    );
+    this.#on("malformed", (e) => malformed.add(e.transport, String(e.status)));
+    const limited = this.#tally("limited", "Requests and connections turned away for a limit.", {
+      what: words([], OWN_WORDS),
+    });
+    this.#on("limited", (e) => limited.add(e.what));
+    const connections = this.#tally("connections", "Connections opened and closed.", {
+      transport,
+      state: words(["opened", "closed"]),
+    });
+    const open = new Map<string, number>();
+    this.#on("connection", (e) => {
+      connections.add(e.transport, e.state);
+      const name = transport(e.transport);
+      open.set(name, (open.get(name) ?? 0) + (e.state === "opened" ? 1 : -1));
+    });
+    this.gauges("open_connections", "Connections open now.", ["transport"], () =>
+      [...open].map(([name, value]) => ({ labels: { transport: name }, value })),
+    );
+    const errors = this.#tally("transport_errors", "Messages that did not leave, and ways that could not be opened.", {
+      transport,
+    });
+    this.#on("transportError", (e) => errors.add(e.transport));
+  }
+
+  #countUsers(server: () => Bound): void {
+    const learned = this.#tally("learned", "Users whose server was learned.", { server: server() });
+    this.#on("learned", (e) => learned.add(e.server));
+    const unlearned = this.#tally("unlearned", "Learned bindings dropped.", { server: server() });
+    this.#on("unlearned", (e) => unlearned.add(e.server));
+    const conflicts = this.#tally("conflicts", "Users whom two servers proved to have.", {});
+    this.#on("conflict", () => conflicts.add());
+    const bound = this.#tally("bound", "Claims that won, by whether the user's server changed.", {
+      server: server(),
+      origin: words(ORIGINS),
+      changed: words(["true", "false"]),
+    });
+    this.#on("bound", (e) => bound.add(e.server, e.origin, String(e.changed)));
+    const refused = this.#tally("claims_refused", "Claims that lost.", { server: server() });
+    this.#on("refused", (e) => refused.add(e.server));
+  }
+
+  #countRest(): void {
+    let up = 1;
+    const database = this.#tally("database_changes", "Times the database went away or came back.", {
+      state: words(["up", "down"]),
+    });
+    this.#on("database", (e) => {
+      up = e.up ? 1 : 0;
+      database.add(e.up ? "up" : "down");
+    });
+    this.gauge("database_up", "1 while the database answers: a proxy starts only when it does.", () => up);
+    const reloads = this.#tally("config_reloads", "Configurations taken over while running.", {});
+    this.#on("configReloaded", () => reloads.add());
+    const warnings = this.#tally("warnings", "Warnings, by what they are about.", { what: words([], OWN_WORDS) });
+    this.#on("warning", (e) => warnings.add(e.what));
+  }
+
+  #readState(sources: MetricsSources): void {
+    this.gauges("node_up", "1 while the node is in rotation.", ["server", "node"], () =>
+      sources
+        .servers()
+        .flatMap(({ name, nodes }) =>
+          nodes.map((each) => ({ labels: { server: name, node: each.uri }, value: each.up ? 1 : 0 })),
+        ),
+    );
+    this.gauges("server_drained", "1 while an admin keeps the server out of rotation.", ["server"], () =>
+      sources.servers().map((each) => ({ labels: { server: each.name }, value: each.drained ? 1 : 0 })),
+    );
+    this.gauges("transactions", "Live transactions.", ["side"], () => {
+      const { server, client } = sources.transactions();
+      return [
+        { labels: { side: "server" }, value: server },
+        { labels: { side: "client" }, value: client },
+      ];
+    });
+    this.gauge(
+      "completed_transactions",
+      "Completed transactions kept to answer retransmissions.",
+      () => sources.transactions().completed,
+    );
+    this.gauge("completed_transactions_bytes", "Memory they take.", () => sources.transactions().completedBytes);
+    this.gauge("cached_users", "Users whose place is kept in memory.", () => sources.cached());
+    this.gauge("open_forks", "Forks in progress.", () => sources.openForks());
+    this.gauge("waiting_requests", "Requests waiting for the result of another's fork.", () => sources.waiting());
+    this.gauge(
+      "longest_pause_seconds",
+      "Longest pause of this process since the page was last asked for.",
+      () => this.#lag.takeLongest() / 1000,
+    );
+    this.gauge(
+      "longest_pause_ever_seconds",
+      "Longest pause of this process since it started.",
+      () => this.#lag.longestEver / 1000,
+    );
+    this.gauge("resident_memory_bytes", "Resident memory of this process.", () => process.memoryUsage.rss());
+  }
+}
+
+/** A bound for server labels that follows the configuration: a name is looked up when it first comes. */
+function knownServers(sources: MetricsSources): Bound {
+  return (word) => (sources.servers().some((each) => each.name === word) ? word : "other");
+}
+
+/** Starts counting. `stop` ends it. */
+export function createMetrics(
+  runtime: Pick<Runtime, "clock" | "timers">,
+  telemetry: Telemetry,
+  sources: MetricsSources,
+): Metrics {
+  return new Metrics(runtime, telemetry, sources);
+}
