@@ -25,6 +25,7 @@ const FROM_SERVER: Readonly<Record<BindPlan["action"], readonly string[]>> = {
 };
 const NO_CLAIMS = Object.freeze(["the server registers a user for itself, but is not configured to claim by REGISTER"]);
 const PEER = Object.freeze(["another domain cannot register or publish our users"]);
+const NOT_HIMSELF = Object.freeze(["a client registers and publishes for the user he authenticated as, and no other"]);
 const TO_BOUND = Object.freeze(["bound: it goes to the user's server"]);
 const TO_HOME = Object.freeze(["bound nowhere: it goes to the home server"]);
 const TO_HOME_STALE = Object.freeze(["what was learned is stale: it is dropped", "it goes to the home server"]);
@@ -42,6 +43,10 @@ const NO_HOLDER = Object.freeze([
 export function decideClaim(facts: Facts): Plan {
   const { origin, claim } = facts;
   if (origin.kind === "peer") return reject(403, PEER);
+  // RFC 3261 10.3 step 4, RFC 3903 6 step 3.
+  if (origin.kind === "client" && origin.authenticated !== null && origin.authenticated !== facts.aor) {
+    return reject(403, NOT_HIMSELF, { warning: "A user registers and publishes himself only" });
+  }
   if (origin.kind === "server" && claim !== "client") {
     const mark = facts.method === "REGISTER" ? "register" : "publish";
     if (serverNamed(facts, origin.server)?.claims.includes(mark) === true) {

@@ -61,7 +61,7 @@ function modelOfRecord(model: NonNullable<UserRecord["model"]>, settings: UserRe
 /** A match takes time linear in the AoR for one `*`, and never more than |glob| x |AoR|; AoRs are compared canonically. */
 export function compileGlob(glob: string): (aor: string) => boolean {
   const at = glob.lastIndexOf("@");
-  const parts = (glob.slice(0, at + 1) + glob.slice(at + 1).toLowerCase()).split("*");
+  const parts = (at === -1 ? glob : glob.slice(0, at) + glob.slice(at).toLowerCase()).split("*");
   const first = parts[0]!;
   if (parts.length === 1) return (aor) => aor === first;
   const last = parts[parts.length - 1]!;

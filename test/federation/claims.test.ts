@@ -195,6 +195,18 @@ describe("PUBLISH", () => {
   });
 });
 
+describe("an authenticated client", () => {
+  it("registers and publishes for himself only (RFC 3261 10.3 step 4)", () => {
+    const change = { lookup: bound("east", "registered") };
+    const eve = { kind: "client", authenticated: "eve@example.com" } as const;
+    const alice = { kind: "client", authenticated: "alice@example.com" } as const;
+    expect(register({ ...change, origin: eve })).toMatchObject({ kind: "reject", status: 403 });
+    expect(publish({ ...change, origin: eve })).toMatchObject({ kind: "reject", status: 403 });
+    expect(register({ ...change, origin: alice })).toMatchObject({ kind: "bind" });
+    expect(publish({ ...change, origin: alice })).toMatchObject({ kind: "relay" });
+  });
+});
+
 describe("another domain", () => {
   it("neither registers nor publishes our users", () => {
     const origin = { kind: "peer", domain: "other.org" } as const;

@@ -67,6 +67,7 @@ describe("globs", () => {
     ["alice@Example.COM", "alice@example.com", true],
     ["Alice@example.com", "alice@example.com", false],
     ["*", "alice@example.com", true],
+    ["Alice*", "Alice@example.com", true],
     ["*@example.com", "@example.com", true],
     ["*@example.com", "alice@sub.example.com", false],
     ["a*@example.com", "alice@example.com", true],
