@@ -3,7 +3,7 @@ import { HeaderIndex } from "./header-index.ts";
 import { H, headerId, headerName } from "./header-names.ts";
 import { elementEnd } from "./headers/list.ts";
 import type { SipMessage, SipRequest } from "./message.ts";
-import { lowerAscii, matchesAt, skipSpace, trimEnd } from "./text.ts";
+import { isToken, lowerAscii, matchesAt, skipSpace, trimEnd } from "./text.ts";
 
 /**
  * Collects changes to a message; `build` returns the new one. Bytes that no change names come out as they came in. Changes
@@ -174,6 +174,7 @@ export class Editor<M extends SipMessage = SipMessage> {
 
   #insert(at: number, id: number, name: string, value: string): void {
     const spelled = id === H.Other ? name : headerName(id);
+    if (id === H.Other && !isToken(name)) throw new MalformedHeader(name, "the name is no token");
     this.#lines.splice(at, 0, this.#add(id, `${spelled}: ${checked(name, value)}\r\n`, spelled.length));
   }
 
