@@ -6,6 +6,7 @@ import type { ServerTransaction } from "../sip/transaction/transaction.ts";
 import { BackToBack } from "./back-to-back.ts";
 import { Calls } from "./calls.ts";
 import { Forwarder } from "./forward.ts";
+import { type Call, placeCall } from "./outgoing-calls.ts";
 import { PresenceAgent } from "./presence-agent.ts";
 import { Registrar } from "./registrar.ts";
 import { Stack } from "./stack.ts";
@@ -13,6 +14,12 @@ import { type Watch, Watches } from "./watches.ts";
 
 const MAX_COUNTED = 100_000;
 const MAX_INBOX = 100;
+
+/**
+ * What is done with a request for somebody else: `404`; `proxy-back` and `b2bua-back` send it to the proxy, in the same call or under
+ * a new Call-ID; `accept` takes it as if the user lived here.
+ */
+export type OnUnknown = "404" | "proxy-back" | "b2bua-back" | "accept";
 
 export interface ExampleServerOptions {
   readonly name: string;
@@ -22,11 +29,7 @@ export interface ExampleServerOptions {
   readonly domain: string;
   /** The routing proxy: where requests of its own users go, and by default routes what it does not hold. */
   readonly proxy?: Address;
-  /**
-   * What is done with a request for somebody else: `404`; `proxy-back` and `b2bua-back` send it to the proxy, in the same call or under
-   * a new Call-ID; `accept` takes it as if the user lived here.
-   */
-  readonly onUnknown: "404" | "proxy-back" | "b2bua-back" | "accept";
+  readonly onUnknown: OnUnknown;
   /** How its phones take an INVITE; default `answer`. */
   readonly phones?: "answer" | "ring";
   readonly log?: (line: string) => void;
@@ -51,6 +54,7 @@ export interface ExampleServer {
   readonly inboxes: ReadonlyMap<string, ReadonlyArray<{ readonly from: string; readonly text: string }>>;
   /** Subscriptions, registrations, calls that live now: zero when traffic has ended. */
   readonly live: number;
+  onUnknown: OnUnknown;
   seen(method: string, user: string): number;
   hold(user: string): void;
   /** He leaves: his subscriptions end with `deactivated`. */
@@ -59,6 +63,10 @@ export interface ExampleServer {
   ask(request: OwnRequest): Promise<SipResponse | null>;
   /** Subscribes one of its users to somebody's presence through the proxy. */
   watch(from: string, to: string): Promise<Watch>;
+  /** Calls somebody through the proxy. */
+  call(from: string, to: string): Promise<Call>;
+  /** One of its users comes online or goes, as if his phone had published it. */
+  show(user: string, basic: "open" | "closed"): void;
   /** Tells the proxy that a user is here: a third-party REGISTER with itself as contact (0 seconds: that he is not any more). */
   claim(user: string, seconds: number): Promise<SipResponse | null>;
   start(): Promise<void>;
@@ -72,6 +80,7 @@ export function createExampleServer(runtime: Runtime, options: ExampleServerOpti
 
 class Server implements ExampleServer {
   readonly name: string;
+  onUnknown: OnUnknown;
   readonly received = new Map<string, number>();
   readonly inboxes = new Map<string, Array<{ readonly from: string; readonly text: string }>>();
   readonly #options: ExampleServerOptions;
@@ -89,6 +98,7 @@ class Server implements ExampleServer {
 
   constructor(runtime: Runtime, options: ExampleServerOptions) {
     this.name = options.name;
+    this.onUnknown = options.onUnknown;
     this.#options = options;
     this.#runtime = runtime;
     this.#users = new Set(options.users);
@@ -141,6 +151,14 @@ class Server implements ExampleServer {
       ["Expires", "600"],
     ];
     return this.#watches.start(this.#own({ method: "SUBSCRIBE", from, to, headers }), this.#proxy());
+  }
+
+  call(from: string, to: string): Promise<Call> {
+    return placeCall(this.#stack, this.#own({ method: "INVITE", from, to }), this.#proxy());
+  }
+
+  show(user: string, basic: "open" | "closed"): void {
+    this.#presence.show(user, basic);
   }
 
   claim(user: string, seconds: number): Promise<SipResponse | null> {
@@ -258,9 +276,9 @@ class Server implements ExampleServer {
     const user = uri.kind === "sip" ? (uri.user ?? "") : uri.raw;
     this.#count(request.method, user);
     this.#options.log?.(`${this.name}: ${request.method} ${user}`);
-    if (this.#users.has(user) || this.#options.onUnknown === "accept") this.#serve(transaction, user);
-    else if (this.#options.onUnknown === "404") transaction.respond(buildResponse(request, 404));
-    else if (this.#options.onUnknown === "proxy-back") this.#forwarder.forward(transaction, { to: this.#proxy() });
+    if (this.#users.has(user) || this.onUnknown === "accept") this.#serve(transaction, user);
+    else if (this.onUnknown === "404") transaction.respond(buildResponse(request, 404));
+    else if (this.onUnknown === "proxy-back") this.#forwarder.forward(transaction, { to: this.#proxy() });
     else this.#backToBack?.start(transaction);
   }
 

@@ -107,6 +107,15 @@ export class PresenceAgent {
     this.#tell(user);
   }
 
+  /** What the user's own phone would publish. */
+  show(user: string, basic: "open" | "closed"): void {
+    const tag = `own ${user}`;
+    this.#unpublish(tag);
+    const body = documentOf(`sip:${user}@${this.#domain}`, basic);
+    this.#publications.set(tag, { user, body, type: "application/pidf+xml", timer: { cancel: () => {} } });
+    this.#tell(user);
+  }
+
   /** Ends the subscriptions to a user who left this server. */
   release(user: string): void {
     for (const [key, subscription] of this.#subscriptions) {
@@ -170,7 +179,7 @@ export class PresenceAgent {
       ["Subscription-State", ended ?? `active;expires=${left}`],
       ["Content-Type", shown?.type ?? "application/pidf+xml"],
     ];
-    const body = shown?.body ?? closedDocument(`sip:${subscription.user}@${this.#domain}`);
+    const body = shown?.body ?? documentOf(`sip:${subscription.user}@${this.#domain}`, "closed");
     const request = inDialog(subscription.dialog, "NOTIFY", headers, body);
     this.#stack.ask(request).then((answer) => {
       // RFC 6665 4.2.2: a watcher that does not answer, or knows of no subscription, has none.
@@ -180,7 +189,7 @@ export class PresenceAgent {
   }
 }
 
-/** The document of someone who published nothing (RFC 3863). */
-export function closedDocument(entity: string): string {
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${entity}"><tuple id="none"><status><basic>closed</basic></status></tuple></presence>\n`;
+/** A document with one tuple (RFC 3863). */
+export function documentOf(entity: string, basic: "open" | "closed"): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${entity}"><tuple id="own"><status><basic>${basic}</basic></status></tuple></presence>\n`;
 }

@@ -1,0 +1,127 @@
+import { loadConfig } from "../config/load.ts";
+import type { Directory } from "../directory/directory.ts";
+import type { Address, Runtime } from "../runtime/runtime.ts";
+import { type RunningServer, startServer } from "../server.ts";
+import { Telemetry } from "../telemetry/events.ts";
+import { createExampleServer, type ExampleServer } from "./example-server.ts";
+import { type Column, drawLadder, labelOf } from "./ladder.ts";
+import { type Tapped, tapped } from "./tap.ts";
+
+const HOST = "127.0.0.1";
+const FIRST_PORT = 15_060;
+export const DOMAIN = "example.com";
+
+/** Three example servers of one domain and the proxy between them, on loopback, with everything that is said written down. */
+export interface ExampleDomain {
+  readonly east: ExampleServer;
+  readonly west: ExampleServer;
+  readonly north: ExampleServer;
+  readonly proxy: RunningServer;
+  /** Draws what was said since the last call. */
+  ladder(): string[];
+  /** Lets what is under way come to its end: until nothing is said for 100 ms, or 2 s have passed. */
+  quiet(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface DomainParts {
+  readonly runtime: Runtime;
+  /** Where the embedded Postgres keeps its data. */
+  readonly data: string;
+  /** In place of the embedded Postgres. */
+  readonly directory?: Directory;
+}
+
+export async function startDomain(parts: DomainParts): Promise<ExampleDomain> {
+  const { runtime } = parts;
+  const said: Tapped[] = [];
+  const tap = tapped(runtime, (datagram) => said.push(datagram));
+  const proxyAt: Address = { host: HOST, port: FIRST_PORT };
+  const servers = ["east", "west", "north"].map((name, i) =>
+    createExampleServer(tap, {
+      name,
+      listen: { host: HOST, port: FIRST_PORT + 1 + i },
+      users: [],
+      domain: DOMAIN,
+      proxy: proxyAt,
+      onUnknown: "404",
+    }),
+  ) as [ExampleServer, ExampleServer, ExampleServer];
+  const [east, west, north] = servers;
+  const columns: Column[] = [
+    { name: "east", port: FIRST_PORT + 1 },
+    { name: "codomain", port: FIRST_PORT },
+    { name: "west", port: FIRST_PORT + 2 },
+    { name: "north", port: FIRST_PORT + 3 },
+  ];
+  const stops: Array<() => Promise<unknown>> = [];
+  const stop = async (): Promise<void> => {
+    for (const each of stops.splice(0).reverse()) await each();
+  };
+  try {
+    for (const server of servers) {
+      await server.start();
+      stops.push(() => server.stop());
+    }
+    const proxy = await startServer(configuration(servers, parts), {
+      runtime,
+      telemetry: new Telemetry(),
+      ...(parts.directory === undefined ? {} : { directory: parts.directory }),
+    });
+    stops.push(() => proxy.stop());
+    let shown = 0;
+    const domain: ExampleDomain = {
+      east,
+      west,
+      north,
+      proxy,
+      ladder: () => {
+        const arrows = said.slice(shown).flatMap(({ from, to, text }) => {
+          const label = labelOf(text);
+          return label === undefined ? [] : [{ from, to, label }];
+        });
+        shown = said.length;
+        return drawLadder(columns, arrows);
+      },
+      quiet: () => quiet(runtime, () => said.length),
+      stop,
+    };
+    await domain.quiet();
+    domain.ladder();
+    return domain;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function configuration(servers: readonly ExampleServer[], parts: DomainParts) {
+  const text = `
+domain: ${DOMAIN}
+listen: [ "udp://${HOST}:${FIRST_PORT}" ]
+database: ${JSON.stringify(`embedded:${parts.data}`)}
+admin: { url: "http://${HOST}:0" }
+servers:
+${servers.map((server) => `  ${server.name}: { uri: "${server.uri}" }`).join("\n")}
+models:
+  - { match: "*.desk@${DOMAIN}", model: exclusive, conflict: refuse }
+logging: { level: off }
+`;
+  const loaded = loadConfig(text);
+  if (loaded.config === undefined) throw new Error(`the demo's configuration is faulty: ${loaded.faults[0]?.message}`);
+  return loaded.config;
+}
+
+function quiet(runtime: Runtime, said: () => number): Promise<void> {
+  return new Promise((resolve) => {
+    const deadline = runtime.clock.now() + 2_000;
+    const look = (before: number): void => {
+      runtime.timers.after(100, () => {
+        const now = said();
+        if (now === before || runtime.clock.now() >= deadline) resolve();
+        else look(now);
+      });
+    };
+    look(said());
+  });
+}
