@@ -53,6 +53,8 @@ interface Server {
   removed: readonly string[];
 }
 
+const DOWN_INTERVAL_MS = 2_000;
+
 /** Marks for which a server may be asked about an impossible user; INVITE never is (models.md, "Proof"). */
 const CHECKABLE = ["MESSAGE", "SUBSCRIBE"];
 
@@ -70,6 +72,7 @@ export class Rotation {
   #facts: readonly ServerFacts[] = [];
   #timer: Timer | undefined;
   #stopped = false;
+  #lastRound = Number.NEGATIVE_INFINITY;
 
   constructor(
     runtime: Runtime,
@@ -212,10 +215,15 @@ export class Rotation {
     this.#refresh();
   }
 
+  /** Nodes out of rotation are asked more often: what comes back is to be used again soon. */
   async #round(): Promise<void> {
+    const now = this.#runtime.clock.now();
+    const everybody = now - this.#lastRound >= this.#options.intervalMs;
+    if (everybody) this.#lastRound = now;
     const probes: Promise<void>[] = [];
     for (const server of this.#servers.values()) {
       for (const node of server.nodes) {
+        if (!everybody && node.up) continue;
         probes.push(
           this.#prober.alive(node.uri).then((result) => {
             const answered = result !== "no-answer" && result !== 503;
@@ -233,7 +241,8 @@ export class Rotation {
 
   #arm(): void {
     if (this.#stopped || this.#options.intervalMs <= 0) return;
-    this.#timer = this.#runtime.timers.after(this.#options.intervalMs, () => {
+    const wait = Math.min(this.#options.intervalMs, DOWN_INTERVAL_MS);
+    this.#timer = this.#runtime.timers.after(wait, () => {
       void this.#round().then(() => this.#arm());
     });
   }

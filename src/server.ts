@@ -1,0 +1,227 @@
+import { networkInterfaces } from "node:os";
+import { createAdmin } from "./admin/admin.ts";
+import type { Config, ListenConfig, NodeConfig, ServerConfig } from "./config/config.ts";
+import { diffConfig } from "./config/diff.ts";
+import { createDirectoryCache } from "./directory/cache.ts";
+import type { Directory } from "./directory/directory.ts";
+import { createDirectory } from "./directory/postgres/directory.ts";
+import type { ProxyOptions, ServerOptions } from "./proxy/options.ts";
+import { ProxyCore } from "./proxy/proxy-core.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import { parseUri, type SipUri } from "./sip/message/uri.ts";
+import { createTransactionLayer } from "./sip/transaction/layer.ts";
+import { createTransportLayer } from "./sip/transport/layer.ts";
+import type { PointOptions, TransportOptions } from "./sip/transport/options.ts";
+import type { ListenPoint } from "./sip/transport/transport.ts";
+import type { Telemetry } from "./telemetry/events.ts";
+import { createLogger } from "./telemetry/logger.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
+
+/** The one place that builds everything, from configuration to listening, and stops it in reverse order. It decides nothing. */
+
+export interface ServerParts {
+  readonly runtime: Runtime;
+  readonly telemetry: Telemetry;
+  readonly version: string;
+  /** In place of the configuration's database: simulations bring their own. */
+  readonly directory?: Directory;
+  /** Reads the configuration anew, for a reload over the admin API. */
+  readonly reread?: () => Config;
+}
+
+export interface RunningServer {
+  readonly points: readonly ListenPoint[];
+  /** URL of the admin page; null: none is served. */
+  readonly admin: string | null;
+  readonly database: string;
+  readonly proxy: ProxyCore;
+  readonly directory: Directory;
+  /** What changed, and what of it needs a restart and was left. */
+  reload(config: Config): readonly string[];
+  /** New work is turned away; resolves when what is open has ended, or after `limitMs`. */
+  drain(limitMs: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** @throws CodomainError with one plain sentence where something cannot be had: an address in use, no database. */
+export async function startServer(config: Config, parts: ServerParts): Promise<RunningServer> {
+  const { runtime, telemetry } = parts;
+  const stops: Array<() => void | Promise<void>> = [];
+  const stop = async (): Promise<void> => {
+    for (const each of stops.splice(0).reverse()) await each();
+  };
+  try {
+    const logger = createLogger(telemetry, { level: config.logging.level, clock: runtime.clock });
+    stops.push(() => logger.stop());
+    const directory = parts.directory ?? (await createDirectory(runtime, telemetry, directoryOptions(config)));
+    await directory.start();
+    stops.push(() => directory.stop());
+    const cache = createDirectoryCache(directory, runtime, {
+      entries: config.limits.cacheEntries,
+      absentMs: config.absentMs,
+    });
+    const transport = createTransportLayer(runtime, telemetry, transportOptions(config));
+    const transactions = createTransactionLayer(runtime, transport, telemetry, {
+      t1: config.timers.t1,
+      t2: config.timers.t2,
+      t4: config.timers.t4,
+      maxTransactions: config.limits.transactions,
+      maxCompletedBytes: config.limits.completedBytes,
+    });
+    const proxy = new ProxyCore(
+      { runtime, telemetry, transport, transactions, directory, cache },
+      proxyOptions(config),
+    );
+    stops.push(() => proxy.stop());
+    await transport.start();
+    stops.push(async () => {
+      transactions.stop();
+      await transport.stop();
+    });
+    const metrics = createMetrics(runtime, telemetry, {
+      servers: () => proxy.servers(),
+      transactions: () => transactions.counts(),
+      cached: () => cache.size,
+      openForks: () => proxy.openForks.size,
+      waiting: () => proxy.openForks.waiting,
+    });
+    stops.push(() => metrics.stop());
+    let current = config;
+    const reload = (next: Config): readonly string[] => {
+      const changes = diffConfig(current, next);
+      proxy.configure(proxyOptions(next));
+      logger.setLevel(next.logging.level);
+      current = next;
+      const lines = changes.map((change) => (change.restart ? `${change.path} (needs a restart)` : change.path));
+      telemetry.emit("configReloaded", { changes: lines });
+      return lines;
+    };
+    const admin = await createAdmin(runtime, {
+      listen: config.admin,
+      version: parts.version,
+      directory,
+      cache,
+      proxy,
+      domains: () => current.domains,
+      metrics: () => metrics.text(),
+      reload: parts.reread === undefined ? null : () => reload(parts.reread!()),
+    });
+    stops.push(() => admin.stop());
+    await proxy.start();
+    return {
+      points: transport.points,
+      admin: admin.url,
+      database:
+        config.database.kind === "embedded"
+          ? `embedded, ${config.database.path}`
+          : withoutPassword(config.database.url),
+      proxy,
+      directory,
+      reload,
+      drain: (limitMs) => drained(runtime, proxy, limitMs),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function drained(runtime: Runtime, proxy: ProxyCore, limitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = runtime.timers.after(limitMs, resolve);
+    void proxy.drain().then(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+}
+
+function directoryOptions(config: Config) {
+  return {
+    database: config.database.kind === "embedded" ? ("embedded" as const) : config.database.url,
+    dataDirectory: config.database.kind === "embedded" ? config.database.path : "",
+    proxy: config.proxyName,
+  };
+}
+
+function transportOptions(config: Config): TransportOptions {
+  const servers = new Set(config.servers.flatMap((server) => server.nodes.map((node) => node.host)));
+  return {
+    points: config.listen.map(pointOptions),
+    localAddresses: localAddresses(),
+    trusted: (host) => servers.has(host),
+    limits: {
+      idleMs: config.limits.connectionIdleMs,
+      connections: config.limits.connections,
+      connectionsPerSource: config.limits.connectionsPerSource,
+      messagesPerSecond: config.limits.messagesPerSecond,
+      messageBurst: config.limits.messagesPerSecond * 2,
+    },
+  };
+}
+
+function pointOptions(listen: ListenConfig): PointOptions {
+  const { tls } = listen;
+  return {
+    transport: listen.transport,
+    host: listen.host,
+    port: listen.port,
+    direction: listen.direction,
+    unknown: listen.unknown,
+    ...(listen.advertise === null ? {} : { sentBy: listen.advertise }),
+    ...(tls === null
+      ? {}
+      : { tls: { cert: tls.cert, key: tls.key, verify: tls.verify, ...(tls.ca === null ? {} : { ca: tls.ca }) } }),
+  };
+}
+
+function localAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map((address) => address.address));
+}
+
+/** Requests that may wait on open forks, and forked SUBSCRIBEs remembered. */
+const MAX_WAITING = 100_000;
+const RETRY_AFTER_S = 10;
+
+/** The configuration as the proxy layer wants it. */
+export function proxyOptions(config: Config): ProxyOptions {
+  return {
+    domains: config.domains,
+    servers: config.servers.map(serverOptions),
+    models: config.models.map(({ match, ...model }) => ({ match, model })),
+    routing: config.routing,
+    recurse: config.recurse,
+    clients: config.clients,
+    decisionMs: config.decisionMs,
+    timerCMs: config.timers.c,
+    learnedMs: config.learnedMs,
+    retryAfterS: RETRY_AFTER_S,
+    health: config.health,
+    maxWaiting: MAX_WAITING,
+  };
+}
+
+function serverOptions(server: ServerConfig): ServerOptions {
+  return {
+    name: server.name,
+    nodes: server.nodes.map(nodeUri),
+    balance: server.balance,
+    names: server.names,
+    identities: server.identities,
+    onward: server.onward,
+    claims: server.claims,
+    proves: server.proves,
+    subdomain: server.subdomain,
+  };
+}
+
+function nodeUri(node: NodeConfig): SipUri {
+  const uri = parseUri(node.uri);
+  if (uri.kind !== "sip") throw new TypeError(`${node.uri} is no SIP URI`);
+  return uri;
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/:[^:@/]*@/, ":…@");
+}
