@@ -187,6 +187,21 @@ describe("RFC 3261 18, RFC 5923: connections are reused", () => {
     expect(await aliased(`SIP/2.0/TCP ${PEER}:5080;branch=z9hG4bK1;alias`, false)).toBe(false);
   });
 
+  it("a connection has a few aliases, not as many as its peer likes", async () => {
+    const world = await fixture({ trusted: () => true });
+    const peer = await connect(world, "tcp");
+    for (let port = 6000; port < 6100; port++)
+      peer.send(request({ via: `SIP/2.0/TCP ${PEER}:${port};branch=z9hG4bK1;alias` }));
+    await world.sim.advance(100);
+    const reused: number[] = [];
+    for (let port = 6000; port < 6100; port++) {
+      const flow = world.layer.flowTo({ ...TO_PEER, port }, 500);
+      if (flow instanceof Promise) flow.catch(() => {});
+      else reused.push(port);
+    }
+    expect(reused).toEqual([6000, 6001, 6002, 6003]);
+  });
+
   it("an alias is never for another address than the source's", async () => {
     const world = await fixture({ trusted: () => true });
     const peer = await connect(world, "tcp");
