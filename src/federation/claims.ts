@@ -43,7 +43,7 @@ const NO_HOLDER = Object.freeze([
 export function decideClaim(facts: Facts): Plan {
   const { origin, claim } = facts;
   if (origin.kind === "peer") return reject(403, PEER);
-  // RFC 3261 10.3 step 4, RFC 3903 6 step 3.
+  // RFC 3261 10.3 step 4, RFC 3903 14.1.
   if (origin.kind === "client" && origin.authenticated !== null && origin.authenticated !== facts.aor) {
     return reject(403, NOT_HIMSELF, { warning: "A user registers and publishes himself only" });
   }

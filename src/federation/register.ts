@@ -68,7 +68,7 @@ export function registrationOf(request: RegisterHeaders, options: ExpiryOptions 
   return { kind: "update", contacts: granted };
 }
 
-/** The contact's own `expires` beats the header (10.2.1.1). One that is no number counts as absent (RFC 3261 20.10 asks for 3600). */
+/** The contact's own `expires` beats the header (10.2.1.1). One that is no number counts as 3600 (10.2). */
 function expiresOf(contact: NameAddr, header: number | undefined): number | undefined {
   const own = contact.params.get("expires");
   if (own === undefined) return header;

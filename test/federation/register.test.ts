@@ -40,7 +40,7 @@ describe("what a REGISTER asks (RFC 3261 10.3 steps 6 and 7)", () => {
     expect(granted(["<sip:a@h>"], undefined, { ...EXPIRY, default: 90 })).toEqual([90]);
   });
 
-  it("an expires that is no number counts as 3600 (20.10)", () => {
+  it("an expires that is no number counts as 3600 (10.2)", () => {
     expect(granted(["<sip:a@h>;expires=soon"], 60)).toEqual([3600]);
   });
 
