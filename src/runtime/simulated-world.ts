@@ -42,6 +42,8 @@ export interface ConnectionEnd {
   disturbed(): void;
 }
 
+const PRIME = 0x01000193;
+
 /** What all machines of one simulation share: time, the cables between them, chance, and the record of what happened. */
 export class World {
   readonly queue = new EventQueue();
@@ -111,19 +113,16 @@ export class World {
 
   /** Remembers that something happened now: two runs that carried the same bytes at the same moments have one fingerprint. */
   record(line: () => string, detail: number | Uint8Array): void {
-    this.#mix(Math.round(this.queue.now * 1e6));
-    if (typeof detail === "number") this.#mix(detail);
-    else for (const byte of detail) this.#mix(byte);
+    // FNV-1a, a word at a time.
+    let hash = Math.imul(this.#fingerprint ^ Math.round(this.queue.now * 1e6), PRIME);
+    if (typeof detail === "number") hash = Math.imul(hash ^ detail, PRIME);
+    else for (let i = 0; i < detail.length; i++) hash = Math.imul(hash ^ (detail[i] as number), PRIME);
+    this.#fingerprint = hash;
     this.#watch?.(`${this.queue.now.toFixed(3)} ${line()}`);
   }
 
   get fingerprint(): string {
     return (this.#fingerprint >>> 0).toString(16).padStart(8, "0");
-  }
-
-  /** FNV-1a, a word at a time. */
-  #mix(word: number): void {
-    this.#fingerprint = Math.imul(this.#fingerprint ^ (word | 0), 0x01000193);
   }
 
   #carry(from: string, to: string, delay: number, late: boolean, arrive: () => void): void {
