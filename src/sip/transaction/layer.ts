@@ -2,7 +2,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { Telemetry } from "../../telemetry/events.ts";
 import { buildResponse } from "../message/build.ts";
 import { type SipMessage, type SipRequest, SipResponse } from "../message/message.ts";
-import type { Flow, TransportLayer, TransportUser } from "../transport/transport.ts";
+import type { Flow, ListenPoint, TransportLayer, TransportUser } from "../transport/transport.ts";
 import { Branches } from "./branches.ts";
 import { CompletedStore } from "./completed-store.ts";
 import type { ClientDriver, LiveClient, LiveServer, ServerDriver } from "./drivers.ts";
@@ -85,8 +85,9 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
   readonly #cancels = new Map<string, LiveClient>();
   readonly #store: CompletedStore;
   readonly #sweep = new WheelTimer<"sweep">({ fired: () => this.#sweepStore() });
-  /** Start of our Via, by the listen point's index. */
-  readonly #vias: string[] = [];
+  /** Start of our Via for the listen point that was used last. */
+  #viaPoint: ListenPoint | null = null;
+  #viaStart = "";
   #absorbingServers = 0;
   #absorbingClients = 0;
   #reportedDrops = 0;
@@ -206,7 +207,7 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
       this.#transport.respond(answer, request, flow);
       return;
     }
-    if (this.#servers.size + this.#clients.size + this.#cancels.size >= this.#maxTransactions) {
+    if (this.#isFull() && !(method === "CANCEL" && this.#servers.has(serverKey(request, "INVITE")))) {
       this.#refuse(request, flow);
       return;
     }
@@ -216,6 +217,11 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
         : new NonInviteServerTransaction(request, flow, key, hash, now, this);
     this.#servers.set(key, transaction);
     transaction.begin();
+  }
+
+  /** A CANCEL for a live INVITE is let in even so: it makes room. */
+  #isFull(): boolean {
+    return this.#servers.size + this.#clients.size + this.#cancels.size >= this.#maxTransactions;
   }
 
   #receiveAck(ack: SipRequest, flow: Flow, key: string): void {
@@ -370,10 +376,13 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
   }
 
   #via(flow: Flow, branch: string): string {
-    const { index, transport, sentBy } = flow.point;
-    this.#vias[index] ??= `SIP/2.0/${transport.toUpperCase()} ${sentBy};branch=`;
+    const point = flow.point;
+    if (this.#viaPoint !== point) {
+      this.#viaPoint = point;
+      this.#viaStart = `SIP/2.0/${point.transport.toUpperCase()} ${point.sentBy};branch=`;
+    }
     // RFC 3581 3: rport asks for the response at the address the request came from.
-    return `${this.#vias[index]}${branch};rport`;
+    return `${this.#viaStart}${branch};rport`;
   }
 
   #sweepStore(): void {

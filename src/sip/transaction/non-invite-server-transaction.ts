@@ -84,7 +84,7 @@ export class NonInviteServerTransaction implements LiveServer, TimerOwner<NonInv
           driver.onRequest(this);
           break;
         case "sendResponse":
-          if (before !== NonInviteServerState.completed) this.#last = raw;
+          this.#last = raw;
           driver.respond(raw, this);
           break;
         case "sendLast":

@@ -296,6 +296,7 @@ describe("INVITE client transaction, driven", () => {
     h.send(invite);
     h.flow.failing = new Error("unreachable");
     h.receive(answer(h.sent[0]!.message, 404));
+    h.receive(answer(h.sent[0]!.message, 404));
     h.time.advance(10);
     expect(h.told).toEqual(["404"]);
     h.expectNothingLeft();

@@ -387,6 +387,8 @@ describe("matching requests (RFC 3261 17.2.3)", () => {
     expect(h.left).toEqual(["486"]);
     h.time.advance(5000);
     h.expectNothingLeft();
+    h.receive(request("ACK", { branch: null, toTag: "ours" }));
+    expect(h.acks.length).toBe(2);
   });
 
   it("without the cookie, an ACK for a 2xx goes to the TU and is not absorbed (RFC 6026 6)", () => {
@@ -437,6 +439,15 @@ describe("the layer's bounds", () => {
     h.receive(ackFor(h));
     h.time.advance(500);
     expect(h.left).toEqual(["486", "486"]);
+  });
+
+  it("lets a CANCEL in while full where it ends a live INVITE, for that makes room", () => {
+    const h = new Harness("udp", { maxTransactions: 1 });
+    h.receive(request("INVITE"));
+    h.receive(request("CANCEL"));
+    h.receive(request("CANCEL", { branch: "z9hG4bKnothing" }));
+    expect(h.left).toEqual(["200", "503"]);
+    expect(h.cancelled.length).toBe(1);
   });
 
   it("keeps the ACK of a 503 given without state from the TU", () => {

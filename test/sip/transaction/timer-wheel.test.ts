@@ -116,6 +116,8 @@ describe("the timer wheel", () => {
     wheel.start(timer(), 10, "same tick");
     wheel.start(timer(), 50, "later");
     expect(() => time.advance(10)).toThrow("owner");
+    time.advance(0);
+    expect(fired).toEqual([["same tick", 10]]);
     time.advance(100);
     expect(fired.map(([label]) => label)).toEqual(["same tick", "later"]);
   });
