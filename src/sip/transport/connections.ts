@@ -10,7 +10,7 @@ import { isSecure } from "./srv-order.ts";
 import { StreamFlow, type StreamSettings, type StreamUser } from "./stream.ts";
 import type { Target, TransportName } from "./transport.ts";
 
-/** How long `stop` lets octets leave that were accepted. */
+/** How long a connection that is ended lets octets leave that were accepted. */
 const FAREWELL_MS = 1_000;
 
 type Garbled = Parameters<StreamUser["garbled"]>[0];
@@ -38,6 +38,8 @@ export class Connections implements StreamUser {
   readonly #table = new ConnectionTable();
   /** Connections being opened, so that who wants the same one waits for the same one. */
   readonly #pending = new Map<string, Promise<StreamFlow>>();
+  /** Connections that say goodbye. */
+  readonly #ending = new Set<Promise<void>>();
   #lastId = 0;
   #stopped = false;
 
@@ -101,10 +103,8 @@ export class Connections implements StreamUser {
   /** Ends all, in order; none comes after. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    const ended = this.#table
-      .all()
-      .map((flow) => new Promise<void>((done) => flow.end("shutting down", FAREWELL_MS, done)));
-    await Promise.all(ended);
+    for (const flow of this.#table.all()) this.#end(flow, "shutting down");
+    await Promise.all(this.#ending);
   }
 
   // ── what a connection tells ──
@@ -115,6 +115,7 @@ export class Connections implements StreamUser {
 
   garbled(fault: Garbled, flow: StreamFlow): void {
     this.#settings.user.garbled(fault, flow);
+    this.#end(flow, "the stream is no SIP");
   }
 
   closed(flow: StreamFlow, error: TransportError): void {
@@ -124,6 +125,12 @@ export class Connections implements StreamUser {
 
   limited(what: string, flow: StreamFlow): void {
     this.#settings.telemetry.emit("limited", { what, source: flow.remoteHost });
+  }
+
+  #end(flow: StreamFlow, reason: string): void {
+    const ending = new Promise<void>((done) => flow.end(reason, FAREWELL_MS, done));
+    this.#ending.add(ending);
+    ending.then(() => this.#ending.delete(ending));
   }
 
   #refusal(source: string): string | undefined {

@@ -9,7 +9,7 @@ import type { Flow, TransportName } from "./transport.ts";
 /** What a connection hands its messages and its end to. */
 export interface StreamUser {
   message(raw: string, flow: StreamFlow): void;
-  /** The stream is broken at this place; the connection is closed after this returns. */
+  /** The stream is broken at this place: nothing more can be read from it, so the connection is to be ended. */
   garbled(fault: Extract<Framed, { kind: "error" }>, flow: StreamFlow): void;
   /** Called once. */
   closed(flow: StreamFlow, error: TransportError): void;
@@ -179,7 +179,6 @@ export class StreamFlow implements Flow {
         return;
       case "error":
         this.#settings.user.garbled(framed, this);
-        this.end("the stream is no SIP", this.#settings.limits.connectMs, () => {});
         return;
     }
   }
