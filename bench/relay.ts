@@ -13,6 +13,7 @@ import {
   resident,
   startProduct,
   table,
+  untilUp,
   version,
   workDirectory,
 } from "./systems.ts";
@@ -184,18 +185,6 @@ async function kamailio(directory: string, waitMs: number, cpu: number | undefin
     },
     stop: async () => void (await child.stop(30_000)),
   };
-}
-
-async function untilUp(probe: () => Promise<unknown>): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await probe();
-      return;
-    } catch (error) {
-      if (attempt >= 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
 }
 
 async function measure(

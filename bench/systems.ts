@@ -141,3 +141,16 @@ export function table(rows: ReadonlyArray<readonly string[]>): string {
     )
     .join("\n");
 }
+
+/** Repeats a probe every 100 ms until it does not fail, for ten seconds. */
+export async function untilUp(probe: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await probe();
+      return;
+    } catch (error) {
+      if (attempt >= 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { playDemo } from "../demo/demo.ts";
 import { createRealRuntime } from "../runtime/real.ts";
-import { example } from "./help.ts";
+import { example, version } from "./help.ts";
 import { type Io, printJson } from "./output.ts";
 
 /** `demo`: exit 0 only if every step did what it says. */
@@ -21,8 +21,8 @@ export function registerDemo(program: Command, io: Io): void {
       // Postgres runs as a user of its own where this one is root.
       chmodSync(data, 0o755);
       try {
-        const runtime = createRealRuntime();
-        const failed = await playDemo({ runtime, data: join(data, "postgres") }, json ? () => {} : io.print);
+        const parts = { runtime: createRealRuntime(), version: version(), data: join(data, "postgres") };
+        const failed = await playDemo(parts, json ? () => {} : io.print);
         if (json) printJson(io, { failed });
         if (failed > 0) io.fail(1);
       } finally {

@@ -28,6 +28,7 @@ export interface DomainParts {
   readonly runtime: Runtime;
   /** Where the embedded Postgres keeps its data. */
   readonly data: string;
+  readonly version: string;
   /** In place of the embedded Postgres. */
   readonly directory?: Directory;
 }
@@ -66,6 +67,7 @@ export async function startDomain(parts: DomainParts): Promise<ExampleDomain> {
     const proxy = await startServer(configuration(servers, parts), {
       runtime,
       telemetry: new Telemetry(),
+      version: parts.version,
       ...(parts.directory === undefined ? {} : { directory: parts.directory }),
     });
     stops.push(() => proxy.stop());

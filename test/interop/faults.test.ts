@@ -70,7 +70,7 @@ describe("kill -9 of the proxy", () => {
 
 describe("Postgres stops answering", () => {
   const postmaster = (): number =>
-    Number(readFileSync(`${proxy.directory}/data/postmaster.pid`, "latin1").split("\n")[0]);
+    Number(readFileSync(`${proxy.directory}/data/data/postmaster.pid`, "latin1").split("\n")[0]);
 
   test("mapped users keep being routed; an unknown user's request is answered 500 with Retry-After, and all is well again by itself", async () => {
     expect((await write("bob")).status).toBe(200);
