@@ -1,5 +1,7 @@
 import type { Timer } from "../runtime/runtime.ts";
+import type { NameAddr } from "../sip/message/headers/name-addr.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { SipUri } from "../sip/message/uri.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../sip/transaction/transaction.ts";
 import type { Flow, Target } from "../sip/transport/transport.ts";
 import type { Core } from "./core.ts";
@@ -24,8 +26,8 @@ export interface BranchOptions {
   readonly deadline: number;
   /** Octets of the request, roughly: decides on UDP or TCP. */
   readonly size: number;
-  /** The copy to send, without our Via, for the way found. */
-  build(flow: Flow): SipRequest;
+  /** The copy to send, without our Via, for the way found; `requestUri` where a 3xx led elsewhere. */
+  build(flow: Flow, requestUri: string | undefined): SipRequest;
   /** Loop detection value of RFC 5393 4.2.1, second part of our branch. */
   readonly loopHash: string;
   /** What traffic showed of a target. */
@@ -44,6 +46,7 @@ export class Branch implements ClientTransactionUser {
   readonly #options: BranchOptions;
   readonly #isInvite: boolean;
   readonly startedAt: number;
+  #attempts: readonly Attempt[];
   #attempt = 0;
   #transaction: ClientTransaction | null = null;
   #timerC: Timer | null = null;
@@ -57,6 +60,7 @@ export class Branch implements ClientTransactionUser {
     this.index = index;
     this.#isInvite = isInvite;
     this.#options = options;
+    this.#attempts = options.targets.map((target) => ({ target, requestUri: undefined }));
     this.server = options.server;
     this.startedAt = core.runtime.clock.now();
   }
@@ -79,11 +83,11 @@ export class Branch implements ClientTransactionUser {
 
   #next(last: "timeout" | "transport-error"): void {
     if (this.#ended) return;
-    const { targets, deadline } = this.#options;
+    const { deadline } = this.#options;
     if (this.#cancelled) return this.#end("cancelled");
-    if (this.#attempt >= targets.length) return this.#end(last);
+    if (this.#attempt >= this.#attempts.length) return this.#end(last);
     if (!this.#isInvite && this.#core.runtime.clock.now() >= deadline) return this.#end("timeout");
-    const target = targets[this.#attempt++]!;
+    const { target } = this.#attempts[this.#attempt++]!;
     let flow: Flow | Promise<Flow>;
     try {
       flow = "send" in target ? target : this.#core.transport.flowTo(target, this.#options.size);
@@ -101,14 +105,14 @@ export class Branch implements ClientTransactionUser {
   #send(flow: Flow): void {
     if (this.#ended) return;
     if (this.#cancelled) return this.#end("cancelled");
-    const request = this.#options.build(flow);
+    const request = this.#options.build(flow, this.#attempts[this.#attempt - 1]!.requestUri);
     const branch = this.#core.branch(this.#options.loopHash);
     if (this.#isInvite) {
       this.#transaction = this.#core.transactions.send(request, flow, this, { branch });
       this.#armTimerC();
       return;
     }
-    const left = this.#options.targets.length - this.#attempt + 1;
+    const left = this.#attempts.length - this.#attempt + 1;
     const remaining = this.#options.deadline - this.#core.runtime.clock.now();
     const timeoutMs = Math.max(1, remaining / left);
     this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });
@@ -130,12 +134,32 @@ export class Branch implements ClientTransactionUser {
       if (this.#isInvite && status < 300) this.#user.onFurtherSuccess(response, this);
       return;
     }
-    if (status === 503 && !this.#cancelled && this.#attempt < this.#options.targets.length) {
+    if (status === 503 && !this.#cancelled && this.#attempt < this.#attempts.length) {
       this.#report(false, "answered 503");
       this.#transaction = null;
       return this.#next("transport-error");
     }
+    if (status < 400 && this.#core.options.recurse && !this.#cancelled) return this.#recurse(response);
     this.#end(response);
+  }
+
+  /** RFC 3261 16.7 step 4: the contacts of a 3xx are tried in its place, each once, the preferred first. */
+  #recurse(response: SipResponse): void {
+    const tried = new Set(this.#attempts.map((attempt) => attempt.requestUri));
+    const secure = this.#transaction?.request.requestUri.startsWith("sips:") === true;
+    const uris = redirectedTo(response)
+      .filter((uri) => !tried.has(requestUriOf(uri)) && (!secure || uri.scheme === "sips"))
+      .slice(0, MAX_ATTEMPTS - this.#attempts.length);
+    if (uris.length === 0) return this.#end(response);
+    this.#transaction = null;
+    Promise.all(uris.map(async (uri) => ({ uri, targets: await this.#core.locate([uri]) }))).then((found) => {
+      const more = found.flatMap(({ uri, targets }) =>
+        targets.map((target) => ({ target, requestUri: requestUriOf(uri) })),
+      );
+      this.#attempts = [...this.#attempts.slice(0, this.#attempt), ...more];
+      if (more.length === 0) this.#end(response);
+      else this.#next("transport-error");
+    });
   }
 
   onTimeout(transaction: ClientTransaction): void {
@@ -157,8 +181,9 @@ export class Branch implements ClientTransactionUser {
   }
 
   #report(answered: boolean, reason: string): void {
-    const target = this.#options.targets[this.#attempt - 1];
-    if (target !== undefined) this.#options.report?.(target, answered, reason);
+    const attempt = this.#attempts[this.#attempt - 1];
+    if (attempt !== undefined && attempt.requestUri === undefined)
+      this.#options.report?.(attempt.target, answered, reason);
   }
 
   /** RFC 3261 16.6 step 11, 16.7 step 2. */
@@ -201,4 +226,29 @@ export class Branch implements ClientTransactionUser {
   }
 }
 
+interface Attempt {
+  readonly target: Target | Flow;
+  /** Where a 3xx led; undefined: the target of the plan. */
+  readonly requestUri: string | undefined;
+}
+
+/** Contacts of a 3xx that are SIP URIs, by falling q (RFC 3261 8.1.3.4). */
+function redirectedTo(response: SipResponse): SipUri[] {
+  const { contacts } = response;
+  if (contacts === "*") return [];
+  const q = (contact: NameAddr): number => Number.parseFloat(contact.params.get("q") ?? "1");
+  return [...contacts]
+    .sort((a, b) => q(b) - q(a))
+    .map((contact) => contact.uri)
+    .filter((uri) => uri.kind === "sip");
+}
+
+/** Headers and `method` have no place in a Request-URI (RFC 3261 19.1.1). */
+function requestUriOf(uri: SipUri): string {
+  const question = uri.raw.indexOf("?");
+  return (question < 0 ? uri.raw : uri.raw.slice(0, question)).replace(/;method=[^;]*/i, "");
+}
+
+/** Nodes, addresses and redirections of one branch, together. */
+const MAX_ATTEMPTS = 16;
 const CANCELLED_WAIT_MS = 32_000;

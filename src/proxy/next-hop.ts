@@ -45,7 +45,8 @@ export function branchOptions(core: Core, exchange: Exchange, way: Way): BranchO
     size: request.raw.length + ADDED_OCTETS,
     loopHash: way.loopHash,
     ...(way.report === undefined ? {} : { report: way.report }),
-    build: (flow) => buildCopy(core, exchange, way, flow),
+    build: (flow, requestUri) =>
+      buildCopy(core, exchange, requestUri === undefined ? way : { ...way, requestUri }, flow),
   };
 }
 

@@ -99,7 +99,7 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
     case "redirect":
       return redirect(core, exchange, plan);
     case "bind":
-      return bind(core, exchange, plan);
+      return bind(core, exchange, plan, () => replan(true));
     case "reject":
       return reject(core, exchange, plan);
   }

@@ -1,5 +1,6 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { ClaimOutcome } from "../../directory/directory.ts";
+import { meaningOf } from "../../federation/answers.ts";
 import { answerToClaim } from "../../federation/claim-answer.ts";
 import type { BindPlan } from "../../federation/plan.ts";
 import {
@@ -19,11 +20,13 @@ import type { Exchange } from "../exchange.ts";
 import { branchOptions } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
-import { forwardFinal, wayTo } from "./relay.ts";
+import { forwardFinal, searchAgain, wayTo } from "./relay.ts";
 
 /** REGISTER and PUBLISH that bind: a server's own is judged and answered here, a client's is relayed and judged by its 2xx. */
-export function bind(core: Core, exchange: Exchange, plan: BindPlan): Promise<void> {
-  return plan.relayTo === null ? answerClaim(core, exchange, plan) : relayClaim(core, exchange, plan, plan.relayTo);
+export function bind(core: Core, exchange: Exchange, plan: BindPlan, replan: () => void): Promise<void> {
+  return plan.relayTo === null
+    ? answerClaim(core, exchange, plan)
+    : relayClaim(core, exchange, plan, plan.relayTo, replan);
 }
 
 async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan): Promise<void> {
@@ -66,18 +69,28 @@ function refuse(core: Core, exchange: Exchange, verdict: ReturnType<typeof answe
   answer(core, exchange, { status, phrase, warning, headers });
 }
 
-async function relayClaim(core: Core, exchange: Exchange, plan: BindPlan, server: string): Promise<void> {
+async function relayClaim(
+  core: Core,
+  exchange: Exchange,
+  plan: BindPlan,
+  server: string,
+  replan: () => void,
+): Promise<void> {
   const path = pathFor(core, exchange);
   const way = await wayTo(core, exchange, {
     server,
-    subdomain: plan.subdomain,
+    subdomain: null,
     identity: null,
     epoch: plan.binding?.epoch ?? 0,
     ...(path === undefined ? {} : { path }),
   });
   const end = (result: BranchResult): void => {
     if (result === "cancelled") return exchange.drop();
-    if (typeof result === "string" || result.status >= 300) return forwardFinal(core, exchange, result);
+    if (typeof result === "string") return forwardFinal(core, exchange, result);
+    if (plan.binding?.retry && meaningOf(result.status) === "not-here") {
+      return searchAgain(core, exchange, server, plan.binding.epoch, replan);
+    }
+    if (result.status >= 300) return forwardFinal(core, exchange, result);
     settle(core, exchange, plan, result).catch(() => answer(core, exchange, { status: 500 }));
   };
   new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, way));

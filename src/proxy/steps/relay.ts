@@ -83,7 +83,7 @@ function judge(core: Core, exchange: Exchange, plan: RelayPlan, result: BranchRe
   }
   switch (meaningOf(typeof result === "string" ? result : result.status)) {
     case "not-here":
-      if (plan.binding?.retry) return searchAgain(core, exchange, plan, plan.binding.epoch, replan);
+      if (plan.binding?.retry) return searchAgain(core, exchange, plan.server, plan.binding.epoch, replan);
       break;
     case "could-not-ask":
       return answer(core, exchange, {
@@ -103,13 +103,13 @@ export function forwardFinal(core: Core, exchange: Exchange, result: Exclude<Bra
 }
 
 /** What was learned proved wrong: it is dropped on its epoch, and the others are asked, once. */
-function searchAgain(core: Core, exchange: Exchange, plan: RelayPlan, epoch: number, replan: () => void): void {
-  core.telemetry.emit("unlearned", { aor: exchange.aor, server: plan.server, reason: "the server said not here" });
+export function searchAgain(core: Core, exchange: Exchange, server: string, epoch: number, replan: () => void): void {
+  core.telemetry.emit("unlearned", { aor: exchange.aor, server, reason: "the server said not here" });
   const again = (): void => {
-    exchange.without = [...exchange.without, plan.server];
+    exchange.without = [...exchange.without, server];
     replan();
   };
-  core.directory.unlearn(exchange.aor, plan.server, epoch).then(again, again);
+  core.directory.unlearn(exchange.aor, server, epoch).then(again, again);
 }
 
 /** A proving 2xx renews what was learned once half its life is over, so that a busy user costs no write a request. */
