@@ -58,7 +58,11 @@ const LIMIT = 600_000;
 /** 2026-01-01T00:00Z. */
 const WALL = 1_767_225_600_000;
 
-/** A network of machines in one process on virtual time, wholly determined by its seed. */
+/**
+ * A network of machines in one process on virtual time, wholly determined by its seed.
+ * Programs in it may wait for promises, timers and the network of their Runtime; what waits for a real file, socket or thread
+ * is waited for by nobody, and does not replay.
+ */
 export function createSimulation(options: SimulationOptions): Simulation {
   const { seed, wall = WALL } = options;
   const world = new World(seed, options.faults ?? {}, options.zone ?? {}, options.trace);
