@@ -94,9 +94,9 @@ function checkListen(draft: Draft, checks: Checks): void {
       );
     }
     if (value.advertise === undefined && isWildcard(value.host)) {
-      checks.error(
+      checks.warn(
         path,
-        `${value.host} is no address that peers can answer to.`,
+        `${value.host} is no address that peers can answer to: they are told this machine's first one.`,
         'Add "advertise: HOST", the name or address they reach this proxy by.',
       );
     }

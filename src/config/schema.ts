@@ -204,7 +204,7 @@ const limits = z
 
 const health = z
   .strictObject({
-    interval: duration(100).prefault("10s").describe("Between two OPTIONS probes of a node."),
+    interval: duration(0).prefault("10s").describe("Between two OPTIONS probes of a node; 0s: no probes."),
     timeout: duration(100).prefault("4s").describe("A probe without an answer for so long has failed."),
     failures: count(1, 1000).default(3).describe("Consecutive failures that take a node out of rotation."),
   })

@@ -79,6 +79,10 @@ function explain(issue: Issue, base: Path, root: unknown, context: ShapeContext)
   const fault = (message: string, fix: string, at: "key" | "value" = "value"): PathFault[] => [
     { severity: "error", path, at, message, fix },
   ];
+  const choice = (options: readonly string[]): PathFault[] =>
+    typeof value === "object"
+      ? fault(`This must be a single value, not ${article(typeName(value))}.`, `Use one of: ${options.join(", ")}.`)
+      : fault(`${JSON.stringify(value)} is not known here.`, suggest(String(value), options));
   if (value === undefined && issue.code !== "unrecognized_keys" && inner.length > 0)
     return [missing(path, issue, context)];
   if (value === null && issue.code !== "custom")
@@ -103,11 +107,10 @@ function explain(issue: Issue, base: Path, root: unknown, context: ShapeContext)
         issue.message.startsWith("Invalid") ? wanted(path, issue.expected, context) : issue.message,
       );
     case "invalid_value":
-      return fault(`${JSON.stringify(value)} is not known here.`, suggest(String(value), issue.values.map(String)));
+      return choice(issue.values.map(String));
     case "invalid_union": {
       const options = unionOptions(issue);
-      if (options !== undefined)
-        return fault(`${JSON.stringify(value)} is not known here.`, suggest(String(value), options));
+      if (options !== undefined) return choice(options);
       const branch = likeliest(issue.errors);
       const types = issue.errors
         .map((each) => each[0])
