@@ -1,0 +1,320 @@
+import type pg from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Claim, ClaimOutcome, Unbind, UnbindOutcome } from "../../src/directory/directory.ts";
+import { type ClaimAsk, judgeClaim, judgeUnbind, type Slot } from "../../src/directory/judge.ts";
+import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "../../src/directory/postgres/claim.ts";
+import { digestOf, OPEN_FORK } from "../../src/directory/postgres/open-fork.ts";
+import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "../../src/directory/postgres/unbind.ts";
+import { learning, movement } from "../../src/directory/rows.ts";
+import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+
+// Two sessions, stepped statement by statement in every order. A right outcome is what one of the two serial orders
+// gives, told by the pure judgement. Then the same with the lock taken away, where wrong outcomes must be seen.
+
+const JOE = "joe@example.com";
+const FAR = 4_000_000_000_000;
+
+interface Act {
+  readonly name: string;
+  readonly text: string;
+  readonly values: unknown[];
+  outcome(rows: object[]): ClaimOutcome | UnbindOutcome;
+  judge(slot: Slot | undefined): { slot: Slot | undefined; outcome: ClaimOutcome | UnbindOutcome };
+}
+
+function claimAct(name: string, ask: ClaimAsk, text = CLAIM.text): Act {
+  return {
+    name,
+    text,
+    values: [JSON.stringify([askOfClaim(ask)])],
+    outcome: (rows) => outcomeOfClaim(rows[0] as ClaimRow),
+    judge: (slot) => judgeClaim(slot, ask, Date.now()),
+  };
+}
+
+function claim(server: string, more: Partial<Claim> = {}, text = CLAIM.text): Act {
+  const ask = {
+    aor: JOE,
+    server,
+    origin: "registered",
+    expiresAt: FAR,
+    conflict: "takeover",
+    equalRank: true,
+    actor: "t",
+  } as const;
+  return claimAct(`claim ${server}`, { ...ask, ...more, onlyFrom: null, fork: null }, text);
+}
+
+function unbind(more: Partial<Unbind> = {}): Act {
+  const ask: Unbind = { aor: JOE, actor: "t", ...more };
+  return {
+    name: "unbind",
+    text: UNBIND.text,
+    values: valuesOfUnbind(ask),
+    outcome: (rows) => outcomeOfUnbind(rows[0] as UnbindRow | undefined),
+    judge(slot) {
+      const judged = judgeUnbind(slot, ask, Date.now());
+      return { slot: judged.slot ?? undefined, outcome: judged.outcome };
+    },
+  };
+}
+
+const learn = (server: string) => claimAct(`learn ${server}`, learning(JOE, server, FAR, null, "t"));
+const move = (to: string, from?: string) =>
+  claimAct(`move ${to}`, movement({ aor: JOE, to, ...(from === undefined ? {} : { from }), actor: "t" }));
+const unlearn = (server: string, epoch: number) => unbind({ server, epoch, origins: ["learned"] });
+const refresh = (server: string, cseq: number) =>
+  claim(server, { order: { callId: `call-${server}`, cseq, expiresAt: FAR } });
+
+const PAIRS: Array<{ title: string; before: Act[]; a: Act; b: Act }> = [
+  {
+    title: "claim/claim of a free user, refuse",
+    before: [],
+    a: claim("a", { conflict: "refuse" }),
+    b: claim("b", { conflict: "refuse" }),
+  },
+  { title: "claim/claim of a held user, takeover", before: [claim("x")], a: claim("a"), b: claim("b") },
+  { title: "claim/unbind", before: [claim("a")], a: claim("b"), b: unbind({ server: "a", epoch: 1 }) },
+  {
+    title: "claim/unbind by deregistration",
+    before: [refresh("a", 1)],
+    a: refresh("a", 3),
+    b: unbind({ server: "a", order: { callId: "call-a", cseq: 2 } }),
+  },
+  { title: "move/claim", before: [claim("a")], a: move("b", "a"), b: claim("c") },
+  { title: "learn/claim", before: [], a: learn("a"), b: claim("b", { conflict: "refuse" }) },
+  { title: "learn/learn", before: [], a: learn("a"), b: learn("b") },
+  { title: "unlearn/learn", before: [learn("a")], a: unlearn("a", 1), b: learn("b") },
+  { title: "unlearn/claim", before: [learn("a")], a: unlearn("a", 1), b: claim("b") },
+  { title: "late refresh/takeover", before: [refresh("a", 1)], a: refresh("a", 2), b: refresh("b", 1) },
+];
+
+let server: TestServer;
+let database: TestDatabase;
+let one: pg.Client;
+let two: pg.Client;
+let watch: pg.Client;
+beforeAll(async () => {
+  server = await startTestServer();
+  database = await server.database();
+  [one, two, watch] = await Promise.all([database.connect(), database.connect(), database.connect()]);
+});
+afterAll(async () => {
+  await database?.drop();
+  await server?.stop();
+});
+beforeEach(async () => {
+  await watch.query("truncate codomain.slots, codomain.open_forks, codomain.changes, codomain.audit");
+});
+
+/** Every order of three steps each: begin, the statement, commit. */
+function orders(left: string, a: number, b: number): string[] {
+  if (a === 0 && b === 0) return [left];
+  return [...(a > 0 ? orders(`${left}A`, a - 1, b) : []), ...(b > 0 ? orders(`${left}B`, a, b - 1) : [])];
+}
+const ORDERS = orders("", 3, 3);
+
+/** One session: its steps in turn; a step that waits for the other's lock is waited for later. */
+class Session {
+  readonly #client: pg.Client;
+  readonly #pid: number;
+  readonly #steps: Array<() => Promise<pg.QueryResult>>;
+  #pending: Promise<void> | null = null;
+  #done = false;
+  rows: object[] = [];
+
+  constructor(client: pg.Client, text: string, values: unknown[]) {
+    this.#client = client;
+    this.#pid = (client as unknown as { processID: number }).processID;
+    this.#steps = [
+      () => this.#client.query("begin"),
+      async () => {
+        const result = await this.#client.query(text, values);
+        this.rows = result.rows;
+        return result;
+      },
+      () => this.#client.query("commit"),
+    ];
+  }
+
+  /** False: it still waits, the step is not taken. */
+  async step(): Promise<boolean> {
+    if (this.#pending !== null && !(await this.#settled())) return false;
+    const next = this.#steps.shift();
+    if (next === undefined) return true;
+    this.#done = false;
+    this.#pending = next().then(() => {
+      this.#done = true;
+    });
+    await this.#settled();
+    return true;
+  }
+
+  async finish(): Promise<void> {
+    await this.#pending;
+    while (this.#steps.length > 0) {
+      await this.step();
+      await this.#pending;
+    }
+  }
+
+  /** Whether the pending step is over; false once the server says that it waits for a lock. */
+  async #settled(): Promise<boolean> {
+    for (;;) {
+      if (this.#done) return true;
+      const { rows } = await watch.query("select cardinality(pg_blocking_pids($1)) > 0 as waits", [this.#pid]);
+      if (this.#done) return true;
+      if (rows[0].waits === true) return false;
+    }
+  }
+}
+
+async function play(
+  order: string,
+  a: { text: string; values: unknown[] },
+  b: { text: string; values: unknown[] },
+): Promise<[object[], object[]]> {
+  const sessions = { A: new Session(one, a.text, a.values), B: new Session(two, b.text, b.values) };
+  const late: Array<"A" | "B"> = [];
+  for (const name of order as Iterable<"A" | "B">) if (!(await sessions[name].step())) late.push(name);
+  // Whoever does not wait ends first, and so frees the other.
+  const last = late[0] ?? "A";
+  await sessions[last === "A" ? "B" : "A"].finish();
+  await sessions[last].finish();
+  return [sessions.A.rows, sessions.B.rows];
+}
+
+async function stored(): Promise<{ server: string | null; epoch: number }> {
+  const { rows } = await watch.query("select server, epoch::float8 as epoch from codomain.slots where aor = $1", [JOE]);
+  return rows[0] ?? { server: null, epoch: 0 };
+}
+
+interface Seen {
+  readonly a: unknown;
+  readonly b: unknown;
+  readonly slot: { server: string | null; epoch: number };
+}
+
+async function race(order: string, before: Act[], a: Act, b: Act): Promise<Seen> {
+  await watch.query("truncate codomain.slots");
+  for (const act of before) await watch.query(act.text, act.values);
+  const [rowsOfA, rowsOfB] = await play(order, a, b);
+  return { a: brief(a.outcome(rowsOfA)), b: brief(b.outcome(rowsOfB)), slot: await stored() };
+}
+
+function serial(before: Act[], first: Act, second: Act): [unknown, unknown, Seen["slot"]] {
+  let slot: Slot | undefined;
+  for (const act of before) slot = act.judge(slot).slot;
+  const one = first.judge(slot);
+  const two = second.judge(one.slot);
+  return [brief(one.outcome), brief(two.outcome), { server: two.slot?.server ?? null, epoch: two.slot?.epoch ?? 0 }];
+}
+
+function brief(outcome: ClaimOutcome | UnbindOutcome): unknown {
+  if (outcome.outcome === "unbound")
+    return { outcome: "unbound", epoch: outcome.epoch, server: outcome.previous.server };
+  const { server = null, epoch = null } = outcome.binding ?? {};
+  return {
+    outcome: outcome.outcome,
+    server,
+    epoch,
+    ...(outcome.outcome === "bound" ? { changed: outcome.changed, previous: outcome.previous } : {}),
+  };
+}
+
+function isSerial(seen: Seen, before: Act[], a: Act, b: Act): boolean {
+  const [a1, b1, slot1] = serial(before, a, b);
+  const [b2, a2, slot2] = serial(before, b, a);
+  const got = JSON.stringify(seen);
+  return got === JSON.stringify({ a: a1, b: b1, slot: slot1 }) || got === JSON.stringify({ a: a2, b: b2, slot: slot2 });
+}
+
+describe("racing verbs, stepped in every order: the outcome is that of one of the two serial orders", () => {
+  for (const { title, before, a, b } of PAIRS) {
+    it(title, async () => {
+      for (const order of ORDERS) {
+        const seen = await race(order, before, a, b);
+        expect(isSerial(seen, before, a, b), `${order}: ${JSON.stringify(seen)}`).toBe(true);
+      }
+    });
+  }
+
+  it("the two serial orders do differ, so the check above can fail", () => {
+    for (const { title, before, a, b } of PAIRS) {
+      const [a1, b1] = serial(before, a, b);
+      const [b2, a2] = serial(before, b, a);
+      expect(JSON.stringify([a1, b1]), title).not.toBe(JSON.stringify([a2, b2]));
+    }
+  });
+});
+
+describe("without the lock the races are lost", () => {
+  /** The same statement, but judging what its snapshot shows in place of the row it has locked. */
+  const UNLOCKED = CLAIM.text
+    .replace(
+      "with asked as materialized",
+      "with old as materialized (select * from codomain.slots), asked as materialized",
+    )
+    .replace(
+      /from asked a\n(\s+)cross join lateral \(select t\.at/,
+      "from asked a join old s on s.aor = a.aor\n$1cross join lateral (select t.at",
+    )
+    .replace("where a.aor = s.aor\n  )\n  returning", "where a.aor = excluded.aor\n  )\n  returning");
+
+  it("claim/claim on the snapshot: two servers are bound in one epoch", async () => {
+    expect(UNLOCKED.match(/\bold\b/g)?.length).toBe(2);
+    const before = [claim("x")];
+    const [a, b] = [claim("a", {}, UNLOCKED), claim("b", {}, UNLOCKED)];
+    const wrong: Seen[] = [];
+    for (const order of ORDERS) {
+      const seen = await race(order, before, a, b);
+      if (!isSerial(seen, before, a, b)) wrong.push(seen);
+    }
+    expect(wrong.length).toBeGreaterThan(0);
+    expect(wrong[0]).toMatchObject({ a: { outcome: "bound", epoch: 2 }, b: { outcome: "bound", epoch: 2 } });
+  });
+
+  it("late refresh/takeover on the snapshot: the superseded server takes him back", async () => {
+    const order = { callId: "call-a", cseq: 2, expiresAt: FAR };
+    const before = [refresh("a", 1)];
+    const [a, b] = [claim("a", { order }, UNLOCKED), refresh("b", 1)];
+    const wrong: Seen[] = [];
+    for (const each of ORDERS) {
+      const seen = await race(each, before, a, b);
+      if (!isSerial(seen, before, a, b)) wrong.push(seen);
+    }
+    expect(wrong.length).toBeGreaterThan(0);
+  });
+
+  it("openFork/openFork without the unique key: both open", async () => {
+    const [first, second] = [fork("ann@example.com"), fork("bob@example.com")];
+    expect(await openedIn(first, second)).toEqual(ORDERS.map(() => 1));
+    await watch.query("drop index codomain.open_forks_one_joinable");
+    try {
+      expect(Math.max(...(await openedIn(first, second)))).toBe(2);
+    } finally {
+      await watch.query("truncate codomain.open_forks");
+      await watch.query(
+        "create unique index open_forks_one_joinable on codomain.open_forks (recipient) where joinable",
+      );
+    }
+  });
+});
+
+function fork(sender: string): { text: string; values: unknown[] } {
+  const key = { sender, recipient: JOE, method: "MESSAGE", event: "" };
+  return {
+    text: OPEN_FORK.text,
+    values: [sender, digestOf(key), JOE, sender, "MESSAGE", "", ["a"], "east", true, FAR],
+  };
+}
+
+async function openedIn(a: ReturnType<typeof fork>, b: ReturnType<typeof fork>): Promise<number[]> {
+  const opened: number[] = [];
+  for (const order of ORDERS) {
+    await watch.query("truncate codomain.open_forks");
+    const [rowsOfA, rowsOfB] = await play(order, a, b);
+    opened.push(rowsOfA.length + rowsOfB.length);
+  }
+  return opened;
+}
