@@ -4,6 +4,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ run(args: string[]): Prom
   parse: () => import("./parse.ts"),
   register: () => import("./register.ts"),
   relay: () => import("./relay.ts"),
+  transaction: () => import("./transaction.ts"),
   transport: () => import("./transport.ts"),
 };
 
