@@ -1,4 +1,5 @@
 import { registerCheck } from "./cli/check.ts";
+import { registerDemo } from "./cli/demo.ts";
 import { createProgram, usageCode } from "./cli/help.ts";
 import { type Io, processIo, reportFailure } from "./cli/output.ts";
 import { registerStart } from "./cli/start.ts";
@@ -8,6 +9,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
   const program = createProgram(io);
   registerStart(program, io);
   registerCheck(program, io);
+  registerDemo(program, io);
   try {
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {

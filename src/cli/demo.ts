@@ -2,8 +2,6 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { playDemo } from "../demo/demo.ts";
-import { createRealRuntime } from "../runtime/real.ts";
 import { example, version } from "./help.ts";
 import { type Io, printJson } from "./output.ts";
 
@@ -21,6 +19,9 @@ export function registerDemo(program: Command, io: Io): void {
       // Postgres runs as a user of its own where this one is root.
       chmodSync(data, 0o755);
       try {
+        // Loaded when it is needed: other commands start faster without it.
+        const { playDemo } = await import("../demo/demo.ts");
+        const { createRealRuntime } = await import("../runtime/real.ts");
         const parts = { runtime: createRealRuntime(), version: version(), data: join(data, "postgres") };
         const failed = await playDemo(parts, json ? () => {} : io.print);
         if (json) printJson(io, { failed });

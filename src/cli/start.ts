@@ -2,7 +2,6 @@ import type { Command } from "commander";
 import { CodomainError } from "../base/errors.ts";
 import type { Config } from "../config/config.ts";
 import { defaultConfig } from "../config/defaults.ts";
-import { createRealRuntime } from "../runtime/real.ts";
 import type { RunningServer, ServerParts } from "../server.ts";
 import { Telemetry } from "../telemetry/events.ts";
 import { FaultyConfig, loadConfigFile, printFaults } from "./config-file.ts";
@@ -76,6 +75,7 @@ async function run(config: Config, { file, json, read, io, start, signals }: Run
   signals.on("SIGINT", stop);
   signals.on("SIGHUP", reload);
   try {
+    const { createRealRuntime } = await import("../runtime/real.ts");
     const parts = { runtime: createRealRuntime(), telemetry: new Telemetry(), version: version() };
     const running = await start(config, file === undefined ? parts : { ...parts, reread: read }).catch(
       (error: unknown) => {
