@@ -1,9 +1,10 @@
+import { bytesOf, matchesAt, skipSpace, trimEnd } from "./bytes.ts";
 import { MalformedHeader } from "./errors.ts";
 import { HeaderIndex } from "./header-index.ts";
 import { H, headerId, headerName } from "./header-names.ts";
 import { elementEnd } from "./headers/list.ts";
 import type { SipMessage, SipRequest } from "./message.ts";
-import { isToken, lowerAscii, matchesAt, skipSpace, trimEnd } from "./text.ts";
+import { isToken, lowerAscii } from "./text.ts";
 
 /**
  * Collects changes to a message; `build` returns the new one. Bytes that no change names come out as they came in. Changes
@@ -147,23 +148,24 @@ export class Editor<M extends SipMessage = SipMessage> {
     return line >= 0 ? this.#index.id(line) : this.#addedIds[-1 - line]!;
   }
 
-  #is(line: number, id: number, lower: string): boolean {
+  #is(line: number, id: number, lower: Uint8Array): boolean {
     if (this.#idOf(line) !== id) return false;
     if (id !== H.Other) return true;
     const text = line >= 0 ? this.#index.raw : this.#added[-1 - line]!;
     const start = line >= 0 ? this.#index.start(line) : 0;
     const colon = line >= 0 ? this.#index.colon(line) : this.#addedColons[-1 - line]!;
-    return matchesAt(text, start, trimEnd(text, start, colon), lower);
+    const bytes = bytesOf(text);
+    return matchesAt(bytes, start, trimEnd(bytes, start, colon), lower);
   }
 
   #find(id: number, name: string, from: number): number {
-    const lower = id === H.Other ? lowerAscii(name) : name;
+    const lower = id === H.Other ? Buffer.from(lowerAscii(name), "latin1") : NONE;
     for (let at = from; at < this.#lines.length; at++) if (this.#is(this.#lines[at]!, id, lower)) return at;
     return -1;
   }
 
   #findLast(id: number, name: string): number {
-    const lower = id === H.Other ? lowerAscii(name) : name;
+    const lower = id === H.Other ? Buffer.from(lowerAscii(name), "latin1") : NONE;
     for (let at = this.#lines.length - 1; at >= 0; at--) if (this.#is(this.#lines[at]!, id, lower)) return at;
     return -1;
   }
@@ -200,11 +202,14 @@ export class Editor<M extends SipMessage = SipMessage> {
     const text = line >= 0 ? this.#index.raw : this.#added[-1 - line]!;
     const start = (line >= 0 ? this.#index.colon(line) : this.#addedColons[-1 - line]!) + 1;
     const end = line >= 0 ? this.#index.start(line + 1) : text.length;
-    const comma = elementEnd(text, start, end, false);
+    const bytes = bytesOf(text);
+    const comma = elementEnd(bytes, start, end, false);
     if (!strip) return comma === end ? "\r\n" : text.slice(comma, end);
-    return comma === end ? "" : text.slice(skipSpace(text, comma + 1, end), end);
+    return comma === end ? "" : text.slice(skipSpace(bytes, comma + 1, end), end);
   }
 }
+
+const NONE = new Uint8Array(0);
 
 /** A value must not bring lines of its own. */
 function checked(name: string, value: string): string {

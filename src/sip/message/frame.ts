@@ -1,8 +1,8 @@
+import { COLON, CR, digitsAt, LF, SP, skipSpace, TAB, TOKEN, trimEnd } from "./bytes.ts";
 import { ParseError } from "./errors.ts";
 import { MAX_MESSAGE } from "./header-index.ts";
 import { H, headerIdAt } from "./header-names.ts";
 import { parseMessage } from "./parse.ts";
-import { COLON, CR, LF, parseDigits, TOKEN, trimmed, unfold } from "./text.ts";
 
 export type Framed =
   /** One whole message, for parseMessage. */
@@ -105,7 +105,7 @@ export class StreamFramer {
       return false;
     }
     const bodyStart = headEnd + 4;
-    const length = contentLengthIn(this.#bytes.toString("latin1", this.#start, bodyStart));
+    const length = contentLengthIn(this.#bytes, this.#start, bodyStart);
     if (typeof length === "string") {
       this.#fail(framed, bodyStart, 400, "content-length", length);
       return false;
@@ -177,28 +177,31 @@ function answerable(head: string, status: number): [status?: number, partial?: P
   }
 }
 
-/** The Content-Length of a head that ends in its empty line, or why there is none to go by. One pass. */
-function contentLengthIn(head: string): number | string {
+/** The Content-Length of the head from `at` to `end`, which ends in its empty line, or why there is none to go by. One pass. */
+function contentLengthIn(bytes: Buffer, at: number, end: number): number | string {
   let found: number | undefined;
-  let at = head.indexOf("\n") + 1;
-  while (at > 0 && at < head.length) {
-    let end = at;
-    do {
-      end = head.indexOf("\n", end) + 1;
-    } while (end > 0 && (head.charCodeAt(end) === 32 || head.charCodeAt(end) === 9));
-    if (end === 0) break;
+  at = bytes.indexOf(LF, at) + 1;
+  while (at > 0 && at < end) {
+    let next = at;
+    do next = bytes.indexOf(LF, next) + 1;
+    while (next < end && (bytes[next] === SP || bytes[next] === TAB));
     let nameEnd = at;
-    while (TOKEN[head.charCodeAt(nameEnd)] === 1) nameEnd++;
-    if (headerIdAt(head, at, nameEnd) === H.ContentLength) {
-      let colon = nameEnd;
-      while (head.charCodeAt(colon) === 32 || head.charCodeAt(colon) === 9) colon++;
-      const value = head.charCodeAt(colon) === COLON ? parseDigits(unfold(trimmed(head, colon + 1, end)), 2 ** 48) : -1;
+    while (TOKEN[bytes[nameEnd]!] === 1) nameEnd++;
+    if (headerIdAt(bytes, at, nameEnd) === H.ContentLength) {
+      const value = lengthAfter(bytes, nameEnd, next);
       if (value < 0) return "Content-Length: not a number of octets";
       if (found !== undefined && found !== value)
         return "Content-Length: it stands more than once, with different values";
       found = value;
     }
-    at = end;
+    at = next;
   }
   return found ?? "Content-Length: it is missing, and a stream needs it";
+}
+
+function lengthAfter(bytes: Buffer, at: number, end: number): number {
+  while (bytes[at] === SP || bytes[at] === TAB) at++;
+  if (bytes[at] !== COLON) return -1;
+  const start = skipSpace(bytes, at + 1, end);
+  return digitsAt(bytes, start, trimEnd(bytes, start, end), 2 ** 48);
 }

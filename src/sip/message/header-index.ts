@@ -1,5 +1,6 @@
+import { bytesOf, COLON, CR, isSpace, LF, matchesAt, SP, skipSpace, TAB, TOKEN, trimEnd } from "./bytes.ts";
 import { H, headerIdAt } from "./header-names.ts";
-import { COLON, CR, isSpace, LF, lowerAscii, matchesAt, SP, skipSpace, TAB, TOKEN, trimEnd, unfold } from "./text.ts";
+import { lowerAscii, unfold } from "./text.ts";
 
 /** Limits of one message (RFC 3261 sets none; a proxy must). Octets, and header field lines. */
 export const MAX_MESSAGE = 65_536;
@@ -58,24 +59,38 @@ export class HeaderIndex {
   }
 
   /** The same for a header the codec has no number for. `lower`: its name in lower case. */
-  findOther(lower: string, from = 0): number {
+  findOther(lower: Uint8Array, from = 0): number {
+    const bytes = bytesOf(this.raw);
     for (let line = this.find(H.Other, from); line >= 0; line = this.find(H.Other, line + 1)) {
       const start = this.start(line);
-      if (matchesAt(this.raw, start, trimEnd(this.raw, start, this.colon(line)), lower)) return line;
+      if (matchesAt(bytes, start, trimEnd(bytes, start, this.colon(line)), lower)) return line;
     }
     return -1;
   }
 
   /** The first line from `from` on of the header with this id, or name where the id is 0; or -1. */
   line(id: number, name: string, from = 0): number {
-    return id === H.Other ? this.findOther(lowerAscii(name), from) : this.find(id, from);
+    return id === H.Other ? this.findOther(Buffer.from(lowerAscii(name), "latin1"), from) : this.find(id, from);
+  }
+
+  /** Where the value of a line begins, spaces left out. */
+  valueStart(line: number): number {
+    return skipSpace(bytesOf(this.raw), this.colon(line) + 1, this.start(line + 1));
+  }
+
+  /** Where the value ends that begins at `start`, spaces and line end left out. */
+  valueEnd(line: number, start: number): number {
+    return trimEnd(bytesOf(this.raw), start, this.start(line + 1));
+  }
+
+  isFolded(line: number): boolean {
+    return this.raw.indexOf("\n", this.start(line)) !== this.start(line + 1) - 1;
   }
 
   /** The value of a line as it stands there: trimmed, not unfolded. */
   rawValue(line: number): string {
-    const end = this.start(line + 1);
-    const start = skipSpace(this.raw, this.colon(line) + 1, end);
-    return this.raw.slice(start, trimEnd(this.raw, start, end));
+    const start = this.valueStart(line);
+    return this.raw.slice(start, this.valueEnd(line, start));
   }
 
   value(line: number): string {
@@ -101,10 +116,11 @@ export class HeadFault {
  * character is looked at a bounded number of times.
  */
 export function scanHead(raw: string, at: number): HeaderIndex | HeadFault {
+  const bytes = bytesOf(raw);
   const cells: number[] = [];
   let fault: [code: string, reason: string] | undefined;
   for (let count = 0; ; count++) {
-    if (raw.charCodeAt(at) === CR && raw.charCodeAt(at + 1) === LF) break;
+    if (bytes[at]! === CR && bytes[at + 1]! === LF) break;
     if (at >= raw.length) {
       fault ??= ["truncated", "the head of the message does not end in an empty line"];
       cells.push(at);
@@ -126,17 +142,17 @@ export function scanHead(raw: string, at: number): HeaderIndex | HeadFault {
         end = raw.length;
         break;
       }
-      if (raw.charCodeAt(lf - 1) !== CR) fault ??= ["bare-lf", "a line ends in LF without CR"];
+      if (bytes[lf - 1]! !== CR) fault ??= ["bare-lf", "a line ends in LF without CR"];
       end = lf + 1;
-      const next = raw.charCodeAt(end);
+      const next = bytes[end]!;
       if (next !== SP && next !== TAB) break;
     }
     let colon = at;
-    while (TOKEN[raw.charCodeAt(colon)] === 1) colon++;
+    while (TOKEN[bytes[colon]!] === 1) colon++;
     const nameEnd = colon;
-    while (isSpace(raw.charCodeAt(colon)) && colon < end) colon++;
-    if (nameEnd > at && colon < end && raw.charCodeAt(colon) === COLON) {
-      cells.push(at, colon, headerIdAt(raw, at, nameEnd));
+    while (isSpace(bytes[colon]!) && colon < end) colon++;
+    if (nameEnd > at && colon < end && bytes[colon]! === COLON) {
+      cells.push(at, colon, headerIdAt(bytes, at, nameEnd));
     } else {
       cells.push(at, at, JUNK);
       fault ??= ["header-line", "a header line is not of the form 'name: value'"];

@@ -1,4 +1,5 @@
-import { matchesAt } from "./text.ts";
+import { matchesAt } from "./bytes.ts";
+import { lowerAscii } from "./text.ts";
 
 /** The header fields the codec knows, as small numbers. Those up to `LastSingle` may stand in a message once only. */
 export const H = {
@@ -85,7 +86,7 @@ const NAMES: ReadonlyArray<readonly [string, string?]> = [
 ];
 
 interface Spelling {
-  readonly lower: string;
+  readonly lower: Uint8Array;
   readonly id: number;
 }
 
@@ -98,7 +99,7 @@ for (let id = 1; id < NAMES.length; id++) {
   for (const name of NAMES[id]!) {
     if (name === undefined) continue;
     const lower = name.toLowerCase();
-    BUCKETS[bucket(lower.length, lower.charCodeAt(0))]!.push({ lower, id });
+    BUCKETS[bucket(lower.length, lower.charCodeAt(0))]!.push({ lower: Buffer.from(lower, "latin1"), id });
     BY_NAME.set(name, id);
     BY_NAME.set(lower, id);
     BY_NAME.set(name.toUpperCase(), id);
@@ -109,18 +110,18 @@ function bucket(length: number, first: number): number {
   return (length << 5) | (first & 31);
 }
 
-/** The number of the name that stands in `text` from `start` to `end`, in any case or compact; 0 for others. */
-export function headerIdAt(text: string, start: number, end: number): number {
+/** The number of the name that stands from `start` to `end`, in any case or compact; 0 for others. */
+export function headerIdAt(bytes: Uint8Array, start: number, end: number): number {
   if (end - start > LONGEST) return H.Other;
-  const spellings = BUCKETS[bucket(end - start, text.charCodeAt(start))]!;
+  const spellings = BUCKETS[bucket(end - start, bytes[start]!)]!;
   for (let i = 0; i < spellings.length; i++) {
-    if (matchesAt(text, start, end, spellings[i]!.lower)) return spellings[i]!.id;
+    if (matchesAt(bytes, start, end, spellings[i]!.lower)) return spellings[i]!.id;
   }
   return H.Other;
 }
 
 export function headerId(name: string): number {
-  return BY_NAME.get(name) ?? headerIdAt(name, 0, name.length);
+  return BY_NAME.get(name) ?? BY_NAME.get(lowerAscii(name)) ?? H.Other;
 }
 
 export function headerName(id: number): string {

@@ -1,8 +1,9 @@
+import { bytesOf, trimEnd } from "./bytes.ts";
 import { Editor } from "./edit.ts";
 import { MalformedHeader, ParseError } from "./errors.ts";
 import { type HeaderIndex, HeadFault, scanHead } from "./header-index.ts";
 import { H, headerId, headerName } from "./header-names.ts";
-import { splitList } from "./headers/list.ts";
+import { eachElement, elementEnd, splitList } from "./headers/list.ts";
 import { type NameAddr, parseNameAddr } from "./headers/name-addr.ts";
 import {
   type CSeq,
@@ -94,33 +95,36 @@ export abstract class SipMessage {
     if (this.#via === undefined) {
       const line = this.index.find(H.Via);
       if (line < 0) throw missing(H.Via);
-      this.#via = parseVia(firstElement(this.index.value(line)));
+      this.#via = this.#read(line, parseFirstVia);
     }
     return this.#via;
   }
 
   get vias(): readonly Via[] {
-    this.#vias ??= this.#elements(H.Via).map((text) => parseVia(text));
+    if (this.#vias === undefined) {
+      this.#vias = this.#list(H.Via, parseVia);
+      this.#via ??= this.#vias[0];
+    }
     return this.#vias;
   }
 
   get from(): NameAddr {
-    this.#from ??= parseNameAddr("From", this.#mandatory(H.From));
+    this.#from ??= this.#mandatory(H.From, parseFrom);
     return this.#from;
   }
 
   get to(): NameAddr {
-    this.#to ??= parseNameAddr("To", this.#mandatory(H.To));
+    this.#to ??= this.#mandatory(H.To, parseTo);
     return this.#to;
   }
 
   get callId(): string {
-    this.#callId ??= parseCallId(this.#mandatory(H.CallId));
+    this.#callId ??= this.#mandatory(H.CallId, parseCallId);
     return this.#callId;
   }
 
   get cseq(): CSeq {
-    this.#cseq ??= parseCSeq(this.#mandatory(H.CSeq));
+    this.#cseq ??= this.#mandatory(H.CSeq, parseCSeq);
     return this.#cseq;
   }
 
@@ -172,41 +176,64 @@ export abstract class SipMessage {
   /** For this folder: the outcome of an edit. */
   abstract derive(raw: string, index: HeaderIndex, requestUri: string | undefined): SipMessage;
 
-  #mandatory(id: number): string {
-    const line = this.index.find(id);
-    if (line < 0) throw missing(id);
-    return this.index.value(line);
+  /** The value of a line, read where it stands; unfolded first where it is folded. */
+  #read<T>(line: number, parse: Parse<T>): T {
+    const index = this.index;
+    if (index.isFolded(line)) {
+      const text = index.value(line);
+      return parse(text, 0, text.length);
+    }
+    const start = index.valueStart(line);
+    return parse(this.raw, start, index.valueEnd(line, start));
   }
 
-  #other<K extends keyof Others>(
-    key: K,
-    id: number,
-    parse: (text: string) => NonNullable<Others[K]>,
-  ): Others[K] | undefined {
+  #mandatory<T>(id: number, parse: Parse<T>): T {
+    const line = this.index.find(id);
+    if (line < 0) throw missing(id);
+    return this.#read(line, parse);
+  }
+
+  #other<K extends keyof Others>(key: K, id: number, parse: Parse<NonNullable<Others[K]>>): Others[K] | undefined {
     const line = this.index.find(id);
     if (line < 0) return undefined;
     this.#others ??= {};
-    this.#others[key] ??= parse(this.index.value(line));
+    this.#others[key] ??= this.#read(line, parse);
     return this.#others[key];
   }
 
   #addresses(key: "routes" | "recordRoutes" | "contacts" | "identities", id: number): readonly NameAddr[] {
     if (this.index.find(id) < 0) return NO_ADDRESSES;
     this.#others ??= {};
-    this.#others[key] ??= this.#elements(id).map((text) => parseNameAddr(headerName(id), text));
+    const name = headerName(id);
+    this.#others[key] ??= this.#list(id, (text, start, end) => parseNameAddr(name, text, start, end));
     return this.#others[key];
   }
 
-  #elements(id: number): string[] {
-    const elements: string[] = [];
-    for (let line = this.index.find(id); line >= 0; line = this.index.find(id, line + 1)) {
-      const text = this.index.value(line);
-      if (text.indexOf(",") < 0) elements.push(text);
-      else for (const element of splitList(text, false)) elements.push(element);
+  /** The elements of all lines of a list header. */
+  #list<T>(id: number, parse: Parse<T>): T[] {
+    const found: T[] = [];
+    const index = this.index;
+    for (let line = index.find(id); line >= 0; line = index.find(id, line + 1)) {
+      const folded = index.isFolded(line);
+      const text = folded ? index.value(line) : this.raw;
+      const start = folded ? 0 : index.valueStart(line);
+      eachElement(text, start, folded ? text.length : index.valueEnd(line, start), (from, to) =>
+        found.push(parse(text, from, to)),
+      );
     }
-    return elements;
+    return found;
   }
 }
+
+/** Reads the value that stands in a text from `start` to `end`. */
+type Parse<T> = (text: string, start: number, end: number) => T;
+
+const parseFrom: Parse<NameAddr> = (text, start, end) => parseNameAddr("From", text, start, end);
+const parseTo: Parse<NameAddr> = (text, start, end) => parseNameAddr("To", text, start, end);
+const parseFirstVia: Parse<Via> = (text, start, end) => {
+  const bytes = bytesOf(text);
+  return parseVia(text, start, trimEnd(bytes, start, elementEnd(bytes, start, end, false)));
+};
 
 /** Values of headers that many messages lack, once they were asked for. */
 interface Others {
@@ -282,10 +309,6 @@ export class SipResponse extends SipMessage {
   override derive(raw: string, index: HeaderIndex): SipResponse {
     return new SipResponse(raw, this.status, this.reason, index);
   }
-}
-
-function firstElement(value: string): string {
-  return value.indexOf(",") < 0 ? value : splitList(value, false)[0]!;
 }
 
 function missing(id: number): MalformedHeader {

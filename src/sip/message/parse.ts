@@ -1,13 +1,15 @@
+import { bytesOf, CR, digitsAt, LF, matchesAt } from "./bytes.ts";
 import { ParseError } from "./errors.ts";
 import { HeaderIndex, HeadFault, JUNK, MAX_MESSAGE, scanHead } from "./header-index.ts";
 import { H } from "./header-names.ts";
 import { SipRequest, SipResponse } from "./message.ts";
 import { readRequestLine, readStatusLine } from "./start-line.ts";
-import { CR, LF, matchesAt, parseDigits } from "./text.ts";
 
 export { MalformedHeader, MalformedUri, ParseError } from "./errors.ts";
 export { MAX_HEADERS, MAX_MESSAGE } from "./header-index.ts";
 export { type Fault, validateRequest, validateResponse } from "./validate.ts";
+
+const SIP = Buffer.from("sip/", "latin1");
 
 /**
  * One datagram, WebSocket message or framed message. Refuses only what it cannot represent; `validateRequest` and
@@ -17,7 +19,7 @@ export { type Fault, validateRequest, validateResponse } from "./validate.ts";
 export function parseMessage(raw: string): SipRequest | SipResponse {
   if (raw.charCodeAt(0) === CR || raw.charCodeAt(0) === LF) raw = withoutLeadingLines(raw);
   if (raw.length === 0) throw new ParseError("empty", "there is no message");
-  const isResponse = matchesAt(raw, 0, 4, "sip/");
+  const isResponse = matchesAt(bytesOf(raw), 0, 4, SIP);
   if (raw.length > MAX_MESSAGE)
     throw refused(raw, isResponse, 513, "too-large", `the message is over ${MAX_MESSAGE} octets`);
   const lf = raw.indexOf("\n");
@@ -49,12 +51,17 @@ function declaredEnd(index: HeaderIndex): number {
   const all = index.raw.length;
   const line = index.find(H.ContentLength);
   if (line < 0) return all;
-  const length = parseDigits(index.value(line), MAX_MESSAGE);
+  const length = lengthAt(index, line);
   if (length < 0 || index.bodyStart + length >= all) return all;
   for (let other = index.find(H.ContentLength, line + 1); other >= 0; other = index.find(H.ContentLength, other + 1)) {
-    if (parseDigits(index.value(other), MAX_MESSAGE) !== length) return all;
+    if (lengthAt(index, other) !== length) return all;
   }
   return index.bodyStart + length;
+}
+
+function lengthAt(index: HeaderIndex, line: number): number {
+  const start = index.valueStart(line);
+  return digitsAt(bytesOf(index.raw), start, index.valueEnd(line, start), MAX_MESSAGE);
 }
 
 /** Responses are dropped: no status (RFC 3261 18.1.2, RFC 4475 3.1.2.19). */

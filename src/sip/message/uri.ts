@@ -1,7 +1,8 @@
+import { AT, bytesOf, COLON, digitsAt, OPEN_BRACKET, QUESTION, SEMICOLON } from "./bytes.ts";
 import { MalformedUri } from "./errors.ts";
 import { canonicalUser, comparable, unescapeAll } from "./escape.ts";
 import { Params } from "./headers/params.ts";
-import { AT, COLON, equalsIgnoringCase, lowerAscii, parseDigits, QUESTION, SEMICOLON } from "./text.ts";
+import { equalsIgnoringCase, lowerAscii, lowerAt } from "./text.ts";
 
 /** A SIP or SIPS URI (RFC 3261 19.1.1). `user` and `password` are as written, escapes kept; IPv6 hosts stand in brackets. */
 export interface SipUri {
@@ -44,91 +45,92 @@ export type Uri = SipUri | TelUri | OtherUri;
 const SCHEME = 1;
 const HOST = 2;
 const NEVER = 4;
-const CLASS = new Uint8Array(65_536);
+const CLASS = new Uint8Array(256);
 for (let c = 0; c <= 32; c++) CLASS[c] = NEVER;
 for (const c of '"<>\x7f') CLASS[c.charCodeAt(0)] = NEVER;
-for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
   CLASS[c.charCodeAt(0)] = SCHEME | HOST;
-for (const c of "-.") CLASS[c.charCodeAt(0)] = SCHEME | HOST;
 CLASS["+".charCodeAt(0)] = SCHEME;
 CLASS["_".charCodeAt(0)] = HOST;
 
-/** Reads one URI: no brackets, no spaces around it. Throws MalformedUri. */
-export function parseUri(text: string): Uri {
-  const colon = text.indexOf(":");
-  if (colon <= 0) throw new MalformedUri("a URI begins with its scheme");
+/** Reads the one URI that stands in `text` from `start` to `end`: no brackets, no spaces around it. Throws MalformedUri. */
+export function parseUri(text: string, start = 0, end: number = text.length): Uri {
+  const bytes = bytesOf(text);
+  let colon = start;
+  while (colon < end && (CLASS[bytes[colon]!]! & SCHEME) !== 0) colon++;
+  if (colon === start || colon === end || bytes[colon] !== COLON)
+    throw new MalformedUri("a URI begins with its scheme");
   let at = -1;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if ((CLASS[c]! & NEVER) !== 0)
-      throw new MalformedUri("a URI holds no spaces, quotes, brackets or control characters");
-    if (i < colon && (CLASS[c]! & SCHEME) === 0)
-      throw new MalformedUri("the scheme of a URI holds letters, digits and +-. only");
+  for (let i = colon + 1; i < end; i++) {
+    const c = bytes[i]!;
+    if ((CLASS[c]! & NEVER) !== 0) {
+      throw new MalformedUri("a URI holds no spaces, quotes, angle brackets or control characters");
+    }
     if (c === AT && at < 0) at = i;
   }
-  const scheme = lowerAscii(text.slice(0, colon));
-  if (scheme === "sip" || scheme === "sips") return parseSip(text, scheme, colon + 1, at);
-  if (scheme === "tel") return parseTel(text);
-  if (scheme.charCodeAt(0) < 97 || colon + 1 === text.length) throw new MalformedUri("this is no URI");
-  return { kind: "other", scheme, opaque: text.slice(colon + 1), raw: text };
+  const scheme = lowerAt(text, start, colon);
+  if (scheme === "sip" || scheme === "sips") return parseSip(text, scheme, start, end, colon + 1, at);
+  if (scheme === "tel") return parseTel(text.slice(start, end));
+  if (scheme.charCodeAt(0) < 97 || colon + 1 === end) throw new MalformedUri("this is no URI");
+  return { kind: "other", scheme, opaque: text.slice(colon + 1, end), raw: text.slice(start, end) };
 }
 
-function parseSip(text: string, scheme: "sip" | "sips", start: number, at: number): SipUri {
+function parseSip(text: string, scheme: "sip" | "sips", start: number, end: number, from: number, at: number): SipUri {
+  const bytes = bytesOf(text);
   let user: string | undefined;
   let password: string | undefined;
+  let hostStart = from;
   if (at >= 0) {
-    const colon = text.indexOf(":", start);
-    user = text.slice(start, colon >= 0 && colon < at ? colon : at);
-    if (colon >= 0 && colon < at) password = text.slice(colon + 1, at);
-    if (user === "") throw new MalformedUri("the user part is empty");
-    start = at + 1;
+    let colon = from;
+    while (colon < at && bytes[colon] !== COLON) colon++;
+    if (colon === from) throw new MalformedUri("the user part is empty");
+    user = text.slice(from, colon);
+    if (colon < at) password = text.slice(colon + 1, at);
+    hostStart = at + 1;
   }
-  let end = hostEnd(text, start);
-  const host = lowerAscii(text.slice(start, end));
+  let next = hostEnd(text, hostStart, end);
+  const host = lowerAt(text, hostStart, next);
   let port: number | undefined;
-  if (text.charCodeAt(end) === COLON) {
-    const portStart = end + 1;
-    end = portStart;
-    while (end < text.length && text.charCodeAt(end) !== SEMICOLON && text.charCodeAt(end) !== QUESTION) end++;
-    port = parseDigits(text.slice(portStart, end), 65_535);
+  if (next < end && bytes[next] === COLON) {
+    const portStart = next + 1;
+    next = portStart;
+    while (next < end && bytes[next] !== SEMICOLON && bytes[next] !== QUESTION) next++;
+    port = digitsAt(bytes, portStart, next, 65_535);
     if (port < 0) throw new MalformedUri("the port is no number up to 65535");
   }
   let params = Params.NONE;
   let headers: string | undefined;
-  if (end < text.length) {
-    const question = text.indexOf("?", end);
-    const paramsEnd = question < 0 ? text.length : question;
-    if (question >= 0) headers = text.slice(question + 1);
-    if (text.charCodeAt(end) === SEMICOLON) params = uriParams(text, end, paramsEnd);
-    else if (end !== question) throw new MalformedUri("unexpected characters after the host");
+  if (next < end) {
+    let question = next;
+    while (question < end && bytes[question] !== QUESTION) question++;
+    if (question < end) headers = text.slice(question + 1, end);
+    if (bytes[next] === SEMICOLON) params = uriParams(text, next, question);
+    else if (next !== question) throw new MalformedUri("unexpected characters after the host");
   }
-  return { kind: "sip", scheme, user, password, host, port, params, headers, raw: text };
+  return { kind: "sip", scheme, user, password, host, port, params, headers, raw: text.slice(start, end) };
 }
 
 /** The end of the host that begins at `start`. Throws MalformedUri where none stands there. */
-function hostEnd(text: string, start: number): number {
-  let end = start;
-  if (text.charCodeAt(start) === 91) {
-    end = text.indexOf("]", start) + 1;
-    if (end === 0 || !isIPv6Reference(text.slice(start, end))) throw new MalformedUri("the IPv6 address is malformed");
-    return end;
+function hostEnd(text: string, start: number, end: number): number {
+  const bytes = bytesOf(text);
+  let at = start;
+  if (at < end && bytes[at] === OPEN_BRACKET) {
+    at = text.indexOf("]", start) + 1;
+    if (at === 0 || at > end || !isHostAt(text, start, at)) throw new MalformedUri("the IPv6 address is malformed");
+    return at;
   }
-  while (end < text.length && (CLASS[text.charCodeAt(end)]! & HOST) !== 0) end++;
-  if (end === start) throw new MalformedUri("the host is missing");
-  return end;
+  while (at < end && (CLASS[bytes[at]!]! & HOST) !== 0) at++;
+  if (at === start) throw new MalformedUri("the host is missing");
+  return at;
 }
 
-/** `[...]` of hexadecimal digits, colons and dots; the address itself is not checked further. */
-export function isIPv6Reference(text: string): boolean {
-  if (text.length < 4 || text.length > 47 || text.indexOf(":") < 0) return false;
-  return /^\[[0-9A-Fa-f:.]+\]$/.test(text);
-}
-
-/** Letters, digits, `-`, `.`, `_`, at least one; or an IPv6 reference. */
-export function isHost(text: string): boolean {
-  if (text.charCodeAt(0) === 91) return isIPv6Reference(text);
-  for (let i = 0; i < text.length; i++) if ((CLASS[text.charCodeAt(i)]! & HOST) === 0) return false;
-  return text.length > 0;
+/** Letters, digits, `-`, `.`, `_`, at least one; or in brackets what an IPv6 address consists of, not checked further. */
+export function isHostAt(text: string, start: number, end: number): boolean {
+  const bytes = bytesOf(text);
+  if (bytes[start] === OPEN_BRACKET)
+    return end - start <= 47 && /^\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]$/.test(text.slice(start, end));
+  for (let at = start; at < end; at++) if ((CLASS[bytes[at]!]! & HOST) === 0) return false;
+  return end > start;
 }
 
 function uriParams(text: string, start: number, end: number): Params {

@@ -1,20 +1,32 @@
-import { BACKSLASH, CLOSE, COMMA, closingQuote, GREATER, LESS, OPEN, QUOTE, skipSpace, trimEnd } from "../text.ts";
+import {
+  BACKSLASH,
+  bytesOf,
+  CLOSE,
+  COMMA,
+  closingQuote,
+  GREATER,
+  LESS,
+  OPEN,
+  QUOTE,
+  skipSpace,
+  trimEnd,
+} from "../bytes.ts";
 
 /**
  * The end of the list element that begins at `start`: the position of its comma, or `end`. Quoted strings, `<...>` and, with
  * `comments`, `(...)` are passed over whole; what does not close lasts to the end (of a comment: is no comment).
  */
-export function elementEnd(text: string, start: number, end: number, comments: boolean): number {
+export function elementEnd(bytes: Uint8Array, start: number, end: number, comments: boolean): number {
   for (let at = start; at < end; at++) {
-    const c = text.charCodeAt(at);
+    const c = bytes[at]!;
     if (c === COMMA) return at;
     if (c === QUOTE) {
-      at = closingQuote(text, at, end);
+      at = closingQuote(bytes, at, end);
       if (at < 0) return end;
     } else if (c === LESS) {
-      while (at < end && text.charCodeAt(at) !== GREATER) at++;
+      while (at < end && bytes[at]! !== GREATER) at++;
     } else if (c === OPEN && comments) {
-      const close = commentEnd(text, at, end);
+      const close = commentEnd(bytes, at, end);
       if (close < 0) comments = false;
       else at = close;
     }
@@ -22,10 +34,10 @@ export function elementEnd(text: string, start: number, end: number, comments: b
   return end;
 }
 
-function commentEnd(text: string, open: number, end: number): number {
+function commentEnd(bytes: Uint8Array, open: number, end: number): number {
   let depth = 0;
   for (let at = open; at < end; at++) {
-    const c = text.charCodeAt(at);
+    const c = bytes[at]!;
     if (c === BACKSLASH) at++;
     else if (c === OPEN) depth++;
     else if (c === CLOSE && --depth === 0) return at;
@@ -33,13 +45,27 @@ function commentEnd(text: string, open: number, end: number): number {
   return -1;
 }
 
+/** Calls `take` with the ends of each element of the list in `text` from `start` to `end`, trimmed. No comments. */
+export function eachElement(text: string, start: number, end: number, take: (from: number, to: number) => void): void {
+  for (;;) {
+    // Asked for anew each time: `take` may read other texts.
+    const bytes = bytesOf(text);
+    const to = elementEnd(bytes, start, end, false);
+    const from = skipSpace(bytes, start, to);
+    take(from, trimEnd(bytes, from, to));
+    if (to === end) return;
+    start = to + 1;
+  }
+}
+
 /** The elements of a comma-separated list, trimmed. Empty elements are kept as "": who reads the list judges them. */
 export function splitList(text: string, comments: boolean): string[] {
+  const bytes = bytesOf(text);
   const elements: string[] = [];
   for (let start = 0; ; ) {
-    const end = elementEnd(text, start, text.length, comments);
-    const from = skipSpace(text, start, end);
-    elements.push(text.slice(from, trimEnd(text, from, end)));
+    const end = elementEnd(bytes, start, text.length, comments);
+    const from = skipSpace(bytes, start, end);
+    elements.push(text.slice(from, trimEnd(bytes, from, end)));
     if (end === text.length) return elements;
     start = end + 1;
   }

@@ -1,5 +1,6 @@
+import { bytesOf, digitsAt, isSpace, isTokenAt, SP, skipSpace, TOKEN } from "../bytes.ts";
 import { MalformedHeader } from "../errors.ts";
-import { isSpace, isToken, parseDigits, skipSpace } from "../text.ts";
+import { parseDigits } from "../text.ts";
 import { type Params, ParamsFault, parseParams } from "./params.ts";
 
 /** RFC 3261 8.1.1.5: less than 2^31. */
@@ -14,51 +15,59 @@ export interface CSeq {
   readonly method: string;
 }
 
-export function parseCSeq(text: string): CSeq {
-  let end = 0;
-  while (end < text.length && !isSpace(text.charCodeAt(end))) end++;
-  const number = parseDigits(text.slice(0, end), MAX_CSEQ);
+export function parseCSeq(text: string, start: number, end: number): CSeq {
+  const bytes = bytesOf(text);
+  let at = start;
+  while (at < end && !isSpace(bytes[at]!)) at++;
+  const number = digitsAt(bytes, start, at, MAX_CSEQ);
   if (number < 0) throw new MalformedHeader("CSeq", "the sequence number is no number below 2^31");
-  const method = text.slice(skipSpace(text, end, text.length));
-  if (!isToken(method)) throw new MalformedHeader("CSeq", "the method is missing or malformed");
-  return { number, method };
+  at = skipSpace(bytes, at, end);
+  if (!isTokenAt(bytes, at, end)) throw new MalformedHeader("CSeq", "the method is missing or malformed");
+  return { number, method: text.slice(at, end) };
 }
 
-export function parseMaxForwards(text: string): number {
-  const hops = parseDigits(text, MAX_HOPS);
+export function parseMaxForwards(text: string, start: number, end: number): number {
+  const hops = digitsAt(bytesOf(text), start, end, MAX_HOPS);
   if (hops < 0) throw new MalformedHeader("Max-Forwards", "not a number from 0 to 255");
   return hops;
 }
 
 /** Seconds. */
-export function parseExpires(text: string): number {
-  const seconds = parseDigits(text, MAX_DELTA);
+export function parseExpires(text: string, start: number, end: number): number {
+  const seconds = digitsAt(bytesOf(text), start, end, MAX_DELTA);
   if (seconds < 0) throw new MalformedHeader("Expires", "not a number of seconds below 2^32");
   return seconds;
 }
 
-export function parseContentLength(text: string): number {
-  const octets = parseDigits(text, Number.MAX_SAFE_INTEGER);
+export function parseContentLength(text: string, start: number, end: number): number {
+  const octets = digitsAt(bytesOf(text), start, end, Number.MAX_SAFE_INTEGER);
   if (octets < 0) throw new MalformedHeader("Content-Length", "not a number of octets");
   return octets;
 }
 
-/** `callid = word [ "@" word ]` (RFC 3261 25.1), read liberally: anything without spaces. */
-export function parseCallId(text: string): string {
-  if (text.length === 0) throw new MalformedHeader("Call-ID", "it is empty");
-  for (let i = 0; i < text.length; i++) {
-    if (text.charCodeAt(i) <= 32) throw new MalformedHeader("Call-ID", "it holds spaces");
+/** `callid = word [ "@" word ]` (RFC 3261 25.1), read liberally: anything without spaces and control characters. */
+export function parseCallId(text: string, start: number, end: number): string {
+  const bytes = bytesOf(text);
+  if (end === start) throw new MalformedHeader("Call-ID", "it is empty");
+  for (let at = start; at < end; at++) {
+    if (bytes[at]! <= SP) throw new MalformedHeader("Call-ID", "it holds spaces");
   }
-  return text;
+  return text.slice(start, end);
 }
 
 /** `token *( SEMI param )`: Event, Subscription-State. */
-export function parseTokenParams(header: string, text: string): { readonly token: string; readonly params: Params } {
-  let end = 0;
-  while (end < text.length && text.charCodeAt(end) !== 59 && !isSpace(text.charCodeAt(end))) end++;
-  const token = text.slice(0, end);
-  if (!isToken(token)) throw new MalformedHeader(header, "it does not begin with a token");
-  const params = parseParams(text, end);
+function parseTokenParams(
+  header: string,
+  text: string,
+  start: number,
+  end: number,
+): { readonly token: string; readonly params: Params } {
+  const bytes = bytesOf(text);
+  let at = start;
+  while (at < end && TOKEN[bytes[at]!] === 1) at++;
+  if (at === start) throw new MalformedHeader(header, "it does not begin with a token");
+  const token = text.slice(start, at);
+  const params = parseParams(text, at, end);
   if (params instanceof ParamsFault) throw new MalformedHeader(header, params.reason);
   return { token, params };
 }
@@ -69,8 +78,8 @@ export interface EventValue {
   readonly id: string | undefined;
 }
 
-export function parseEvent(text: string): EventValue {
-  const { token, params } = parseTokenParams("Event", text);
+export function parseEvent(text: string, start: number, end: number): EventValue {
+  const { token, params } = parseTokenParams("Event", text, start, end);
   return { package: token, id: params.get("id") };
 }
 
@@ -82,8 +91,8 @@ export interface SubscriptionStateValue {
   readonly retryAfter: number | undefined;
 }
 
-export function parseSubscriptionState(text: string): SubscriptionStateValue {
-  const { token, params } = parseTokenParams("Subscription-State", text);
+export function parseSubscriptionState(text: string, start: number, end: number): SubscriptionStateValue {
+  const { token, params } = parseTokenParams("Subscription-State", text, start, end);
   return {
     state: token,
     reason: params.get("reason"),

@@ -1,6 +1,18 @@
+import {
+  bytesOf,
+  COLON,
+  digitsAt,
+  isSpace,
+  isTokenAt,
+  OPEN_BRACKET,
+  SEMICOLON,
+  SLASH,
+  skipSpace,
+  trimEnd,
+} from "../bytes.ts";
 import { MalformedHeader } from "../errors.ts";
-import { COLON, isSpace, isToken, lowerAscii, parseDigits, SEMICOLON, SLASH, skipSpace, trimEnd } from "../text.ts";
-import { isHost } from "../uri.ts";
+import { lowerAt, parseDigits } from "../text.ts";
+import { isHostAt } from "../uri.ts";
 import { type Params, ParamsFault, parseParams } from "./params.ts";
 
 /** One Via value (RFC 3261 20.42, RFC 3581). */
@@ -22,50 +34,37 @@ export interface Via {
   readonly raw: string;
 }
 
-/** Reads one value, unfolded and trimmed. Throws MalformedHeader. */
-export function parseVia(text: string): Via {
-  const end = text.length;
-  let at = 0;
+const SIP_2 = Buffer.from("SIP/2.0/", "latin1");
+
+/** Reads the one value that stands in `text` from `start` to `end`, unfolded and trimmed. Throws MalformedHeader. */
+export function parseVia(text: string, start = 0, end: number = text.length): Via {
+  const bytes = bytesOf(text);
   let protocol = "SIP/2.0";
-  if (text.startsWith("SIP/2.0/")) {
-    at = 8;
-  } else {
-    const first = text.indexOf("/");
-    const second = first < 0 ? -1 : text.indexOf("/", first + 1);
-    if (second < 0) throw new MalformedHeader("Via", "the protocol is not of the form SIP/2.0/UDP");
-    const name = text.slice(0, trimEnd(text, 0, first));
-    const versionStart = skipSpace(text, first + 1, second);
-    const version = text.slice(versionStart, trimEnd(text, versionStart, second));
-    if (!isToken(name) || !isToken(version))
-      throw new MalformedHeader("Via", "the protocol is not of the form SIP/2.0/UDP");
-    protocol = `${name}/${version}`;
-    at = second + 1;
+  let at = start + SIP_2.length;
+  if (at > end || !isUsual(bytes, start)) {
+    at = protocolEnd(text, start, end);
+    protocol = text.slice(start, at - 1).replace(/[ \t]/g, "");
   }
-  at = skipSpace(text, at, end);
+  at = skipSpace(bytes, at, end);
   const transportStart = at;
-  while (
-    at < end &&
-    !isSpace(text.charCodeAt(at)) &&
-    text.charCodeAt(at) !== SLASH &&
-    text.charCodeAt(at) !== SEMICOLON
-  )
-    at++;
-  const written = text.slice(transportStart, at);
-  const transport = upperTransport(written);
-  const hostStart = skipSpace(text, at, end);
+  while (at < end && !isSpace(bytes[at]!) && bytes[at] !== SLASH && bytes[at] !== SEMICOLON) at++;
+  if (!isTokenAt(bytes, transportStart, at)) throw new MalformedHeader("Via", "the transport is malformed");
+  const transport = upperTransport(text.slice(transportStart, at));
+  const hostStart = skipSpace(bytes, at, end);
   if (hostStart === at) throw new MalformedHeader("Via", "the transport is not followed by an address");
-  at = text.charCodeAt(hostStart) === 91 ? text.indexOf("]", hostStart) + 1 : wordEnd(text, hostStart, end);
-  const host = lowerAscii(text.slice(hostStart, at));
-  if (!isHost(host)) throw new MalformedHeader("Via", "the address is malformed");
-  at = skipSpace(text, at, end);
+  const hostEnd = bytes[hostStart] === OPEN_BRACKET ? text.indexOf("]", hostStart) + 1 : wordEnd(bytes, hostStart, end);
+  if (hostEnd > end || !isHostAt(text, hostStart, hostEnd))
+    throw new MalformedHeader("Via", "the address is malformed");
+  const host = lowerAt(text, hostStart, hostEnd);
+  at = skipSpace(bytes, hostEnd, end);
   let port: number | undefined;
-  if (text.charCodeAt(at) === COLON) {
-    const portStart = skipSpace(text, at + 1, end);
-    at = wordEnd(text, portStart, end);
-    port = parseDigits(text.slice(portStart, at), 65_535);
+  if (at < end && bytes[at] === COLON) {
+    const portStart = skipSpace(bytes, at + 1, end);
+    at = wordEnd(bytes, portStart, end);
+    port = digitsAt(bytes, portStart, at, 65_535);
     if (port < 0) throw new MalformedHeader("Via", "the port is no number up to 65535");
   }
-  const params = parseParams(text, at);
+  const params = parseParams(text, at, end);
   if (params instanceof ParamsFault) throw new MalformedHeader("Via", params.reason);
   return {
     protocol,
@@ -73,30 +72,46 @@ export function parseVia(text: string): Via {
     host,
     port,
     sentBy: port === undefined ? host : `${host}:${port}`,
-    branch: params.get("branch"),
-    received: params.get("received"),
+    branch: params.getLower("branch"),
+    received: params.getLower("received"),
     rport: rportOf(params),
     params,
-    raw: text,
+    raw: text.slice(start, end),
   };
 }
 
-function wordEnd(text: string, at: number, end: number): number {
+function isUsual(bytes: Uint8Array, start: number): boolean {
+  for (let i = 0; i < SIP_2.length; i++) if (bytes[start + i] !== SIP_2[i]) return false;
+  return true;
+}
+
+/** The position behind the second slash of `SIP / 2.0 / UDP`. */
+function protocolEnd(text: string, start: number, end: number): number {
+  const bytes = bytesOf(text);
+  const first = text.indexOf("/", start);
+  const second = first < 0 ? -1 : text.indexOf("/", first + 1);
+  if (second < 0 || second >= end) throw new MalformedHeader("Via", "the protocol is not of the form SIP/2.0/UDP");
+  const version = skipSpace(bytes, first + 1, second);
+  const isProtocol =
+    isTokenAt(bytes, start, trimEnd(bytes, start, first)) && isTokenAt(bytes, version, trimEnd(bytes, version, second));
+  if (!isProtocol) throw new MalformedHeader("Via", "the protocol is not of the form SIP/2.0/UDP");
+  return second + 1;
+}
+
+function wordEnd(bytes: Uint8Array, at: number, end: number): number {
   for (; at < end; at++) {
-    const c = text.charCodeAt(at);
+    const c = bytes[at]!;
     if (c === COLON || c === SEMICOLON || isSpace(c)) break;
   }
   return at;
 }
 
 function upperTransport(written: string): string {
-  if (written === "UDP" || written === "TCP" || written === "TLS") return written;
-  if (!isToken(written)) throw new MalformedHeader("Via", "the transport is malformed");
-  return written.toUpperCase();
+  return written === "UDP" || written === "TCP" || written === "TLS" ? written : written.toUpperCase();
 }
 
 function rportOf(params: Params): number | true | undefined {
-  const text = params.get("rport");
+  const text = params.getLower("rport");
   if (text === undefined) return undefined;
   if (text === "") return true;
   const port = parseDigits(text, 65_535);
