@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmod, chown, mkdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { CodomainError } from "../../base/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -48,6 +48,7 @@ export async function preparePlace(
     return { directory, data: join(await realpath(directory), "data"), binaries: found, account: null };
   }
   const account = await chooseAccount(existing?.uid ?? null);
+  await openOwn(directory);
   const closed = await barrier(directory, account);
   if (closed !== null) {
     const wanted = directory;
@@ -60,6 +61,14 @@ export async function preparePlace(
   await makeDirectory(directory);
   const binaries = await reachableBinaries(found, account, version);
   return { directory, data: join(await realpath(directory), "data"), binaries, account };
+}
+
+/** The directory named for the data may be entered, if it holds nothing else; what is above it is not ours to open. */
+async function openOwn(directory: string): Promise<void> {
+  const names = await readdir(directory).catch(() => null);
+  if (names === null || names.some((name) => !/^(data|server\.json|starting)/.test(name))) return;
+  const { mode } = await stat(directory);
+  await chmod(directory, (mode & 0o777) | 0o011);
 }
 
 /** What is made anew can be entered by others, whatever the umask: the data below it cannot. */
