@@ -124,16 +124,17 @@ function banner(config: Config, running: Running, file: string | undefined): str
   ].join("\n");
 }
 
-/** A socket error, said so that one knows what to do. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: "Another program uses it: end that, or listen elsewhere with --config FILE.",
+  EADDRNOTAVAIL: 'It is no address of this machine: correct "listen" or "admin" in the configuration.',
+  EACCES: "This user may not listen there: choose a port above 1023.",
+};
+
+/** An error about a socket, with what to do about it. */
 function explained(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof CodomainError) return error;
-  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-  const where = address === undefined ? "An address to listen on" : `${address}:${port}`;
-  const remedies: Readonly<Record<string, string>> = {
-    EADDRINUSE: `${where} is in use: end the other program, or listen elsewhere (--config FILE).`,
-    EADDRNOTAVAIL: `${where} is no address of this machine: correct "listen" or "admin".`,
-    EACCES: `${where} may not be listened on by this user: choose a port above 1023.`,
-  };
-  const remedy = remedies[code ?? ""];
-  return remedy === undefined ? error : new CodomainError("listen", remedy, { cause: error });
+  if (!(error instanceof Error)) return error;
+  const code = /EADDRINUSE|EADDRNOTAVAIL|EACCES/.exec(`${(error as NodeJS.ErrnoException).code} ${error.message}`)?.[0];
+  if (code === undefined) return error;
+  const said = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  return new CodomainError("listen", `${said}. ${REMEDIES[code]}`, { cause: error });
 }

@@ -1,4 +1,4 @@
-import { bracketed, defaultPort } from "../sip/transport/address.ts";
+import { bracketed, defaultPort, familyOf } from "../sip/transport/address.ts";
 import type { Checks } from "./checks.ts";
 import type { NodeConfig } from "./config.ts";
 import type { Draft } from "./draft.ts";
@@ -62,6 +62,7 @@ export function checkServers(draft: Draft, domains: readonly string[], checks: C
         );
       }
       addresses.set(address, name);
+      checkReachable(name, [...path, ...below], node, draft, checks);
       const listen = own.get(address);
       if (listen !== undefined)
         checks.error(
@@ -88,6 +89,34 @@ export function checkServers(draft: Draft, domains: readonly string[], checks: C
     }
     checkIdentities(path, value.identities, domains, checks);
   }
+}
+
+/** What a server speaks must be listened to here: its answers come to that address, and requests leave from it. */
+function checkReachable(name: string, path: Path, node: NodeConfig, draft: Draft, checks: Checks): void {
+  if (node.transport === "ws" || node.transport === "wss") {
+    checks.error(path, "A server cannot be called over WebSocket (RFC 7118).", "Write transport=udp, tcp or tls.");
+    return;
+  }
+  // A listener at fault may be the one that is missed.
+  if (draft.listen.length === 0 || draft.listen.length < draft.listenWritten) return;
+  const family = familyOf(node.host);
+  // RFC 3263 4.1: without a transport, a sip URI means UDP, or TCP where that is all there is.
+  const speaks = node.secure
+    ? (["tls"] as const)
+    : node.transport === null
+      ? (["udp", "tcp"] as const)
+      : [node.transport];
+  const usable = draft.listen.some(
+    ({ value }) =>
+      speaks.some((each) => each === value.transport) &&
+      (family === undefined || value.host === "::" || familyOf(value.host) === family),
+  );
+  if (usable) return;
+  const transport = speaks[0];
+  const what = family === 6 ? `${transport} over IPv6` : transport;
+  const address = family === 6 ? "[::1]" : "127.0.0.1";
+  const fix = `Add "- ${transport}://${address}:${defaultPort(transport)}" to "listen"${transport === "tls" ? ", with cert and key" : ""}.`;
+  checks.error(path, `"${name}" speaks ${what}, and nothing here does.`, fix);
 }
 
 function checkIdentities(

@@ -30,6 +30,8 @@ export interface Draft {
   readonly written: ReadonlySet<string>;
   readonly sections: SectionValues;
   readonly listen: readonly Entry<Omit<ListenObject, "url"> & ListenUrl>[];
+  /** How many were written: more than there are, where some are at fault. */
+  readonly listenWritten: number;
   readonly servers: ReadonlyMap<string, Entry<z.output<typeof serverSchema>>>;
   /** Every name written, so that a reference to a faulty server is no second fault. */
   readonly serverNames: readonly string[];
@@ -96,7 +98,8 @@ export function readDraft(source: Source, report: (fault: PathFault) => void): D
   };
 
   const listen: Draft["listen"][number][] = [];
-  list("listen").forEach((raw, i) => {
+  const listeners = list("listen");
+  listeners.forEach((raw, i) => {
     const path = ["listen", i];
     if (typeof raw === "string") {
       const url = salvage(listenTextSchema, raw, path, context);
@@ -129,6 +132,7 @@ export function readDraft(source: Source, report: (fault: PathFault) => void): D
     written: new Set(Object.keys(document)),
     sections: values as SectionValues,
     listen,
+    listenWritten: listeners.length,
     servers,
     serverNames: collectionNames(document["servers"]),
     trees,

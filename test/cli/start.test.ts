@@ -180,16 +180,12 @@ describe("codomain start", () => {
   it("an address in use is told in a sentence that says what to do", async () => {
     const output = captured();
     const server = new FakeServer();
-    server.failure = Object.assign(new Error("bind EADDRINUSE"), {
-      code: "EADDRINUSE",
-      address: "127.0.0.1",
-      port: 5060,
-    });
+    server.failure = new Error("cannot listen on udp://127.0.0.1:5060: bind EADDRINUSE 127.0.0.1:5060");
     const program = createProgram(output.io);
     const signals = new EventEmitter();
     registerStart(program, output.io, server.start, signals as never);
     await expect(program.parseAsync(["start"], { from: "user" })).rejects.toThrow(
-      "127.0.0.1:5060 is in use: end the other program, or listen elsewhere (--config FILE).",
+      "Cannot listen on udp://127.0.0.1:5060: bind EADDRINUSE 127.0.0.1:5060. Another program uses it: end that, or listen elsewhere with --config FILE.",
     );
     expect(signals.eventNames()).toEqual([]);
   });

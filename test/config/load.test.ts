@@ -334,6 +334,24 @@ clients: { home: eats }
       "servers.east.uri",
       "sip: in place of sips:",
     ],
+    [
+      "a transport that nothing here speaks",
+      'servers: { east: { uri: "sips:127.0.0.9" } }\n',
+      "servers.east.uri",
+      '"- tls://127.0.0.1:5061"',
+    ],
+    [
+      "an address of a family that nothing here speaks",
+      'servers: { east: { uri: "sip:[::1]:5070" } }\n',
+      "servers.east.uri",
+      '"- udp://[::1]:5060"',
+    ],
+    [
+      "a server behind WebSocket",
+      'servers: { east: { uri: "sip:h;transport=ws" } }\n',
+      "servers.east.uri",
+      "udp, tcp or tls",
+    ],
     ["an unknown parameter", 'servers: { east: { uri: "sip:h;lr" } }\n', "servers.east.uri", "Only transport="],
     [
       "two servers at one address",
@@ -458,7 +476,7 @@ limits: { connections: ${variable("N")} }
 
 describe("tls", () => {
   const listen = (more: string): string =>
-    `domain: a.com\nlisten: [{ url: "tls://127.0.0.1:5061"${more} }]\n${SERVERS}`;
+    `domain: a.com\nlisten: [{ url: "tls://127.0.0.1:5061"${more} }, udp://127.0.0.1:5060]\n${SERVERS}`;
   const files: Record<string, string> = {
     "/etc/codomain/c.pem": CERT,
     "/etc/codomain/k.pem": KEY,
