@@ -13,7 +13,17 @@ export interface ConfigChange {
 }
 
 /** What is built once, at start. */
-const AT_START: readonly string[] = ["listen", "database", "admin.url", "proxyName", "timers", "limits"];
+const AT_START: readonly string[] = [
+  "listen",
+  "database",
+  "admin",
+  "proxyName",
+  "timers.t1",
+  "timers.t2",
+  "timers.t4",
+  "limits",
+  "absentMs",
+];
 /** Their values hold passwords, tokens or keys. */
 const SECRET: readonly string[] = ["listen", "database", "admin.token"];
 const BY_NAME: readonly string[] = ["servers", "trees"];

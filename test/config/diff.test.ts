@@ -29,10 +29,11 @@ describe("what a reload changes", () => {
     [`${BASE}  north: { uri: "sip:127.0.0.13" }\n`, ["added servers.north"]],
     [`${BASE}learned: 1h\n`, ["changed learnedMs"]],
     [`${BASE}clients: { home: east }\n`, ["changed clients.home"]],
-    [`${BASE}admin: { token: x }\n`, ["changed admin.token"]],
+    [`${BASE}admin: { token: x }\n`, ["changed admin.token restart"]],
     [`${BASE}admin: { url: "http://127.0.0.1:9000" }\n`, ["changed admin.url restart"]],
     [`${BASE}database: postgres://h/d\n`, ["changed database restart"]],
     [`${BASE}listen: [udp://127.0.0.1:5060]\n`, ["changed listen restart"]],
+    [`${BASE}timers: { t1: 250ms, c: 4m }\n`, ["changed timers.t1 restart", "changed timers.c"]],
     [`${BASE}trees: { hq: { root: east } }\n`, ["added trees.hq"]],
   ])("%#: is listed with whether it needs a restart", (text, expected) => {
     expect(changes(text)).toEqual(expected);
