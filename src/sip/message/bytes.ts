@@ -40,13 +40,21 @@ export function bytesOf(text: string): Uint8Array {
   return held;
 }
 
+/** A table with 1 at the bytes of these characters, for loops that stop at any of them. */
+export function tableOf(characters: string): Uint8Array {
+  const table = new Uint8Array(256);
+  for (const c of characters) table[c.charCodeAt(0)] = 1;
+  return table;
+}
+
 /** 1 for the characters of `token` (RFC 3261 25.1). */
-export const TOKEN: Uint8Array = new Uint8Array(256);
-for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~") TOKEN[c.charCodeAt(0)] = 1;
+export const TOKEN = tableOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~");
+
+const SPACE = tableOf(" \t\r\n");
 
 /** SP, HTAB, or a part of a fold. */
 export function isSpace(c: number): boolean {
-  return c === SP || c === TAB || c === CR || c === LF;
+  return SPACE[c] === 1;
 }
 
 /** The first position from `at` on, up to `end`, that is no space. */

@@ -111,7 +111,8 @@ export class Editor<M extends SipMessage = SipMessage> {
       if (line >= 0) {
         const start = index.start(line);
         const end = index.start(line + 1);
-        cells.push(position, position + index.colon(line) - start, index.id(line));
+        const colon = position + index.colon(line) - start;
+        cells.push(position, index.isFolded(line) ? colon * 2 + 1 : colon * 2, index.id(line));
         position += end - start;
         if (start !== runEnd) {
           if (runEnd > runStart) out += raw.slice(runStart, runEnd);
@@ -120,7 +121,10 @@ export class Editor<M extends SipMessage = SipMessage> {
         runEnd = end;
       } else {
         const text = this.#added[-1 - line]!;
-        cells.push(position, position + this.#addedColons[-1 - line]!, this.#addedIds[-1 - line]!);
+        // Only what is left of a list can be folded.
+        const colon = position + this.#addedColons[-1 - line]!;
+        const folded = text.indexOf("\n") < text.length - 1 ? 1 : 0;
+        cells.push(position, colon * 2 + folded, this.#addedIds[-1 - line]!);
         position += text.length;
         out += runEnd > runStart ? raw.slice(runStart, runEnd) + text : text;
         runStart = runEnd;

@@ -6,7 +6,7 @@ import { lowerAscii, unfold } from "./text.ts";
 export const MAX_MESSAGE = 65_536;
 export const MAX_HEADERS = 256;
 
-/** Numbers a header line takes in `cells`: where it starts, where its colon is, its header id. */
+/** Numbers a header line takes in `cells`: where it starts; where its colon is, doubled, plus 1 if it is folded; its header id. */
 export const STRIDE = 3;
 
 /** The id of a line that is no header line; stands only in what a HeadFault could read. */
@@ -34,7 +34,11 @@ export class HeaderIndex {
   }
 
   colon(line: number): number {
-    return this.cells[line * STRIDE + 1]!;
+    return this.cells[line * STRIDE + 1]! >> 1;
+  }
+
+  isFolded(line: number): boolean {
+    return (this.cells[line * STRIDE + 1]! & 1) === 1;
   }
 
   id(line: number): number {
@@ -83,10 +87,6 @@ export class HeaderIndex {
     return trimEnd(bytesOf(this.raw), start, this.start(line + 1));
   }
 
-  isFolded(line: number): boolean {
-    return this.raw.indexOf("\n", this.start(line)) !== this.start(line + 1) - 1;
-  }
-
   /** The value of a line as it stands there: trimmed, not unfolded. */
   rawValue(line: number): string {
     const start = this.valueStart(line);
@@ -111,55 +111,43 @@ export class HeadFault {
   }
 }
 
+/** Where a scan writes before it knows how much there is: copying it is cheaper than growing an array. */
+const found: number[] = new Array<number>(MAX_HEADERS * STRIDE + 1).fill(0);
+
 /**
  * Reads the header lines of `raw` from `at` on, which must be the start of the first, up to the empty line. One pass; every
  * character is looked at a bounded number of times.
  */
 export function scanHead(raw: string, at: number): HeaderIndex | HeadFault {
   const bytes = bytesOf(raw);
-  const cells: number[] = [];
+  let filled = 0;
   let fault: [code: string, reason: string] | undefined;
-  for (let count = 0; ; count++) {
-    if (bytes[at]! === CR && bytes[at + 1]! === LF) break;
-    if (at >= raw.length) {
-      fault ??= ["truncated", "the head of the message does not end in an empty line"];
-      cells.push(at);
-      return new HeadFault(fault[0], fault[1], new HeaderIndex(raw, cells, at));
-    }
-    if (count === MAX_HEADERS) {
-      cells.push(at);
-      return new HeadFault(
-        "too-many-headers",
-        `more than ${MAX_HEADERS} header fields`,
-        new HeaderIndex(raw, cells, raw.length),
-      );
-    }
+  for (let count = 0; bytes[at] !== CR || bytes[at + 1] !== LF; count++) {
+    if (at >= raw.length) fault ??= ["truncated", "the head of the message does not end in an empty line"];
+    if (count === MAX_HEADERS) fault ??= ["too-many-headers", `more than ${MAX_HEADERS} header fields`];
+    if (at >= raw.length || count === MAX_HEADERS) break;
     let end = at;
-    for (;;) {
+    let folded = -1;
+    do {
+      folded++;
       const lf = raw.indexOf("\n", end);
-      if (lf < 0) {
-        fault ??= ["truncated", "a header line does not end in CRLF"];
-        end = raw.length;
-        break;
-      }
-      if (bytes[lf - 1]! !== CR) fault ??= ["bare-lf", "a line ends in LF without CR"];
-      end = lf + 1;
-      const next = bytes[end]!;
-      if (next !== SP && next !== TAB) break;
-    }
+      if (lf < 0) fault ??= ["truncated", "a header line does not end in CRLF"];
+      else if (bytes[lf - 1] !== CR) fault ??= ["bare-lf", "a line ends in LF without CR"];
+      end = lf < 0 ? raw.length : lf + 1;
+    } while (bytes[end] === SP || bytes[end] === TAB);
     let colon = at;
     while (TOKEN[bytes[colon]!] === 1) colon++;
     const nameEnd = colon;
     while (isSpace(bytes[colon]!) && colon < end) colon++;
-    if (nameEnd > at && colon < end && bytes[colon]! === COLON) {
-      cells.push(at, colon, headerIdAt(bytes, at, nameEnd));
-    } else {
-      cells.push(at, at, JUNK);
-      fault ??= ["header-line", "a header line is not of the form 'name: value'"];
-    }
+    const isHeader = nameEnd > at && colon < end && bytes[colon] === COLON;
+    if (!isHeader) fault ??= ["header-line", "a header line is not of the form 'name: value'"];
+    found[filled] = at;
+    found[filled + 1] = colon * 2 + (folded > 0 ? 1 : 0);
+    found[filled + 2] = isHeader ? headerIdAt(bytes, at, nameEnd) : JUNK;
+    filled += STRIDE;
     at = end;
   }
-  cells.push(at);
-  const index = new HeaderIndex(raw, cells, at + 2);
+  found[filled] = at;
+  const index = new HeaderIndex(raw, found.slice(0, filled + 1), fault === undefined ? at + 2 : raw.length);
   return fault === undefined ? index : new HeadFault(fault[0], fault[1], index);
 }

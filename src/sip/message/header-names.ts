@@ -1,4 +1,3 @@
-import { matchesAt } from "./bytes.ts";
 import { lowerAscii } from "./text.ts";
 
 /** The header fields the codec knows, as small numbers. Those up to `LastSingle` may stand in a message once only. */
@@ -110,14 +109,20 @@ function bucket(length: number, first: number): number {
   return (length << 5) | (first & 31);
 }
 
-/** The number of the name that stands from `start` to `end`, in any case or compact; 0 for others. */
+/** The number of the token that stands from `start` to `end`, in any case or compact; 0 for others. */
 export function headerIdAt(bytes: Uint8Array, start: number, end: number): number {
   if (end - start > LONGEST) return H.Other;
   const spellings = BUCKETS[bucket(end - start, bytes[start]!)]!;
   for (let i = 0; i < spellings.length; i++) {
-    if (matchesAt(bytes, start, end, spellings[i]!.lower)) return spellings[i]!.id;
+    if (isSpelled(bytes, start, spellings[i]!.lower)) return spellings[i]!.id;
   }
   return H.Other;
+}
+
+/** Bit 5 makes a capital small, and no other character of a token a letter or a hyphen. */
+function isSpelled(bytes: Uint8Array, start: number, lower: Uint8Array): boolean {
+  for (let i = 0; i < lower.length; i++) if ((bytes[start + i]! | 32) !== lower[i]) return false;
+  return true;
 }
 
 export function headerId(name: string): number {

@@ -134,8 +134,7 @@ export function isHostAt(text: string, start: number, end: number): boolean {
 }
 
 function uriParams(text: string, start: number, end: number): Params {
-  const names: string[] = [];
-  const values: (string | undefined)[] = [];
+  const cells: (string | undefined)[] = [];
   while (start < end) {
     let next = text.indexOf(";", start + 1);
     if (next < 0 || next > end) next = end;
@@ -144,12 +143,11 @@ function uriParams(text: string, start: number, end: number): Params {
     const name = lowerAscii(unescapeAll(equals < 0 ? part : part.slice(0, equals)));
     if (name === "" && equals >= 0) throw new MalformedUri("a parameter without a name");
     if (name !== "") {
-      names.push(name);
-      values.push(equals < 0 ? undefined : unescapeAll(part.slice(equals + 1)));
+      cells.push(name, equals < 0 ? undefined : unescapeAll(part.slice(equals + 1)));
     }
     start = next;
   }
-  return names.length === 0 ? Params.NONE : new Params(names, values);
+  return cells.length === 0 ? Params.NONE : new Params(cells);
 }
 
 function parseTel(text: string): TelUri {

@@ -9,8 +9,11 @@ import {
   OPEN,
   QUOTE,
   skipSpace,
+  tableOf,
   trimEnd,
 } from "../bytes.ts";
+
+const STOPS = tableOf(',"<(');
 
 /**
  * The end of the list element that begins at `start`: the position of its comma, or `end`. Quoted strings, `<...>` and, with
@@ -19,6 +22,7 @@ import {
 export function elementEnd(bytes: Uint8Array, start: number, end: number, comments: boolean): number {
   for (let at = start; at < end; at++) {
     const c = bytes[at]!;
+    if (STOPS[c] === 0) continue;
     if (c === COMMA) return at;
     if (c === QUOTE) {
       at = closingQuote(bytes, at, end);

@@ -1,50 +1,51 @@
-import { bytesOf, closingQuote, EQUALS, isSpace, QUOTE, SEMICOLON, skipSpace } from "../bytes.ts";
+import { bytesOf, closingQuote, EQUALS, QUOTE, SEMICOLON, skipSpace, tableOf } from "../bytes.ts";
 import { lowerAscii, unescapeQuoted } from "../text.ts";
 
 /** Parameters of a header value or URI: order kept, names compared without case (RFC 3261 7.3.1). Immutable. */
 export class Params {
-  static readonly NONE: Params = new Params([], []);
+  static readonly NONE: Params = new Params([]);
 
-  readonly #names: readonly string[];
-  readonly #values: readonly (string | undefined)[];
+  /** Name, value, name, value, … */
+  readonly #cells: readonly (string | undefined)[];
 
-  /** `names` in lower case. */
-  constructor(names: readonly string[], values: readonly (string | undefined)[]) {
-    this.#names = names;
-    this.#values = values;
+  /** `cells`: name in lower case, value, and so on in turn. */
+  constructor(cells: readonly (string | undefined)[]) {
+    this.#cells = cells;
   }
 
   get size(): number {
-    return this.#names.length;
+    return this.#cells.length / 2;
   }
 
   has(name: string): boolean {
-    return this.#find(name) >= 0;
+    return this.#find(lowerAscii(name)) >= 0;
   }
 
   /** The value, unquoted (of a URI: unescaped); "" for a parameter without one; undefined where the parameter is absent. */
   get(name: string): string | undefined {
-    const i = this.#find(name);
-    return i < 0 ? undefined : (this.#values[i] ?? "");
+    return this.getLower(lowerAscii(name));
   }
 
   /** The same for a name that is in lower case. */
   getLower(name: string): string | undefined {
-    const i = this.#names.indexOf(name);
-    return i < 0 ? undefined : (this.#values[i] ?? "");
+    const at = this.#find(name);
+    return at < 0 ? undefined : (this.#cells[at + 1] ?? "");
   }
 
   /** [name in lower case, value or undefined], in the order they stand. */
   *[Symbol.iterator](): IterableIterator<readonly [string, string | undefined]> {
-    for (let i = 0; i < this.#names.length; i++) yield [this.#names[i]!, this.#values[i]];
+    for (let at = 0; at < this.#cells.length; at += 2) yield [this.#cells[at]!, this.#cells[at + 1]];
   }
 
-  #find(name: string): number {
-    if (this.#names.length === 0) return -1;
-    const i = this.#names.indexOf(name);
-    return i >= 0 ? i : this.#names.indexOf(lowerAscii(name));
+  #find(lower: string): number {
+    const cells = this.#cells;
+    for (let at = 0; at < cells.length; at += 2) if (cells[at] === lower) return at;
+    return -1;
   }
 }
+
+const NAME_STOPS = tableOf(';=" \t\r\n');
+const VALUE_STOPS = tableOf(';" \t\r\n');
 
 /** Why a text is no parameter list. */
 export class ParamsFault {
@@ -63,8 +64,7 @@ export function parseParams(text: string, at: number, end: number = text.length)
   const bytes = bytesOf(text);
   at = skipSpace(bytes, at, end);
   if (at === end) return Params.NONE;
-  const names: string[] = [];
-  const values: (string | undefined)[] = [];
+  let cells: (string | undefined)[] | undefined;
   let capitals = false;
   while (at < end) {
     if (bytes[at] !== SEMICOLON) return new ParamsFault(`unexpected '${text.slice(at, Math.min(at + 16, end))}'`);
@@ -72,7 +72,7 @@ export function parseParams(text: string, at: number, end: number = text.length)
     const nameStart = at;
     for (; at < end; at++) {
       const c = bytes[at]!;
-      if (c === SEMICOLON || c === EQUALS || c === QUOTE || isSpace(c)) break;
+      if (NAME_STOPS[c] === 1) break;
       if (c >= 65 && c <= 90) capitals = true;
     }
     const nameEnd = at;
@@ -88,25 +88,19 @@ export function parseParams(text: string, at: number, end: number = text.length)
         value = unescapeQuoted(text.slice(at + 1, close));
         at = close + 1;
       } else {
-        at = valueEnd(bytes, at, end);
+        while (at < end && VALUE_STOPS[bytes[at]!] === 0) at++;
         value = text.slice(valueStart, at);
       }
       at = skipSpace(bytes, at, end);
     }
     if (nameEnd > nameStart) {
-      names.push(text.slice(nameStart, nameEnd));
-      values.push(value);
+      const name = text.slice(nameStart, nameEnd);
+      // Most lists hold one: an array that is never grown is the smallest.
+      if (cells === undefined) cells = [name, value];
+      else cells.push(name, value);
     }
   }
-  if (names.length === 0) return Params.NONE;
-  if (capitals) for (let i = 0; i < names.length; i++) names[i] = lowerAscii(names[i]!);
-  return new Params(names, values);
-}
-
-function valueEnd(bytes: Uint8Array, at: number, end: number): number {
-  for (; at < end; at++) {
-    const c = bytes[at]!;
-    if (c === SEMICOLON || c === QUOTE || isSpace(c)) break;
-  }
-  return at;
+  if (cells === undefined) return Params.NONE;
+  if (capitals) for (let i = 0; i < cells.length; i += 2) cells[i] = lowerAscii(cells[i]!);
+  return new Params(cells);
 }

@@ -8,6 +8,7 @@ import {
   SEMICOLON,
   SLASH,
   skipSpace,
+  tableOf,
   trimEnd,
 } from "../bytes.ts";
 import { MalformedHeader } from "../errors.ts";
@@ -34,6 +35,7 @@ export interface Via {
   readonly raw: string;
 }
 
+const WORD_STOPS = tableOf(":; \t\r\n");
 const SIP_2 = Buffer.from("SIP/2.0/", "latin1");
 
 /** Reads the one value that stands in `text` from `start` to `end`, unfolded and trimmed. Throws MalformedHeader. */
@@ -99,10 +101,7 @@ function protocolEnd(text: string, start: number, end: number): number {
 }
 
 function wordEnd(bytes: Uint8Array, at: number, end: number): number {
-  for (; at < end; at++) {
-    const c = bytes[at]!;
-    if (c === COLON || c === SEMICOLON || isSpace(c)) break;
-  }
+  while (at < end && WORD_STOPS[bytes[at]!] === 0) at++;
   return at;
 }
 
