@@ -1,9 +1,17 @@
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Flow, Target } from "../sip/transport/transport.ts";
-import { forwardCopy, towardsStrictRouter } from "./alterations.ts";
+import { forwardCopy } from "./alterations.ts";
 import type { Core } from "./core.ts";
 import { nextHop } from "./steps/dialog.ts";
 import { takeOwnRoutes } from "./steps/route.ts";
+
+const UNALTERED = {
+  requestUri: undefined,
+  recordRoute: undefined,
+  path: undefined,
+  asserted: "keep",
+  maxBreadth: undefined,
+} as const;
 
 /**
  * An ACK for a 2xx belongs to no transaction: it follows the route set without state (RFC 3261 16.11). Nothing answers
@@ -20,8 +28,7 @@ export function forwardAck(core: Core, received: SipRequest, flow: Flow): void {
       }
       const way = await firstFlow(core, hop.targets, request.raw.length);
       if (way === undefined) return;
-      const copy = forwardCopy(request, { asserted: "keep", stream: way.reliable });
-      core.transactions.sendStateless(copy.has("Route") ? towardsStrictRouter(copy) : copy, way);
+      core.transactions.sendStateless(forwardCopy(request, { ...UNALTERED, stream: way.reliable }), way);
     },
     () => undefined,
   );

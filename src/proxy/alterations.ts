@@ -1,26 +1,27 @@
+import type { Editor } from "../sip/message/edit.ts";
 import type { NameAddr } from "../sip/message/headers/name-addr.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import { sipUriOf } from "./route-header.ts";
 
 /** What is changed on the copy of a request that goes to one target (RFC 3261 16.6 steps 2 to 6, 9). Pure. */
 export interface Alteration {
-  /** Absent: left alone. */
-  readonly requestUri?: string;
+  /** Undefined: left alone. */
+  readonly requestUri: string | undefined;
   /** Record-Route values, topmost first. */
-  readonly recordRoute?: readonly string[];
-  readonly path?: string;
+  readonly recordRoute: readonly string[] | undefined;
+  readonly path: string | undefined;
   /** P-Asserted-Identity: `keep` from trusted servers, else removed, or set to what we vouch for (RFC 3325 5). */
   readonly asserted: "keep" | "remove" | { readonly value: string };
-  /** RFC 5393 5.3.3; absent: the header is left alone. */
-  readonly maxBreadth?: number;
+  /** RFC 5393 5.3.3; undefined: the header is left alone. */
+  readonly maxBreadth: number | undefined;
   /** The way out is a stream: Content-Length is owed (RFC 3261 16.6 step 9). */
   readonly stream: boolean;
 }
 
 export const DEFAULT_MAX_FORWARDS = 70;
 
-/** The copy for one target, still without our Via, which the transaction layer adds for the way found. */
-export function forwardCopy(request: SipRequest, alteration: Alteration): SipRequest {
+/** The copy for one target, still unbuilt: the transaction layer adds our Via for the way found. */
+export function forwardCopy(request: SipRequest, alteration: Alteration): Editor<SipRequest> {
   const editor = request.edit();
   if (alteration.requestUri !== undefined && alteration.requestUri !== request.requestUri) {
     editor.setRequestUri(alteration.requestUri);
@@ -39,7 +40,7 @@ export function forwardCopy(request: SipRequest, alteration: Alteration): SipReq
   if (alteration.stream && request.contentLength === undefined) {
     editor.append("Content-Length", String(request.body.length));
   }
-  return editor.build();
+  return request.has("Route") ? towardsStrictRouter(editor.build()) : editor;
 }
 
 /**
@@ -57,14 +58,13 @@ export function undoStrictRouting(request: SipRequest, isOwnRoute: (request: Sip
 }
 
 /** RFC 3261 16.6 step 6: the next router is a strict one; its URI goes into the Request-URI, ours to the end of Route. */
-export function towardsStrictRouter(request: SipRequest): SipRequest {
+export function towardsStrictRouter(request: SipRequest): Editor<SipRequest> {
   const routes = request.routes;
   const first = routes[0];
-  if (first === undefined) return request;
-  const uri = sipUriOf(first);
-  if (uri === undefined || uri.params.has("lr")) return request;
+  const uri = first === undefined ? undefined : sipUriOf(first);
+  if (first === undefined || uri === undefined || uri.params.has("lr")) return request.edit();
   const values = [...routes.slice(1).map((route) => route.raw), `<${request.requestUri}>`];
-  return request.edit().setRequestUri(uriText(first)).remove("Route").prepend("Route", values.join(", ")).build();
+  return request.edit().setRequestUri(uriText(first)).remove("Route").prepend("Route", values.join(", "));
 }
 
 /** The URI of a Route value as a Request-URI: without a header part, and no `method` parameter is ours to remove. */

@@ -1,10 +1,12 @@
 import type { Timer } from "../runtime/runtime.ts";
 import type { NameAddr } from "../sip/message/headers/name-addr.ts";
-import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { SipResponse } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../sip/transaction/transaction.ts";
 import type { Flow, Target } from "../sip/transport/transport.ts";
 import type { Core } from "./core.ts";
+import type { Exchange } from "./exchange.ts";
+import { copyFor, sizeOf, type Way } from "./next-hop.ts";
 
 /** How one branch ended: an answer, nobody answered, or no way there. */
 export type BranchResult = SipResponse | "timeout" | "transport-error" | "cancelled";
@@ -17,33 +19,16 @@ export interface BranchUser {
   onFurtherSuccess(response: SipResponse, branch: Branch): void;
 }
 
-export interface BranchOptions {
-  /** Name of the server, or what else is asked, for telemetry. */
-  readonly server: string;
-  /** Tried in order until one takes the request (RFC 3261 16.6 step 7). */
-  readonly targets: readonly (Target | Flow)[];
-  /** Monotonic milliseconds at which a non-INVITE must have its answer. */
-  readonly deadline: number;
-  /** Octets of the request, roughly: decides on UDP or TCP. */
-  readonly size: number;
-  /** The copy to send, without our Via, for the way found; `requestUri` where a 3xx led elsewhere. */
-  build(flow: Flow, requestUri: string | undefined): SipRequest;
-  /** Loop detection value of RFC 5393 4.2.1, second part of our branch. */
-  readonly loopHash: string;
-  /** What traffic showed of a target. */
-  report?(target: Target | Flow, answered: boolean, reason: string): void;
-}
-
 /**
  * One target of a request, with its nodes and addresses as successive attempts, each a client transaction of its own
  * (RFC 3261 16.6 steps 7 to 11): a transport error, a timeout or a 503 moves on to the next (RFC 3263 4.3).
  */
 export class Branch implements ClientTransactionUser {
   readonly server: string;
-  readonly index: number;
   readonly #core: Core;
   readonly #user: BranchUser;
-  readonly #options: BranchOptions;
+  readonly #exchange: Exchange;
+  readonly #way: Way;
   readonly #isInvite: boolean;
   readonly startedAt: number;
   #attempts: readonly Attempt[];
@@ -54,14 +39,14 @@ export class Branch implements ClientTransactionUser {
   #cancelled = false;
   #provisional = false;
 
-  constructor(core: Core, user: BranchUser, index: number, isInvite: boolean, options: BranchOptions) {
+  constructor(core: Core, user: BranchUser, exchange: Exchange, way: Way) {
     this.#core = core;
     this.#user = user;
-    this.index = index;
-    this.#isInvite = isInvite;
-    this.#options = options;
-    this.#attempts = options.targets.map((target) => ({ target, requestUri: undefined }));
-    this.server = options.server;
+    this.#exchange = exchange;
+    this.#way = way;
+    this.#isInvite = exchange.isInvite;
+    this.#attempts = way.targets.map((target) => ({ target, requestUri: undefined }));
+    this.server = way.server;
     this.startedAt = core.runtime.clock.now();
   }
 
@@ -83,14 +68,14 @@ export class Branch implements ClientTransactionUser {
 
   #next(last: "timeout" | "transport-error"): void {
     if (this.#ended) return;
-    const { deadline } = this.#options;
+    const { deadline } = this.#way;
     if (this.#cancelled) return this.#end("cancelled");
     if (this.#attempt >= this.#attempts.length) return this.#end(last);
     if (!this.#isInvite && this.#core.runtime.clock.now() >= deadline) return this.#end("timeout");
     const { target } = this.#attempts[this.#attempt++]!;
     let flow: Flow | Promise<Flow>;
     try {
-      flow = "send" in target ? target : this.#core.transport.flowTo(target, this.#options.size);
+      flow = "send" in target ? target : this.#core.transport.flowTo(target, sizeOf(this.#exchange));
     } catch (error) {
       return this.#failed(error as Error);
     }
@@ -105,15 +90,16 @@ export class Branch implements ClientTransactionUser {
   #send(flow: Flow): void {
     if (this.#ended) return;
     if (this.#cancelled) return this.#end("cancelled");
-    const request = this.#options.build(flow, this.#attempts[this.#attempt - 1]!.requestUri);
-    const branch = this.#core.branch(this.#options.loopHash);
+    const { requestUri } = this.#attempts[this.#attempt - 1]!;
+    const request = copyFor(this.#core, this.#exchange, this.#way, requestUri, flow);
+    const branch = this.#core.branch(this.#way.loopHash);
     if (this.#isInvite) {
       this.#transaction = this.#core.transactions.send(request, flow, this, { branch });
       this.#armTimerC();
       return;
     }
     const left = this.#attempts.length - this.#attempt + 1;
-    const remaining = this.#options.deadline - this.#core.runtime.clock.now();
+    const remaining = this.#way.deadline - this.#core.runtime.clock.now();
     const timeoutMs = Math.max(1, remaining / left);
     this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });
   }
@@ -182,8 +168,7 @@ export class Branch implements ClientTransactionUser {
 
   #report(answered: boolean, reason: string): void {
     const attempt = this.#attempts[this.#attempt - 1];
-    if (attempt !== undefined && attempt.requestUri === undefined)
-      this.#options.report?.(attempt.target, answered, reason);
+    if (attempt !== undefined && attempt.requestUri === undefined) this.#way.report?.(attempt.target, answered, reason);
   }
 
   /** RFC 3261 16.6 step 11, 16.7 step 2. */
@@ -216,7 +201,7 @@ export class Branch implements ClientTransactionUser {
     const telemetry = this.#core.telemetry;
     if (telemetry.wants("branch")) {
       telemetry.emit("branch", {
-        method: this.#isInvite ? "INVITE" : (this.#transaction?.request.method ?? ""),
+        method: this.#exchange.method,
         server: this.server,
         status: typeof result === "string" ? 0 : result.status,
         durationMs: this.#core.runtime.clock.now() - this.startedAt,

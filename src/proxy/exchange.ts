@@ -1,5 +1,6 @@
 import type { Facts, Origin } from "../federation/facts.ts";
 import type { Plan } from "../federation/plan.ts";
+import type { Sender } from "../federation/sender.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { ServerTransaction } from "../sip/transaction/transaction.ts";
 import type { OwnRoute } from "./route-header.ts";
@@ -15,9 +16,8 @@ export class Exchange {
   origin: Origin = UNKNOWN;
   /** The topmost Route that was ours. */
   ownRoute: OwnRoute | null = null;
-  /** Canonical AoR of the watcher or sender. */
-  sender = "";
-  senderTrusted = false;
+  /** Watcher or sender; found out when somebody asks. */
+  sender: Sender = NOBODY_KNOWN;
   /** Canonical AoR the request is for; empty where it is for no user of ours. */
   aor = "";
   /** Event package; empty where the method has none. */
@@ -62,3 +62,4 @@ export class Exchange {
 
 const UNKNOWN: Origin = { kind: "unknown" };
 const NOBODY: readonly string[] = [];
+const NOBODY_KNOWN: Sender = { aor: "", trusted: false };

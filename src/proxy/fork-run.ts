@@ -7,7 +7,7 @@ import type { SipResponse } from "../sip/message/message.ts";
 import { Branch, type BranchResult, type BranchUser } from "./branch.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
-import { branchOptions, breadthOf } from "./next-hop.ts";
+import { breadthOf } from "./next-hop.ts";
 import type { OpenForkHandle } from "./open-forks.ts";
 import { answer } from "./responses.ts";
 import { upstream } from "./single-branch.ts";
@@ -135,11 +135,11 @@ export class ForkRun implements BranchUser {
       identity: plan.identities?.[server] ?? null,
       epoch: this.#exchange.facts?.lookup.state === "unavailable" ? 0 : (this.#exchange.facts?.lookup.epoch ?? 0),
       maxBreadth,
-      ...(this.#exchange.method === "SUBSCRIBE" ? { fork: this.#servers.indexOf(server) } : {}),
+      fork: this.#exchange.method === "SUBSCRIBE" ? this.#servers.indexOf(server) : undefined,
+      path: undefined,
     };
     const begin = (way: Awaited<ReturnType<typeof wayTo>>): void => {
-      const { isInvite } = this.#exchange;
-      const branch = new Branch(this.#core, this, 0, isInvite, branchOptions(this.#core, this.#exchange, way));
+      const branch = new Branch(this.#core, this, this.#exchange, way);
       this.#branches.set(server, branch);
       branch.start();
     };

@@ -1,9 +1,9 @@
 import { incomingBreadth } from "../federation/loop-hash.ts";
+import type { Editor } from "../sip/message/edit.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { SipUri, Uri } from "../sip/message/uri.ts";
 import type { Flow, ListenPoint, Target } from "../sip/transport/transport.ts";
-import { forwardCopy, towardsStrictRouter } from "./alterations.ts";
-import type { BranchOptions } from "./branch.ts";
+import { forwardCopy } from "./alterations.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -21,47 +21,50 @@ export function asSip(uri: Uri): SipUri | undefined {
   return uri.kind === "sip" ? uri : undefined;
 }
 
+/** One target of a request: where it is, and what is changed on the copy that goes there. */
 export interface Way {
+  /** Name of the server, for telemetry; empty where it is none of ours. */
   readonly server: string;
+  /** Tried in order until one takes the request (RFC 3261 16.6 step 7). */
   readonly targets: readonly (Target | Flow)[];
-  /** Request-URI to send; absent: left alone. */
-  readonly requestUri?: string;
-  /** Branch of a forked SUBSCRIBE; absent: not forked. */
-  readonly fork?: number;
-  readonly maxBreadth?: number;
+  /** Request-URI to send; undefined: left alone. */
+  readonly requestUri: string | undefined;
+  /** Branch of a forked SUBSCRIBE; undefined: not forked. */
+  readonly fork: number | undefined;
+  /** Undefined: what the request brought. */
+  readonly maxBreadth: number | undefined;
+  /** Path value to add (RFC 3327). */
+  readonly path: string | undefined;
+  /** Monotonic milliseconds at which a non-INVITE must have its answer. */
   readonly deadline: number;
-  readonly report?: BranchOptions["report"];
-  readonly path?: string;
+  /** Loop detection value of RFC 5393 4.2.1, second part of our branch. */
   readonly loopHash: string;
+  /** What traffic showed of a target. */
+  readonly report: ((target: Target | Flow, answered: boolean, reason: string) => void) | undefined;
 }
 
-/** The branch that sends this request along this way: what is changed on the copy is decided once the flow is known. */
-export function branchOptions(core: Core, exchange: Exchange, way: Way): BranchOptions {
-  const { request } = exchange;
-  return {
-    server: way.server,
-    targets: way.targets,
-    deadline: way.deadline,
-    size: request.raw.length + ADDED_OCTETS,
-    loopHash: way.loopHash,
-    ...(way.report === undefined ? {} : { report: way.report }),
-    build: (flow, requestUri) =>
-      buildCopy(core, exchange, requestUri === undefined ? way : { ...way, requestUri }, flow),
-  };
+/** Octets of the request as it will leave, roughly: decides on UDP or TCP. */
+export function sizeOf(exchange: Exchange): number {
+  return exchange.request.raw.length + ADDED_OCTETS;
 }
 
-function buildCopy(core: Core, exchange: Exchange, way: Way, flow: Flow): SipRequest {
+/** The copy for this way, once the flow is known; `redirected` is where a 3xx led. */
+export function copyFor(
+  core: Core,
+  exchange: Exchange,
+  way: Way,
+  redirected: string | undefined,
+  flow: Flow,
+): Editor<SipRequest> {
   const { request } = exchange;
-  const recordRoute = isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined;
-  const copy = forwardCopy(request, {
-    ...(way.requestUri === undefined ? {} : { requestUri: way.requestUri }),
-    ...(recordRoute === undefined ? {} : { recordRoute }),
-    ...(way.path === undefined ? {} : { path: way.path }),
+  return forwardCopy(request, {
+    requestUri: redirected ?? way.requestUri,
+    recordRoute: isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined,
+    path: way.path,
     asserted: assertedIdentity(exchange),
     maxBreadth: way.maxBreadth ?? breadthOf(request),
     stream: flow.reliable,
   });
-  return copy.has("Route") ? towardsStrictRouter(copy) : copy;
 }
 
 export function breadthOf(request: SipRequest): number {

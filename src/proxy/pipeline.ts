@@ -1,5 +1,4 @@
 import { decide } from "../federation/decide.ts";
-import { senderOf } from "../federation/sender.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasLooped } from "./loop.ts";
@@ -9,7 +8,7 @@ import { admit } from "./steps/admit.ts";
 import { authenticate, mustAuthenticate } from "./steps/authenticate.ts";
 import { bind } from "./steps/bind.ts";
 import { followRoute } from "./steps/dialog.ts";
-import { askedOf, gatherFacts } from "./steps/facts.ts";
+import { askedOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
 import { fork } from "./steps/fork.ts";
 import { identify } from "./steps/identify.ts";
 import { answerOwn } from "./steps/own.ts";
@@ -57,11 +56,9 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined, fresh:
     const known = request.uri.kind === "sip";
     return answer(core, exchange, known ? { status: 404 } : { status: 416, phrase: "Unsupported URI Scheme" });
   }
-  const sender = senderOf(request, origin, (server, name) => core.canonical(name, server));
   exchange.aor = aor;
-  exchange.sender = sender.aor;
-  exchange.senderTrusted = sender.trusted;
-  exchange.event = request.event?.package ?? "";
+  exchange.sender = new SenderFacts(core, request, origin);
+  if (WITH_EVENT.has(request.method)) exchange.event = request.event?.package ?? "";
   if (isProbe(aor) || (origin.kind === "server" && isReturned(core, exchange, origin.server))) {
     return answer(core, exchange, { status: 404 });
   }
@@ -72,7 +69,7 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined, fresh:
 /** A server being asked sends the request back: "not mine" (models.md, "Default routes point at us"). */
 function isReturned(core: Core, exchange: Exchange, server: string): boolean {
   const { aor, sender, method, event } = exchange;
-  return core.openForks.isReturned(aor, sender, method, event, server);
+  return core.openForks.size > 0 && core.openForks.isReturned(aor, sender.aor, method, event, server);
 }
 
 function act(core: Core, exchange: Exchange, known: Known): void | Promise<void> {
@@ -104,6 +101,8 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
       return reject(core, exchange, plan);
   }
 }
+
+const WITH_EVENT: ReadonlySet<string> = new Set(["SUBSCRIBE", "NOTIFY", "PUBLISH"]);
 
 function isProbe(aor: string): boolean {
   return aor.startsWith(PROBE_USER);

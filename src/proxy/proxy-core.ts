@@ -71,6 +71,8 @@ export class ProxyCore implements Core, TransactionUser {
   readonly #finished = (exchange: Exchange, status: number): void => this.#report(exchange, status);
   #locateOptions: LocateOptions = { transports: new Set() };
   #domains: ReadonlySet<string> = new Set();
+  /** Where the servers' numeric nodes are: asked for with every request. */
+  readonly #nodeTargets = new Map<SipUri, readonly Target[]>();
   #branches = 0;
   #open = 0;
   #idle: (() => void)[] = [];
@@ -105,6 +107,7 @@ export class ProxyCore implements Core, TransactionUser {
   /** After the transport listens: which transports there are is known now, and the servers are asked for the first time. */
   async start(): Promise<void> {
     this.#locateOptions = { transports: new Set(this.transport.points.map((point) => point.transport)) };
+    this.#locateNodes();
     await this.rotation.start();
   }
 
@@ -131,6 +134,7 @@ export class ProxyCore implements Core, TransactionUser {
     };
     this.#domains = new Set([...options.domains, ...Object.values(this.settings.subdomains)]);
     this.rotation.configure(servers, options.health);
+    this.#locateNodes();
   }
 
   /** No new work outside dialogs from now on; resolves when what is open has ended. */
@@ -208,6 +212,11 @@ export class ProxyCore implements Core, TransactionUser {
   }
 
   locate(uris: readonly SipUri[]): readonly Target[] | Promise<readonly Target[]> {
+    if (uris.length === 1) return this.#nodeTargets.get(uris[0]!) ?? this.#locateSome(uris);
+    return this.#locateSome(uris);
+  }
+
+  #locateSome(uris: readonly SipUri[]): readonly Target[] | Promise<readonly Target[]> {
     const found: Target[] = [];
     for (let i = 0; i < uris.length; i++) {
       const targets = this.#locateNow(uris[i]!);
@@ -215,6 +224,14 @@ export class ProxyCore implements Core, TransactionUser {
       found.push(...targets);
     }
     return found;
+  }
+
+  #locateNodes(): void {
+    this.#nodeTargets.clear();
+    for (const node of this.options.servers.flatMap((server) => server.nodes)) {
+      const targets = this.#locateNow(node);
+      if (targets !== undefined) this.#nodeTargets.set(node, targets);
+    }
   }
 
   #locateNow(uri: SipUri): readonly Target[] | undefined {

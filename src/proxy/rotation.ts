@@ -43,11 +43,15 @@ interface Node {
   known: boolean;
 }
 
+const UNKNOWN_NODE = { up: true, failures: 0, known: false };
+
 interface Server {
   options: ServerOptions;
   nodes: Node[];
   drained: boolean;
   turn: number;
+  /** Nodes in rotation, in order. */
+  ready: readonly SipUri[];
   /** Marks that hold: checked, and no 2xx for an impossible user. */
   proven: readonly string[];
   removed: readonly string[];
@@ -97,11 +101,13 @@ export class Rotation {
       const old = this.#servers.get(each.name);
       next.set(each.name, {
         options: each,
-        nodes: each.nodes.map(
-          (uri) => old?.nodes.find((node) => node.uri.raw === uri.raw) ?? { uri, up: true, failures: 0, known: false },
-        ),
+        nodes: each.nodes.map((uri) => ({
+          ...(old?.nodes.find((node) => node.uri.raw === uri.raw) ?? UNKNOWN_NODE),
+          uri,
+        })),
         drained: old?.drained ?? false,
         turn: old?.turn ?? 0,
+        ready: [],
         proven: each.proves.filter((mark) => !probing || !CHECKABLE.includes(mark) || old?.proven.includes(mark)),
         removed: (old?.removed ?? []).filter((mark) => each.proves.includes(mark)),
       });
@@ -146,10 +152,10 @@ export class Rotation {
   nodes(name: string): readonly SipUri[] {
     const server = this.#servers.get(name);
     if (server === undefined) return [];
-    const up = server.nodes.filter((node) => node.up).map((node) => node.uri);
-    if (up.length < 2 || server.options.balance !== "round-robin") return up;
-    const first = server.turn++ % up.length;
-    return [...up.slice(first), ...up.slice(0, first)];
+    const { ready } = server;
+    if (ready.length < 2 || server.options.balance !== "round-robin") return ready;
+    const first = server.turn++ % ready.length;
+    return [...ready.slice(first), ...ready.slice(0, first)];
   }
 
   /** An admin's drain: no new requests go there. False: there is no such server. */
@@ -248,6 +254,9 @@ export class Rotation {
   }
 
   #refresh(): void {
+    for (const server of this.#servers.values()) {
+      server.ready = server.nodes.filter((node) => node.up).map((node) => node.uri);
+    }
     this.#facts = [...this.#servers.values()].map((server) => ({
       name: server.options.name,
       up: isUp(server),

@@ -1,7 +1,8 @@
 import type { SipResponse } from "../sip/message/message.ts";
-import { Branch, type BranchOptions, type BranchResult, type BranchUser } from "./branch.ts";
+import { Branch, type BranchResult, type BranchUser } from "./branch.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Way } from "./next-hop.ts";
 
 /** A response on its way back: our Via is taken off (RFC 3261 16.7 step 3). */
 export function upstream(response: SipResponse): SipResponse {
@@ -18,8 +19,8 @@ export class SingleBranch implements BranchUser {
     this.#onEnd = onEnd;
   }
 
-  start(core: Core, options: BranchOptions): void {
-    const branch = new Branch(core, this, 0, this.#exchange.isInvite, options);
+  start(core: Core, way: Way): void {
+    const branch = new Branch(core, this, this.#exchange, way);
     if (this.#exchange.isInvite) this.#exchange.onCancel = (reason) => branch.cancel(reason);
     branch.start();
   }

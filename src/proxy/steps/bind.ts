@@ -17,7 +17,6 @@ import type { SipRequest, SipResponse } from "../../sip/message/message.ts";
 import type { BranchResult } from "../branch.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
-import { branchOptions } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
 import { forwardFinal, searchAgain, wayTo } from "./relay.ts";
@@ -82,7 +81,9 @@ async function relayClaim(
     subdomain: null,
     identity: null,
     epoch: plan.binding?.epoch ?? 0,
-    ...(path === undefined ? {} : { path }),
+    path,
+    fork: undefined,
+    maxBreadth: undefined,
   });
   const end = (result: BranchResult): void => {
     if (result === "cancelled") return exchange.drop();
@@ -93,7 +94,7 @@ async function relayClaim(
     if (result.status >= 300) return forwardFinal(core, exchange, result);
     settle(core, exchange, plan, result).catch(() => answer(core, exchange, { status: 500 }));
   };
-  new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, way));
+  new SingleBranch(exchange, end).start(core, way);
 }
 
 /** The registrar's 2xx lists every contact: none left unbinds, the latest expiry binds (models.md, "Exclusive"). */

@@ -7,7 +7,7 @@ import type { BranchResult } from "../branch.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { loopHashFor } from "../loop.ts";
-import { asSip, branchOptions } from "../next-hop.ts";
+import { asSip } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
 import { learnIfDue } from "./relay.ts";
@@ -122,15 +122,17 @@ function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flo
     // RFC 5057 5.1: a 500 ends the transaction only, where 480 or 408 would end the dialog's usage.
     answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });
   };
-  new SingleBranch(exchange, end).start(
-    core,
-    branchOptions(core, exchange, {
-      server: "",
-      targets,
-      deadline: exchange.transaction.receivedAt + DIALOG_DEADLINE_MS,
-      loopHash: loopHashFor(exchange, 0),
-    }),
-  );
+  new SingleBranch(exchange, end).start(core, {
+    server: "",
+    targets,
+    requestUri: undefined,
+    fork: undefined,
+    maxBreadth: undefined,
+    path: undefined,
+    deadline: exchange.transaction.receivedAt + DIALOG_DEADLINE_MS,
+    loopHash: loopHashFor(exchange, 0),
+    report: undefined,
+  });
 }
 
 /** In a dialog nothing is decided: the whole of Timer F, 64*T1. */

@@ -2,6 +2,7 @@ import type { ClaimFacts, Facts, Origin } from "../../federation/facts.ts";
 import { identitiesOf } from "../../federation/identity.ts";
 import { modelOf } from "../../federation/model.ts";
 import { claimOfPublish, claimOfRegister, registrationOf } from "../../federation/register.ts";
+import { type Sender, senderOf } from "../../federation/sender.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
@@ -54,8 +55,35 @@ export function askedOf(core: Core, exchange: Exchange): Asked {
     event: exchange.event,
     origin: exchange.origin,
     aor: exchange.aor,
-    sender: { aor: exchange.sender, trusted: exchange.senderTrusted },
+    sender: exchange.sender,
     claim: claimOf(core, exchange.request, exchange.origin),
     without: exchange.without,
   };
+}
+
+/** Who sends it: read from the headers only when asked for, which most requests are not. */
+export class SenderFacts implements Sender {
+  readonly #core: Core;
+  readonly #request: SipRequest;
+  readonly #origin: Origin;
+  #found: Sender | null = null;
+
+  constructor(core: Core, request: SipRequest, origin: Origin) {
+    this.#core = core;
+    this.#request = request;
+    this.#origin = origin;
+  }
+
+  get aor(): string {
+    return this.#sender().aor;
+  }
+
+  get trusted(): boolean {
+    return this.#sender().trusted;
+  }
+
+  #sender(): Sender {
+    this.#found ??= senderOf(this.#request, this.#origin, (server, name) => this.#core.canonical(name, server));
+    return this.#found;
+  }
 }

@@ -19,7 +19,7 @@ export async function fork(
   plan: ForkPlan,
   replan: (fresh: boolean) => void,
 ): Promise<void> {
-  const { sender, aor: recipient, method, event, origin } = exchange;
+  const { aor: recipient, method, event, origin } = exchange;
   // RFC 5393 5.3.3: with less breadth than branches, an honest refusal instead of a search that misses somebody.
   const widest = Math.max(...plan.stages.map((stage) => stage.length));
   if (splitBreadth(breadthOf(exchange.request), widest) === null) {
@@ -29,7 +29,7 @@ export async function fork(
   try {
     if (plan.unlearn !== null) await core.directory.unlearn(recipient, plan.unlearn.server, plan.unlearn.epoch);
     entry = await core.openForks.enter({
-      sender,
+      sender: exchange.sender.aor,
       recipient,
       method,
       event,

@@ -6,7 +6,7 @@ import type { BranchResult } from "../branch.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { loopHashFor } from "../loop.ts";
-import { branchOptions, type Way } from "../next-hop.ts";
+import type { Way } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
 
@@ -15,9 +15,9 @@ export interface ServerWay {
   readonly server: string;
   readonly subdomain: string | null;
   readonly identity: string | null;
-  readonly fork?: number;
-  readonly maxBreadth?: number;
-  readonly path?: string;
+  readonly fork: number | undefined;
+  readonly maxBreadth: number | undefined;
+  readonly path: string | undefined;
   readonly epoch: number;
 }
 
@@ -31,17 +31,16 @@ export function wayTo(core: Core, exchange: Exchange, to: ServerWay): Way | Prom
 }
 
 function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipUri[], targets: readonly Target[]): Way {
-  const requestUri = requestUriFor(exchange, to);
   return {
     server: to.server,
     targets,
+    requestUri: requestUriFor(exchange, to),
+    fork: to.fork,
+    maxBreadth: to.maxBreadth,
+    path: to.path,
     deadline: exchange.transaction.receivedAt + core.options.decisionMs,
     loopHash: loopHashFor(exchange, to.epoch),
     report: (target, answered, reason) => core.rotation.report(to.server, nodeOf(nodes, target), answered, reason),
-    ...(requestUri === undefined ? {} : { requestUri }),
-    ...(to.fork === undefined ? {} : { fork: to.fork }),
-    ...(to.maxBreadth === undefined ? {} : { maxBreadth: to.maxBreadth }),
-    ...(to.path === undefined ? {} : { path: to.path }),
   };
 }
 
@@ -65,13 +64,21 @@ function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
 export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): void {
   const end = (result: BranchResult): void => judge(core, exchange, plan, result, replan);
   const { server, subdomain, identity } = plan;
-  const found = wayTo(core, exchange, { server, subdomain, identity, epoch: plan.binding?.epoch ?? 0 });
+  const found = wayTo(core, exchange, {
+    server,
+    subdomain,
+    identity,
+    fork: undefined,
+    maxBreadth: undefined,
+    path: undefined,
+    epoch: plan.binding?.epoch ?? 0,
+  });
   if (found instanceof Promise) {
     found.then(
-      (each) => new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, each)),
+      (each) => new SingleBranch(exchange, end).start(core, each),
       () => end("transport-error"),
     );
-  } else new SingleBranch(exchange, end).start(core, branchOptions(core, exchange, found));
+  } else new SingleBranch(exchange, end).start(core, found);
 }
 
 function judge(core: Core, exchange: Exchange, plan: RelayPlan, result: BranchResult, replan: () => void): void {

@@ -1,7 +1,8 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Telemetry } from "../../telemetry/events.ts";
 import { buildResponse } from "../message/build.ts";
-import { type SipMessage, type SipRequest, SipResponse } from "../message/message.ts";
+import type { Editor } from "../message/edit.ts";
+import { type SipMessage, SipRequest, SipResponse } from "../message/message.ts";
 import type { Flow, ListenPoint, TransportLayer, TransportUser } from "../transport/transport.ts";
 import { Branches } from "./branches.ts";
 import { CompletedStore } from "./completed-store.ts";
@@ -113,19 +114,24 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
 
   // Downwards: requests of the TU.
 
-  send(request: SipRequest, flow: Flow, user: ClientTransactionUser, options?: SendOptions): ClientTransaction {
+  send(
+    request: SipRequest | Editor<SipRequest>,
+    flow: Flow,
+    user: ClientTransactionUser,
+    options?: SendOptions,
+  ): ClientTransaction {
     const branch = options?.branch ?? this.#branches.next();
     const via = this.#via(flow, branch);
-    const sent = request.edit().prepend("Via", via).build();
-    if (request.method === "INVITE") {
+    const sent = draftOf(request).prepend("Via", via).build();
+    if (sent.method === "INVITE") {
       return this.#begin(new InviteClientTransaction(branch, sent, via, flow, user, this), this.#clients);
     }
     const timeout = Math.min(options?.timeoutMs ?? this.timing.transaction, this.timing.transaction);
     return this.#begin(new NonInviteClientTransaction(branch, sent, flow, user, timeout, this), this.#clients);
   }
 
-  sendStateless(request: SipRequest, flow: Flow, branch: string = this.#branches.next()): void {
-    flow.send(request.edit().prepend("Via", this.#via(flow, branch)).build().raw);
+  sendStateless(request: SipRequest | Editor<SipRequest>, flow: Flow, branch: string = this.#branches.next()): void {
+    flow.send(draftOf(request).prepend("Via", this.#via(flow, branch)).build().raw);
   }
 
   counts(): TransactionCounts {
@@ -390,6 +396,10 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
     if (more) this.wheel.start(this.#sweep, 0, "sweep");
     else if (this.#store.count > 0) this.wheel.start(this.#sweep, SWEEP_MS, "sweep");
   }
+}
+
+function draftOf(request: SipRequest | Editor<SipRequest>): Editor<SipRequest> {
+  return request instanceof SipRequest ? request.edit() : request;
 }
 
 function toTag(message: SipMessage): string | undefined {

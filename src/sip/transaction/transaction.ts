@@ -1,3 +1,4 @@
+import type { Editor } from "../message/edit.ts";
 import type { SipRequest, SipResponse } from "../message/message.ts";
 import type { Flow } from "../transport/transport.ts";
 
@@ -51,10 +52,15 @@ export interface SendOptions {
 
 export interface TransactionLayer {
   user: TransactionUser;
-  /** Adds our Via for `flow` and sends (RFC 3261 8.1.1.7, 16.6 step 8). */
-  send(request: SipRequest, flow: Flow, user: ClientTransactionUser, options?: SendOptions): ClientTransaction;
+  /** Adds our Via for `flow` and sends (RFC 3261 8.1.1.7, 16.6 step 8). A copy still being edited is built once, with the Via. */
+  send(
+    request: SipRequest | Editor<SipRequest>,
+    flow: Flow,
+    user: ClientTransactionUser,
+    options?: SendOptions,
+  ): ClientTransaction;
   /** Sends without a transaction, with our Via: ACK for a 2xx. */
-  sendStateless(request: SipRequest, flow: Flow, branch?: string): void;
+  sendStateless(request: SipRequest | Editor<SipRequest>, flow: Flow, branch?: string): void;
   /** Live transactions of each kind, for metrics and leak checks. Completed ones that only absorb retransmissions are counted apart. */
   counts(): TransactionCounts;
   /** Drops everything at once. */
