@@ -8,7 +8,7 @@ import { createDirectory } from "./directory/postgres/directory.ts";
 import type { ProxyOptions, ServerOptions } from "./proxy/options.ts";
 import { ProxyCore } from "./proxy/proxy-core.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { parseUri, type SipUri } from "./sip/message/uri.ts";
+import { parseUri, type SipUri, tryAorOf } from "./sip/message/uri.ts";
 import { createTransactionLayer } from "./sip/transaction/layer.ts";
 import { createTransportLayer } from "./sip/transport/layer.ts";
 import type { PointOptions, TransportOptions } from "./sip/transport/options.ts";
@@ -103,8 +103,13 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       cache,
       proxy,
       domains: () => current.domains,
+      realm: () => current.clients.realm,
+      canonicalAor,
+      listening: () => transport.points,
       metrics: () => metrics.text(),
+      counts: (name) => metrics.values(name),
       reload: parts.reread === undefined ? null : () => reload(parts.reread!()),
+      warn: (what, detail) => telemetry.emit("warning", { what, detail }),
     });
     stops.push(() => admin.stop());
     await proxy.start();
@@ -220,6 +225,14 @@ function nodeUri(node: NodeConfig): SipUri {
   const uri = parseUri(node.uri);
   if (uri.kind !== "sip") throw new TypeError(`${node.uri} is no SIP URI`);
   return uri;
+}
+
+function canonicalAor(text: string): string | undefined {
+  try {
+    return tryAorOf(parseUri(/^sips?:/i.test(text) ? text : `sip:${text}`));
+  } catch {
+    return undefined;
+  }
 }
 
 function withoutPassword(url: string): string {

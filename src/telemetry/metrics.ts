@@ -27,6 +27,11 @@ export interface ServerState {
   readonly nodes: readonly { readonly uri: string; readonly up: boolean }[];
 }
 
+export interface MetricValue {
+  readonly labels: Readonly<Partial<Record<string, string | number>>>;
+  readonly value: number;
+}
+
 /** RFC 3261 and its extensions; what else comes in is `other`. */
 const METHODS = [
   "INVITE",
@@ -92,6 +97,12 @@ export class Metrics {
   /** The page, in Prometheus' text format. */
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** The values of one metric alone, each with its labels; empty: there is no such metric. */
+  async values(name: string): Promise<readonly MetricValue[]> {
+    const metric = this.#registry.getSingleMetric(name);
+    return metric === undefined ? [] : (await metric.get()).values;
   }
 
   /** A gauge that is read when the page is asked for. */

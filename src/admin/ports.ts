@@ -1,0 +1,79 @@
+import type { Directory, DirectoryCache } from "../directory/directory.ts";
+import type { Explanation } from "../federation/explain.ts";
+import type { ModelTable } from "../federation/model.ts";
+
+/** What the admin API asks of the program around it, and no more. */
+
+export interface ExplainQuestion {
+  readonly method: string;
+  /** Canonical. */
+  readonly aor: string;
+  /** Server the request comes from; absent: a client. */
+  readonly from?: string;
+  readonly watcher?: string;
+  readonly event?: string;
+}
+
+export interface ServerState {
+  readonly name: string;
+  /** In rotation: not drained, and at least one node answers. */
+  readonly up: boolean;
+  readonly drained: boolean;
+  readonly nodes: readonly { readonly uri: string; readonly up: boolean; readonly consecutiveFailures: number }[];
+  /** Methods whose success shows that a user lives there, as checked. */
+  readonly proves: readonly string[];
+  /** Marks that failed their check. */
+  readonly proofRemoved: readonly string[];
+}
+
+export interface ProxyPort {
+  explain(question: ExplainQuestion): Promise<Explanation>;
+  servers(): readonly ServerState[];
+  readonly rotation: {
+    /** False: there is no such server. */
+    drain(name: string, drained: boolean): boolean;
+  };
+  readonly draining: boolean;
+  /** Requests that have no final answer yet. */
+  readonly open: number;
+  readonly models: ModelTable;
+  readonly openForks: { readonly size: number; readonly waiting: number };
+  readonly subscriptionForks: { readonly size: number };
+}
+
+/** One value of a metric. */
+export interface Count {
+  readonly labels: Readonly<Partial<Record<string, string | number>>>;
+  readonly value: number;
+}
+
+export interface AdminOptions {
+  readonly listen: {
+    /** An IP address without brackets. */
+    readonly host: string;
+    /** 0: any free one. */
+    readonly port: number;
+    /** Bearer token; null: none is asked for, which only a loopback address may. */
+    readonly token: string | null;
+  };
+  readonly version: string;
+  readonly directory: Directory;
+  readonly cache: Pick<DirectoryCache, "size">;
+  readonly proxy: ProxyPort;
+  /** Domains served now, the default one first. */
+  readonly domains: () => readonly string[];
+  /** Digest realm of passwords set now. */
+  readonly realm: () => string;
+  /** Canonical `user@host` of an address as written, with or without its scheme; undefined: it is none. */
+  readonly canonicalAor: (text: string) => string | undefined;
+  /** Where SIP is listened on; empty: nowhere. */
+  readonly listening: () => readonly unknown[];
+  /** Prometheus text. */
+  readonly metrics: () => Promise<string>;
+  /** Values of one metric. */
+  readonly counts: (name: string) => Promise<readonly Count[]>;
+  /** Takes over the configuration file as it is now, and tells what changed; null: there is no file. Throws a UsageError that names every fault. */
+  readonly reload: (() => readonly string[]) | null;
+  /** Something unexpected, for the log. */
+  readonly warn: (what: string, detail: string) => void;
+}
