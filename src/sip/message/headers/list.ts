@@ -17,7 +17,7 @@ const STOPS = tableOf(',"<(');
 
 /**
  * The end of the list element that begins at `start`: the position of its comma, or `end`. Quoted strings, `<...>` and, with
- * `comments`, `(...)` are passed over whole; what does not close lasts to the end (of a comment: is no comment).
+ * `comments`, `(...)` are passed over whole; what does not close lasts to the end.
  */
 export function elementEnd(bytes: Uint8Array, start: number, end: number, comments: boolean): number {
   for (let at = start; at < end; at++) {
@@ -30,9 +30,8 @@ export function elementEnd(bytes: Uint8Array, start: number, end: number, commen
     } else if (c === LESS) {
       while (at < end && bytes[at]! !== GREATER) at++;
     } else if (c === OPEN && comments) {
-      const close = commentEnd(bytes, at, end);
-      if (close < 0) comments = false;
-      else at = close;
+      at = commentEnd(bytes, at, end);
+      if (at < 0) return end;
     }
   }
   return end;
@@ -62,9 +61,27 @@ export function eachElement(text: string, start: number, end: number, take: (fro
   }
 }
 
+/** Whether a parenthesis stays open: then none of them is taken for a comment, for they may stand in a URI as they are. */
+function hasOpenComment(bytes: Uint8Array, end: number): boolean {
+  for (let at = 0; at < end; at++) {
+    const c = bytes[at]!;
+    if (c === QUOTE) {
+      at = closingQuote(bytes, at, end);
+      if (at < 0) return false;
+    } else if (c === LESS) {
+      while (at < end && bytes[at] !== GREATER) at++;
+    } else if (c === OPEN) {
+      at = commentEnd(bytes, at, end);
+      if (at < 0) return true;
+    }
+  }
+  return false;
+}
+
 /** The elements of a comma-separated list, trimmed. Empty elements are kept as "": who reads the list judges them. */
 export function splitList(text: string, comments: boolean): string[] {
   const bytes = bytesOf(text);
+  if (comments && text.indexOf("(") >= 0) comments = !hasOpenComment(bytes, text.length);
   const elements: string[] = [];
   for (let start = 0; ; ) {
     const end = elementEnd(bytes, start, text.length, comments);

@@ -1,12 +1,15 @@
 import { bytesOf, closingQuote, EQUALS, QUOTE, SEMICOLON, skipSpace, tableOf } from "../bytes.ts";
 import { lowerAscii, unescapeQuoted } from "../text.ts";
 
+const MANY = 16;
+
 /** Parameters of a header value or URI: order kept, names compared without case (RFC 3261 7.3.1). Immutable. */
 export class Params {
   static readonly NONE: Params = new Params([]);
 
   /** Name, value, name, value, … */
   readonly #cells: readonly (string | undefined)[];
+  #places: Map<string, number> | undefined;
 
   /** `cells`: name in lower case, value, and so on in turn. */
   constructor(cells: readonly (string | undefined)[]) {
@@ -39,8 +42,18 @@ export class Params {
 
   #find(lower: string): number {
     const cells = this.#cells;
+    if (cells.length > 2 * MANY) return this.#lookup(lower);
     for (let at = 0; at < cells.length; at += 2) if (cells[at] === lower) return at;
     return -1;
+  }
+
+  /** Lists that no honest peer sends must not make comparisons quadratic. */
+  #lookup(lower: string): number {
+    if (this.#places === undefined) {
+      this.#places = new Map();
+      for (let at = this.#cells.length - 2; at >= 0; at -= 2) this.#places.set(this.#cells[at]!, at);
+    }
+    return this.#places.get(lower) ?? -1;
   }
 }
 
