@@ -10,6 +10,8 @@ create table codomain.slots (
   origin text check (origin in ('learned', 'published', 'registered', 'admin', 'provisioned')),
   epoch bigint not null check (epoch >= 0),
   expires_at timestamptz,
+  -- When the sweep is to look at it: at the latest when it expires. A refresh leaves it, so that no index has to change.
+  due_at timestamptz,
   -- Call-ID -> {server, cseq, until, ended, refused}: RFC 3261 10.3 step 7. In the row, so that the row's lock covers it.
   claims jsonb not null default '{}',
   -- What the last claim was told, and who held before it: `returning old` needs version 18, we run from 15 on.
@@ -17,11 +19,12 @@ create table codomain.slots (
   previous text,
   changed_at timestamptz not null default clock_timestamp(),
   check ((server is null) = (origin is null)),
-  check (server is not null or expires_at is null)
+  check (server is not null or expires_at is null),
+  check (expires_at is null or due_at <= expires_at)
 ) with (fillfactor = 70);
 
 create index slots_by_server on codomain.slots (server, aor) where server is not null;
-create index slots_by_expiry on codomain.slots (expires_at) where expires_at is not null;
+create index slots_by_due on codomain.slots (due_at) where due_at is not null;
 
 -- What an admin provisioned about a user.
 create table codomain.users (

@@ -75,10 +75,12 @@ create table codomain.slots (
   origin text,
   epoch bigint not null,
   expires_at timestamp with time zone,
+  due_at timestamp with time zone,
   claims jsonb not null default '{}'::jsonb,
   verdict text not null,
   previous text,
   changed_at timestamp with time zone not null default clock_timestamp(),
+  CHECK (((expires_at IS NULL) OR (due_at <= expires_at))),
   CHECK (((server IS NOT NULL) OR (expires_at IS NULL))),
   CHECK (((server IS NULL) = (origin IS NULL))),
   CHECK ((epoch >= 0)),
@@ -87,7 +89,7 @@ create table codomain.slots (
   PRIMARY KEY (aor)
 ) with (fillfactor=70);
 
-CREATE INDEX slots_by_expiry ON codomain.slots USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+CREATE INDEX slots_by_due ON codomain.slots USING btree (due_at) WHERE (due_at IS NOT NULL);
 CREATE INDEX slots_by_server ON codomain.slots USING btree (server, aor) WHERE (server IS NOT NULL);
 
 create table codomain.users (

@@ -66,7 +66,10 @@ export interface Claim {
   readonly equalRank: boolean;
   /** Absent for admin and provisioned claims, which nothing orders. */
   readonly order?: ClaimOrder;
-  /** Who did it, for the audit trail: an admin's name, a server, a client's AoR. */
+  /**
+   * Who did it: an admin's name, a server, a client's AoR. On record are what admins do, and every taking of a user from
+   * another server; not first bindings, refreshes, deregistrations and what is learned and unlearned.
+   */
   readonly actor: string;
 }
 

@@ -22,7 +22,7 @@ import type {
   UserRow,
 } from "./directory.ts";
 import { GroupCommit } from "./group-commit.ts";
-import { type ClaimAsk, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
+import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
 import { type FeedReader, type MemoryOptions, MemoryStore, type Statement } from "./memory-store.ts";
 import { isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
@@ -66,7 +66,7 @@ const AUDIT_KEPT = 10_000;
 class MemoryDirectory implements Directory {
   readonly proxy: string;
   readonly #store: MemoryStore;
-  readonly #claims: GroupCommit<ClaimAsk, ClaimOutcome>;
+  readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
   #reader: FeedReader | null = null;
   #forgetCommits: (() => void) | null = null;
@@ -162,7 +162,9 @@ class MemoryDirectory implements Directory {
       if (judged.outcome.outcome === "unbound") {
         const { epoch, previous } = judged.outcome;
         s.tell({ kind: "binding", aor: unbind.aor, server: null, previous: previous.server, epoch });
-        this.#note(s, unbind.actor, "unbind", unbind.aor, { server: previous.server, origin: previous.origin }, null);
+        if (unbind.order === undefined && unbind.origins === undefined) {
+          this.#note(s, unbind.actor, "unbind", unbind.aor, { server: previous.server, origin: previous.origin }, null);
+        }
       }
       return judged.outcome;
     });
@@ -308,8 +310,8 @@ class MemoryDirectory implements Directory {
   }
 
   /** The statement of the claim: every row is locked in the order of the batch before it is judged. */
-  async #judge(s: Statement, batch: readonly ClaimAsk[]): Promise<ClaimOutcome[]> {
-    const outcomes: ClaimOutcome[] = [];
+  async #judge(s: Statement, batch: readonly ClaimAsk[]): Promise<ClaimJudgement[]> {
+    const judgements: ClaimJudgement[] = [];
     for (const ask of batch) {
       const slot = await s.lock<Slot>("slots", ask.aor);
       const judged = judgeClaim(slot, ask, this.#now());
@@ -318,7 +320,8 @@ class MemoryDirectory implements Directory {
         const { server, epoch } = judged.slot;
         s.tell({ kind: "binding", aor: ask.aor, server, previous: judged.previous, epoch });
       }
-      if (judged.outcome.outcome === "bound" && judged.outcome.changed) {
+      const byAdmin = ask.origin === "admin" || ask.origin === "provisioned";
+      if (judged.outcome.outcome === "bound" && judged.outcome.changed && (judged.previous !== null || byAdmin)) {
         this.#note(s, ask.actor, "bind", ask.aor, judged.previous && { server: judged.previous }, {
           server: ask.server,
           origin: ask.origin,
@@ -333,15 +336,15 @@ class MemoryDirectory implements Directory {
           result: { result: "learned", server: judged.slot.server ?? ask.server },
         });
       }
-      outcomes.push(judged.outcome);
+      judgements.push(judged);
     }
-    return outcomes;
+    return judgements;
   }
 
   async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
     if (!isAor(ask.aor)) return { outcome: "stale", binding: null };
-    const outcome = await this.#claims.submit(ask);
-    if (outcome.outcome === "bound") {
+    const { outcome, tell } = await this.#claims.submit(ask);
+    if (tell && outcome.outcome === "bound") {
       const { server, epoch } = outcome.binding;
       this.#emit({ kind: "binding", aor: ask.aor, server, previous: outcome.previous, epoch });
     }

@@ -35,6 +35,7 @@ const AGE = `
 with binding as (
   update codomain.slots set
     expires_at = expires_at - $1 * interval '1 ms',
+    due_at = due_at - $1 * interval '1 ms',
     claims = coalesce((
       select jsonb_object_agg(key, value || jsonb_build_object('until', (value->>'until')::float8 - $1)) from jsonb_each(claims)), '{}')
 )

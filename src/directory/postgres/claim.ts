@@ -28,12 +28,13 @@ with asked as materialized (
     key text, cseq bigint, until float8, only_from text, fork text, actor text)
 ),
 judged as (
-  insert into codomain.slots as s (aor, server, origin, epoch, expires_at, claims, verdict, previous)
+  insert into codomain.slots as s (aor, server, origin, epoch, expires_at, due_at, claims, verdict, previous)
   select
     a.aor,
     case when a.only_from is null then a.server end,
     case when a.only_from is null then a.origin end,
     case when a.only_from is null then 1 else 0 end,
+    case when a.only_from is null then a.expires_at end,
     case when a.only_from is null then a.expires_at end,
     case when a.only_from is null and a.key is not null then jsonb_build_object(a.key, jsonb_build_object(
       'server', a.server, 'cseq', a.cseq, 'until', a.until, 'ended', false, 'refused', false)) else '{}' end,
@@ -42,16 +43,19 @@ judged as (
   from asked a
   order by a.aor collate "C"
   on conflict (aor) do update set
-    (server, origin, epoch, expires_at, claims, verdict, previous, changed_at) = (
+    (server, origin, epoch, expires_at, due_at, claims, verdict, previous, changed_at) = (
     select
       case when n.writes then a.server else s.server end,
       case when n.writes then a.origin else s.origin end,
       case when n.writes and not h.same then h.epoch + 1 else s.epoch end,
       case when n.writes then a.expires_at else s.expires_at end,
+      case when n.writes then case when a.expires_at is not null then least(s.due_at, a.expires_at) end else s.due_at end,
       case
         when a.key is null or v.verdict = 'repeat' or a.cseq <= k.cseq then s.claims
         else (
           select case
+            -- Seventeen are never as small as this; counting costs more than the rest together.
+            when pg_column_size(all_of.claims) < 1500 then all_of.claims
             when (select count(*) from jsonb_object_keys(all_of.claims)) <= 16 then all_of.claims
             else coalesce((
               select jsonb_object_agg(kept.key, kept.value)
@@ -92,6 +96,7 @@ judged as (
         when 'learned' then 0 else 1 end as rank_asked,
       case s.origin when 'provisioned' then 2 when 'admin' then case when a.equal then 1 else 2 end
         when 'learned' then 0 else 1 end as rank_held
+      offset 0
     ) h
     cross join lateral (select
       e.known->>'server' as server,
@@ -99,7 +104,8 @@ judged as (
       (e.known->>'until')::float8 as until,
       (e.known->>'ended')::boolean as ended,
       (e.known->>'refused')::boolean as refused
-      from (select s.claims->a.key as known) e
+      from (select s.claims->a.key as known offset 0) e
+      offset 0
     ) k
     cross join lateral (select case
       when a.only_from is not null and not h.same and h.holder is distinct from a.only_from
@@ -114,8 +120,8 @@ judged as (
       when h.rank_asked > h.rank_held then 'bound'
       when h.rank_asked = h.rank_held and a.takeover then 'bound'
       else 'held-by'
-    end as verdict) v
-    cross join lateral (select v.verdict = 'bound' and not (h.same and h.rank_asked < h.rank_held) as writes) n
+    end as verdict offset 0) v
+    cross join lateral (select v.verdict = 'bound' and not (h.same and h.rank_asked < h.rank_held) as writes offset 0) n
     where a.aor = s.aor
   )
   returning s.aor, s.server, s.origin, s.epoch, s.expires_at, s.verdict, s.previous,
@@ -137,13 +143,14 @@ told as (
 closed as (
   delete from codomain.open_forks f using asked a where f.id = a.fork
 ),
+-- What an admin did, and whoever took a user from another server. The first binding of each user is no news.
 audited as (
   insert into codomain.audit (actor, action, aor, before, after)
   select a.actor, 'bind', j.aor,
     case when j.previous is not null then jsonb_build_object('server', j.previous) end,
     jsonb_build_object('server', j.server, 'origin', j.origin)
   from judged j join asked a on a.aor = j.aor
-  where j.verdict = 'bound'
+  where j.verdict = 'bound' and (j.previous is not null or j.origin in ('admin', 'provisioned'))
 )
 select j.aor, j.verdict, j.previous, j.live, j.server, j.origin, j.epoch::float8 as epoch,
   extract(epoch from j.expires_at)::float8 * 1000 as expires, n.count as notified

@@ -60,6 +60,12 @@ const CLEAR_EVERY = 10;
 const FORK_TRIES = 5;
 const PROVISION_BATCH = 200;
 
+/** `tell`: others must hear of it. */
+interface Judged {
+  readonly outcome: ClaimOutcome;
+  readonly tell: boolean;
+}
+
 /** The directory on PostgreSQL 15 and newer. Every verb is one statement, so nothing is ever half done. */
 export class PostgresDirectory implements Directory {
   readonly proxy: string;
@@ -67,7 +73,7 @@ export class PostgresDirectory implements Directory {
   readonly #options: PostgresOptions;
   readonly #pool: Pool;
   readonly #feed: Feed;
-  readonly #claims: GroupCommit<ClaimAsk, ClaimOutcome>;
+  readonly #claims: GroupCommit<ClaimAsk, Judged>;
   readonly #lookups: Lookups;
   readonly #listeners = new Set<(change: Change) => void>();
   #migrations: readonly Migration[] | null = null;
@@ -267,8 +273,8 @@ export class PostgresDirectory implements Directory {
   async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
     // One that cannot be stored must not spoil the statement it would share.
     if (!isAor(ask.aor)) return { outcome: "stale", binding: null };
-    const outcome = await this.#claims.submit(ask);
-    if (outcome.outcome === "bound") {
+    const { outcome, tell } = await this.#claims.submit(ask);
+    if (tell && outcome.outcome === "bound") {
       const { server, epoch } = outcome.binding;
       this.#changed({ kind: "binding", aor: ask.aor, server, previous: outcome.previous, epoch });
     }
@@ -279,10 +285,13 @@ export class PostgresDirectory implements Directory {
     return outcome;
   }
 
-  async #judge(batch: readonly ClaimAsk[]): Promise<ClaimOutcome[]> {
+  async #judge(batch: readonly ClaimAsk[]): Promise<Judged[]> {
     const rows = await this.#pool.run<ClaimRow>(CLAIM, [JSON.stringify(batch.map(askOfClaim))]);
     const byAor = new Map(rows.map((row) => [row.aor, row]));
-    return batch.map((ask) => outcomeOfClaim(byAor.get(ask.aor) as ClaimRow));
+    return batch.map((ask) => {
+      const row = byAor.get(ask.aor) as ClaimRow;
+      return { outcome: outcomeOfClaim(row), tell: row.verdict === "bound" || row.verdict === "told" };
+    });
   }
 
   async #lookupAll(aors: readonly string[]): Promise<Lookup[]> {

@@ -2,32 +2,46 @@ import type { Verb } from "./pool.ts";
 
 /**
  * Ends bindings whose time is over, by the database's clock, and tells of it. Any proxy may; rows another has locked
- * are left to him. What is judged is judged again on the locked row: it may have been renewed a moment ago.
+ * are left to him. What is judged is judged again on the locked row: it may have been renewed a moment ago, and then it
+ * is only noted when to look again.
+ *
+ * Rejected: an index on `expires_at` itself: every refresh would change all indexes of the row, not only those whose
+ * binding ends (half the claims a second, measured with bench/register-sql.ts).
  */
 export const END_EXPIRED: Verb = {
   name: "end-expired",
   text: `
 with due as (
   select aor from codomain.slots
-  where expires_at <= clock_timestamp()
-  order by expires_at
+  where due_at <= clock_timestamp()
+  order by due_at
   limit 1000
   for update skip locked
 ),
-ended as (
+looked as (
   update codomain.slots s set
-    server = null, origin = null, expires_at = null, epoch = s.epoch + 1, verdict = 'stale',
-    previous = s.server, changed_at = clock_timestamp()
+    (server, origin, expires_at, due_at, epoch, verdict, previous, changed_at) = (
+    select
+      case when not l.over then s.server end,
+      case when not l.over then s.origin end,
+      case when not l.over then s.expires_at end,
+      case when not l.over then s.expires_at end,
+      case when l.over then s.epoch + 1 else s.epoch end,
+      case when l.over then 'bound' else 'kept' end,
+      s.server,
+      case when l.over then clock_timestamp() else s.changed_at end
+    from (select coalesce(s.expires_at <= clock_timestamp(), false) as over) l
+  )
   from due
-  where s.aor = due.aor and s.expires_at <= clock_timestamp()
-  returning s.aor, s.previous, s.epoch
+  where s.aor = due.aor
+  returning s.aor, s.previous, s.epoch, s.verdict
 ),
 told as (
   insert into codomain.changes (kind, aor, server, previous, epoch)
-  select 'binding', aor, null, previous, epoch from ended order by aor
+  select 'binding', aor, null, previous, epoch from looked where verdict = 'bound' order by aor
   returning 1
 )
-select (select count(*) from ended)::int as ended, count(pg_notify('codomain_changes', '')) as notified
+select (select count(*) from told)::int as ended, count(pg_notify('codomain_changes', '')) as notified
 from (select 1 from told limit 1) t`,
 };
 

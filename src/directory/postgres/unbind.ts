@@ -16,12 +16,13 @@ export const UNBIND: Verb = {
   text: `
 with ended as (
   update codomain.slots s set
-    (server, origin, epoch, expires_at, claims, verdict, previous, changed_at) = (
+    (server, origin, epoch, expires_at, due_at, claims, verdict, previous, changed_at) = (
     select
       case when not n.acts then s.server end,
       case when not n.acts then s.origin end,
       case when n.acts then s.epoch + 1 else s.epoch end,
       case when not n.acts then s.expires_at end,
+      case when not n.acts then s.due_at end,
       case
         when $5::text is null or k.overtaken then s.claims
         else (
@@ -63,11 +64,12 @@ told as (
   select 'binding', aor, null, split_part(previous, ' ', 1), epoch from ended where verdict = 'bound'
   returning 1
 ),
+-- A deregistration and an unlearning are everyday; the rest an admin did.
 audited as (
   insert into codomain.audit (actor, action, aor, before, after)
   select $7::text, 'unbind', aor,
     jsonb_build_object('server', split_part(previous, ' ', 1), 'origin', split_part(previous, ' ', 2)), null
-  from ended where verdict = 'bound'
+  from ended where verdict = 'bound' and $5::text is null and $4::text[] is null
 )
 select e.aor, e.verdict = 'bound' as acted, e.previous, e.server, e.origin, e.epoch::float8 as epoch,
   extract(epoch from e.expires_at)::float8 * 1000 as expires,

@@ -87,7 +87,7 @@ export const REMOVE_USER: Verb = {
   text: `
 with unbound as (
   update codomain.slots s set
-    server = null, origin = null, expires_at = null, epoch = s.epoch + 1, verdict = 'stale',
+    server = null, origin = null, expires_at = null, due_at = null, epoch = s.epoch + 1, verdict = 'stale',
     previous = s.server, changed_at = clock_timestamp()
   where s.aor = $1 and s.server is not null and (s.expires_at is null or s.expires_at > clock_timestamp())
   returning s.aor, s.previous, s.epoch
