@@ -10,7 +10,7 @@ export interface Arrow {
   readonly label: string;
 }
 
-const WIDTH = 18;
+const WIDTH = 22;
 
 /** The call flow as text: a column for each party, an arrow for each message, in the order they are given. */
 export function drawLadder(columns: readonly Column[], arrows: readonly Arrow[]): string[] {

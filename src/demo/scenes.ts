@@ -80,6 +80,7 @@ export const SCENES: readonly Scene[] = [
     title: "bob writes to nobody@: every server says 404, so does the proxy, and it remembers for ten seconds.",
     play: async (domain) => {
       const first = await message(domain.east, "bob", "nobody", "anyone there?");
+      await domain.quiet();
       const second = await message(domain.east, "bob", "nobody", "anyone?");
       await domain.quiet();
       return [

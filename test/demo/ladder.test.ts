@@ -14,11 +14,11 @@ test("each message is an arrow from its sender's line to its receiver's, others'
     { from: 1, to: 3, label: "x" },
   ];
   expect(drawLadder(COLUMNS, arrows)).toEqual([
-    "       east            codomain            west",
-    "         │                 │                 │",
-    "         │── MESSAGE bob ─>│                 │",
-    "         │<─ 404 MESSAGE ──│                 │",
-    "         │──────────────── x ───────────────>│",
+    "         east                codomain                west",
+    "           │                     │                     │",
+    "           │──── MESSAGE bob ───>│                     │",
+    "           │<─── 404 MESSAGE ────│                     │",
+    "           │──────────────────── x ───────────────────>│",
   ]);
 });
 

@@ -23,19 +23,3 @@ test.each([
   expect(uac).toMatchObject({ code: 0, succeeded: 5, failed: 0 });
   expect(await uas.result).toMatchObject({ code: 0, succeeded: 5, failed: 0 });
 });
-
-test("refuse-uas says 404 to MESSAGE and INVITE alike", async () => {
-  const uas = startSipp({ scenario: "refuse-uas", local: CALLEE, calls: 2, seconds: 15 });
-  for (const scenario of ["message-uac", "invite-uac"]) {
-    const uac = await sipp({
-      scenario,
-      local: { host: "127.0.0.61", port: 5060 },
-      remote: CALLEE,
-      calls: 1,
-      rows: ROWS,
-      seconds: 15,
-    });
-    expect(uac.errors).toContain("404 Not Found");
-  }
-  expect(await uas.result).toMatchObject({ succeeded: 2 });
-});

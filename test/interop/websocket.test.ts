@@ -30,8 +30,7 @@ beforeAll(async () => {
     servers: { east: east.uri, west: west.uri },
     more: "clients: { authenticate: digest, home: east }",
   });
-  const added = await proxy.run("users", "add", "alice@example.com", "--password", PASSWORD);
-  expect(added.stderr).toBe("");
+  await proxy.api("PUT", "/api/v1/users/alice@example.com/password", { password: PASSWORD });
   bob = answering(await wirePeer("127.0.0.115"));
   expect((await ask(bob, west, registerParts(bob, "bob@example.com"))).status).toBe(200);
   alice = await browser({ aor: "alice@example.com", server: `ws://${PROXY}:5066`, password: PASSWORD });

@@ -33,7 +33,17 @@ export async function capture(filter: string): Promise<Capture> {
   };
   const rows = async (display: string, fields: readonly string[]): Promise<readonly string[][]> => {
     await end();
-    const args = ["-r", file, "-Y", display, "-T", "fields", ...fields.flatMap((field) => ["-e", field])];
+    const args = [
+      "-r",
+      file,
+      "-d",
+      "udp.port==5060,sip",
+      "-Y",
+      display,
+      "-T",
+      "fields",
+      ...fields.flatMap((field) => ["-e", field]),
+    ];
     const { stdout } = await run("tshark", args, { timeout: 30_000, maxBuffer: 1 << 26 });
     return stdout
       .split("\n")

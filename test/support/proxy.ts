@@ -19,7 +19,7 @@ export interface ProxyOptions {
   readonly database?: string;
 }
 
-/** What `explain --json` prints, as far as tests read it. */
+/** A plan, as far as tests read it. */
 export interface Explained {
   readonly kind: string;
   readonly server?: string;
@@ -37,7 +37,10 @@ export interface RunningProxy {
   readonly child: Child;
   /** The command line against this proxy: exit code and output. */
   run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
-  explain(method: string, aor: string, ...args: string[]): Promise<Explained>;
+  /** The admin API: the JSON of a 2xx, else an error. */
+  api(method: string, path: string, body?: unknown): Promise<unknown>;
+  /** The plan for a request that nobody sent; `from`: the server it would come from. */
+  explain(method: string, aor: string, from?: string): Promise<Explained>;
   metric(name: string): Promise<number>;
   /** `kill -9`, then the same configuration and data again. */
   crashAndRestart(): Promise<void>;
@@ -58,6 +61,14 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
         resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
       );
     });
+  const api = async (method: string, path: string, body?: unknown): Promise<unknown> => {
+    const json =
+      body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } };
+    const response = await fetch(`${admin}${path}`, { method, ...json });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path} was answered ${response.status}: ${text}`);
+    return text === "" ? undefined : JSON.parse(text);
+  };
   return {
     host: options.host,
     port: 5060,
@@ -67,11 +78,13 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       return child;
     },
     run,
-    explain: async (method, aor, ...args) => {
-      const { code, stdout, stderr } = await run("explain", method, aor, ...args, "--json");
-      if (code !== 0) throw new Error(`explain ended with ${code}: ${stderr}`);
-      const printed = JSON.parse(stdout) as Explained | { readonly plan: Explained };
-      return "plan" in printed ? printed.plan : printed;
+    api,
+    explain: async (method, aor, from) => {
+      const query = new URLSearchParams({ method, aor, ...(from === undefined ? {} : { from }) });
+      const answer = (await api("GET", `/api/v1/explain?${query}`)) as {
+        readonly explanation: { readonly plan: Explained };
+      };
+      return answer.explanation.plan;
     },
     metric: async (name) => {
       const text = await (await fetch(`${admin}/metrics`)).text();

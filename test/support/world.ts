@@ -3,14 +3,16 @@ import { Stack } from "../../src/demo/stack.ts";
 import { createDirectoryCache } from "../../src/directory/cache.ts";
 import type { Directory } from "../../src/directory/directory.ts";
 import { createMemoryDatabase, type MemoryDatabase } from "../../src/directory/memory.ts";
+import type { MemoryOptions } from "../../src/directory/memory-store.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
+import { PROBE_USER } from "../../src/proxy/prober.ts";
 import { ProxyCore } from "../../src/proxy/proxy-core.ts";
-import { createSimulation, type SimulatedRuntime, type Simulation } from "../../src/runtime/simulated.ts";
+import { createSimulation, type Faults, type SimulatedRuntime, type Simulation } from "../../src/runtime/simulated.ts";
 import { buildRequest, buildResponse, type HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message/message.ts";
 import { parseUri, type SipUri } from "../../src/sip/message/uri.ts";
 import { createTransactionLayer } from "../../src/sip/transaction/layer.ts";
-import type { TransactionLayer } from "../../src/sip/transaction/transaction.ts";
+import type { ClientTransaction, ServerTransaction, TransactionLayer } from "../../src/sip/transaction/transaction.ts";
 import { createTransportLayer } from "../../src/sip/transport/layer.ts";
 import type { TransportLayer } from "../../src/sip/transport/transport.ts";
 import { type EventName, type Events, Telemetry } from "../../src/telemetry/events.ts";
@@ -21,9 +23,16 @@ export interface World {
   readonly database: MemoryDatabase;
   readonly proxies: readonly ProxyNode[];
   readonly servers: Readonly<Record<string, ExampleServer>>;
+  /** The servers that answer what the test says. */
+  readonly scripted: Readonly<Record<string, Client>>;
   client(host: string): Client;
+  /** Runs until nothing is open any more, and says what is left all the same. */
+  leftOver(): Promise<readonly string[]>;
   stop(): Promise<void>;
 }
+
+/** What a scripted server does with a request; probes are answered without it. */
+export type Script = (transaction: ServerTransaction, self: Client) => void;
 
 export interface ProxyNode {
   readonly host: string;
@@ -41,9 +50,16 @@ export interface ProxyNode {
 export interface WorldOptions {
   readonly seed?: number;
   readonly proxies?: number;
-  readonly servers?: Readonly<Record<string, Partial<ExampleServerOptions> & { readonly viaProxy?: number }>>;
+  /** With a script: a bare user agent in the server's place. */
+  readonly servers?: Readonly<
+    Record<string, Partial<ExampleServerOptions> & { readonly viaProxy?: number; readonly script?: Script }>
+  >;
   readonly options?: Partial<ProxyOptions>;
   readonly serverOptions?: Partial<ProxyOptions["servers"][number]>;
+  /** Of single servers, over `serverOptions`. */
+  readonly each?: Readonly<Record<string, Partial<ProxyOptions["servers"][number]>>>;
+  readonly database?: MemoryOptions;
+  readonly faults?: Partial<Faults>;
 }
 
 const DOMAIN = "example.com";
@@ -62,11 +78,18 @@ const KEPT: readonly EventName[] = [
 
 export async function createWorld(given: WorldOptions = {}): Promise<World> {
   const simulation = createSimulation({ seed: given.seed ?? 1 });
+  const clients: Client[] = [];
   const names = given.servers ?? { east: {}, west: {}, north: {} };
   const hosts = Object.fromEntries(Object.keys(names).map((name, i) => [name, `127.0.0.${11 + i}`]));
   const servers: Record<string, ExampleServer> = {};
+  const scripted: Record<string, Client> = {};
   for (const [name, options] of Object.entries(names)) {
-    const { viaProxy, ...rest } = options;
+    const { viaProxy, script, ...rest } = options;
+    if (script !== undefined) {
+      scripted[name] = new Client(simulation, hosts[name]!, behindProbes(script));
+      await scripted[name].started;
+      continue;
+    }
     const server = createExampleServer(simulation.runtime([hosts[name]!]), {
       name,
       listen: { host: hosts[name]!, port: 5060 },
@@ -79,26 +102,31 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     servers[name] = server;
     await simulation.finish(server.start());
   }
-  const database = createMemoryDatabase(simulation.runtime(["127.0.0.200"]));
+  const database = createMemoryDatabase(simulation.runtime(["127.0.0.200"]), given.database);
   const proxies: ProxyNode[] = [];
   for (let i = 0; i < (given.proxies ?? 1); i++) {
     proxies.push(await startProxy(simulation, `127.0.0.${1 + i}`, database, worldOptions(hosts, given)));
   }
   // What one proxy asked while the other was not there yet is asked again with the next round.
   if (proxies.length > 1) await simulation.advance(10_500);
-  const clients: Client[] = [];
+  if (given.faults !== undefined) simulation.faults(given.faults);
   return {
     simulation,
     database,
     proxies,
     servers,
+    scripted,
     client(host) {
       const client = new Client(simulation, host);
       clients.push(client);
       return client;
     },
+    async leftOver() {
+      await simulation.advance(IDLE_MS);
+      return proxies.flatMap((proxy) => leftAt(proxy));
+    },
     async stop() {
-      for (const client of clients) await simulation.finish(client.stop());
+      for (const client of [...clients, ...Object.values(scripted)]) await simulation.finish(client.stop());
       for (const proxy of proxies) await simulation.finish(proxy.stop());
       for (const server of Object.values(servers)) await simulation.finish(server.stop());
     },
@@ -119,6 +147,7 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
       proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
       subdomain: null,
       ...given.serverOptions,
+      ...given.each?.[name],
     })),
     models: [],
     routing: "proxy",
@@ -174,17 +203,72 @@ export async function startProxy(
   };
 }
 
+/** Longer than any timer of a transaction or fork runs on after the last message: 64*T1 after the decision, and T4. */
+const IDLE_MS = 80_000;
+
+function leftAt(proxy: ProxyNode): string[] {
+  const { core, transactions } = proxy;
+  const { server, client, completed } = transactions.counts();
+  const left = {
+    "server transactions": server,
+    "client transactions": client,
+    "completed transactions": completed,
+    "open exchanges": core.open,
+    "open forks": core.openForks.size,
+    "waiting requests": core.openForks.waiting,
+    "forked subscriptions": core.subscriptionForks.size,
+  };
+  return Object.entries(left).flatMap(([what, count]) => (count === 0 ? [] : [`${proxy.host}: ${count} ${what}`]));
+}
+
+/** What every server answers alike: is it alive, and does it have a user that cannot exist? */
+function behindProbes(script: Script): Script {
+  return (transaction, self) => {
+    const { request } = transaction;
+    if (request.method === "OPTIONS" && request.uri.kind === "sip" && request.uri.user === undefined) {
+      transaction.respond(buildResponse(request, 200));
+    } else if (request.requestUri.includes(PROBE_USER)) {
+      transaction.respond(buildResponse(request, 404));
+    } else {
+      self.requests.push(request);
+      script(transaction, self);
+    }
+  };
+}
+
+/** A request under way. */
+export interface Outgoing {
+  readonly request: SipRequest;
+  readonly responses: readonly SipResponse[];
+  /** Status codes of the responses, in order. */
+  readonly statuses: readonly number[];
+  /** The last status of a final response; 0: none yet. */
+  readonly final: number;
+  /** Virtual ms from sending to the first final response; undefined: none yet. */
+  readonly tookMs: number | undefined;
+  readonly ended: boolean;
+  cancel(): void;
+}
+
 /** A bare user agent: what it sends and gets is what the tests assert on. */
 export class Client {
   readonly host: string;
   readonly stack: Stack;
-  /** Requests it got; each is answered 200. */
+  /** Requests it got. */
   readonly requests: SipRequest[] = [];
+  readonly acks: SipRequest[] = [];
+  /** INVITEs it got that were cancelled. */
+  readonly cancelled: SipRequest[] = [];
+  readonly cancels: SipRequest[] = [];
+  /** An INVITE of its that was cancelled: answered 487 unless told otherwise. */
+  onCancel: (invite: ServerTransaction) => void = (invite) =>
+    invite.respond(buildResponse(invite.request, 487, undefined, { toTag: `at-${this.host}` }));
+  readonly started: Promise<void>;
   readonly #simulation: Simulation;
-  readonly #started: Promise<void>;
   #calls = 0;
 
-  constructor(simulation: Simulation, host: string) {
+  /** @param script what is done with requests; without it each is answered 200. */
+  constructor(simulation: Simulation, host: string, script?: Script) {
     this.host = host;
     this.#simulation = simulation;
     this.stack = new Stack(
@@ -192,37 +276,96 @@ export class Client {
       { host, port: 5060 },
       {
         onRequest: (transaction) => {
+          if (script !== undefined) return script(transaction, this);
           this.requests.push(transaction.request);
           transaction.respond(okFor(transaction.request));
         },
-        onAck: () => undefined,
-        onCancel: () => undefined,
+        onAck: (ack) => void this.acks.push(ack),
+        onCancel: (invite, cancel) => {
+          this.cancelled.push(invite.request);
+          this.cancels.push(cancel);
+          this.onCancel(invite);
+        },
       },
     );
-    this.#started = simulation.finish(this.stack.start());
+    this.started = simulation.finish(this.stack.start());
+  }
+
+  /** Requests of this method that it got. */
+  seen(method: string): SipRequest[] {
+    return this.requests.filter((request) => request.method === method);
+  }
+
+  /** Sends without waiting for anything. */
+  begin(method: string, to: string, options: SendOptions = {}): Outgoing {
+    return this.beginRequest(this.request(method, to, options), options.proxy);
+  }
+
+  beginRequest(request: SipRequest, proxy = "127.0.0.1"): Outgoing {
+    const responses: SipResponse[] = [];
+    const begun = this.#simulation.now;
+    const simulation = this.#simulation;
+    let transaction: ClientTransaction | undefined;
+    let cancelled = false;
+    let tookMs: number | undefined;
+    let ended = false;
+    const end = (): void => {
+      ended = true;
+    };
+    void this.started
+      .then(() =>
+        this.stack.send(
+          request,
+          {
+            onResponse: (response) => {
+              responses.push(response);
+              if (response.status < 200) return;
+              tookMs ??= simulation.now - begun;
+              end();
+            },
+            onTimeout: end,
+            onTransportError: end,
+          },
+          { host: proxy, port: 5060 },
+        ),
+      )
+      .then((sent) => {
+        transaction = sent;
+        if (cancelled) sent.cancel();
+      });
+    return {
+      request,
+      responses,
+      get statuses() {
+        return responses.map((response) => response.status);
+      },
+      get final() {
+        return responses.findLast((response) => response.status >= 200)?.status ?? 0;
+      },
+      get tookMs() {
+        return tookMs;
+      },
+      get ended() {
+        return ended;
+      },
+      cancel() {
+        cancelled = true;
+        transaction?.cancel();
+      },
+    };
+  }
+
+  /** Sends, and drives the simulation until every one of these requests has ended. */
+  async all(...outgoing: Outgoing[]): Promise<number[]> {
+    await this.#simulation.run(() => outgoing.every((each) => each.ended));
+    return outgoing.map((each) => each.final);
   }
 
   /** Every response that came, the final one last; empty where nobody answered. */
-  async send(method: string, to: string, options: SendOptions = {}): Promise<SipResponse[]> {
-    await this.#started;
-    const responses: SipResponse[] = [];
-    const request = this.request(method, to, options);
-    const ended = new Promise<void>((resolve) => {
-      void this.stack.send(
-        request,
-        {
-          onResponse: (response) => {
-            responses.push(response);
-            if (response.status >= 200) resolve();
-          },
-          onTimeout: () => resolve(),
-          onTransportError: () => resolve(),
-        },
-        { host: options.proxy ?? "127.0.0.1", port: 5060 },
-      );
-    });
-    await this.#simulation.finish(ended);
-    return responses;
+  async send(method: string, to: string, options: SendOptions = {}): Promise<readonly SipResponse[]> {
+    const outgoing = this.begin(method, to, options);
+    await this.all(outgoing);
+    return outgoing.responses;
   }
 
   async status(method: string, to: string, options: SendOptions = {}): Promise<number> {
@@ -236,12 +379,12 @@ export class Client {
       method,
       uri: to,
       headers: [
-        ["Max-Forwards", "70"],
-        ["From", `<${from}>;tag=t${this.#calls}`],
-        ["To", `<${to}>`],
+        ["Max-Forwards", String(options.maxForwards ?? 70)],
+        ["From", `<${from}>;tag=${options.fromTag ?? `t${this.#calls}`}`],
+        ["To", `<${options.toUser ?? to}>`],
         ["Call-ID", options.callId ?? `call-${this.#calls}@${this.host}`],
-        ["CSeq", `1 ${method}`],
-        ["Contact", `<sip:${this.host}:5060>`],
+        ["CSeq", `${options.cseq ?? 1} ${method}`],
+        ...(options.contacts ?? [`<sip:${this.host}:5060>`]).map((value) => ["Contact", value] as const),
         ...(method === "SUBSCRIBE" ? [["Event", "presence"] as const, ["Expires", "600"] as const] : []),
         ...(options.headers ?? []),
       ],
@@ -256,7 +399,14 @@ export class Client {
 
 export interface SendOptions {
   readonly from?: string;
+  readonly fromTag?: string;
+  /** To, where it is not the Request-URI. */
+  readonly toUser?: string;
   readonly callId?: string;
+  readonly cseq?: number;
+  readonly maxForwards?: number;
+  /** Default: the client's own address. */
+  readonly contacts?: readonly string[];
   readonly headers?: readonly HeaderPair[];
   readonly body?: string;
   readonly proxy?: string;
@@ -264,4 +414,29 @@ export interface SendOptions {
 
 function okFor(request: SipRequest): SipResponse {
   return buildResponse(request, 200, "OK", { toTag: "client" });
+}
+
+/** A script that answers every request with this status; 0: never. */
+export function always(status: number, headers: readonly HeaderPair[] = []): Script {
+  return (transaction, self) => {
+    if (status > 0) reply(transaction, self, status, headers);
+  };
+}
+
+/** Answers as a user agent does: its own tag and Contact, the Record-Route of what makes a dialog. */
+export function reply(
+  transaction: ServerTransaction,
+  self: Client,
+  status: number,
+  headers: readonly HeaderPair[] = [],
+): void {
+  const { request } = transaction;
+  const routes = request.headers("Record-Route").map((route): HeaderPair => ["Record-Route", route]);
+  const contact: HeaderPair[] = status < 300 ? [["Contact", `<sip:${self.host}:5060>`]] : [];
+  transaction.respond(
+    buildResponse(request, status, undefined, {
+      toTag: `at-${self.host}`,
+      headers: [...(status < 300 ? routes : []), ...contact, ...headers],
+    }),
+  );
 }
