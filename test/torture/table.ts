@@ -1,4 +1,5 @@
 import { tortures } from "./expectation.ts";
+import { hasShared } from "./shared.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** `npx tsx test/torture/table.ts`: RFC 4475 message by message, asked against got. Exits 1 if any is not as asked. */
@@ -9,6 +10,12 @@ export function row({ name, section, asked, parser, outcome, wrong }: Verdict): 
   return `${cells.join(" ")} ${wrong.length === 0 ? "ok" : `WRONG: ${wrong.join("; ")}`}`;
 }
 
+if (!hasShared("data/rfc4475/expect.json")) {
+  console.error(
+    "The messages are not there: put the shared data beside the checkout, or name its folder in CODOMAIN_SHARED.",
+  );
+  process.exit(1);
+}
 const verdicts = tortures().map((torture) => judge(torture));
 console.log(
   `${"message".padEnd(11)} ${"section".padEnd(9)} ${"asked (parser; proxy)".padEnd(ASKED)} ${"parser".padEnd(9)} got`,

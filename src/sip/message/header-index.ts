@@ -1,4 +1,4 @@
-import { bytesOf, COLON, CR, isSpace, LF, matchesAt, SP, skipSpace, TAB, TOKEN, trimEnd } from "./bytes.ts";
+import { bytesOf, COLON, CR, LF, matchesAt, SP, skipSpace, TAB, TOKEN, trimEnd } from "./bytes.ts";
 import { H, headerIdAt } from "./header-names.ts";
 import { lowerAscii, unfold } from "./text.ts";
 
@@ -138,8 +138,8 @@ export function scanHead(raw: string, at: number): HeaderIndex | HeadFault {
     let colon = at;
     while (TOKEN[bytes[colon]!] === 1) colon++;
     const nameEnd = colon;
-    while (isSpace(bytes[colon]!) && colon < end) colon++;
-    const isHeader = nameEnd > at && colon < end && bytes[colon] === COLON;
+    while (bytes[colon] === SP || bytes[colon] === TAB) colon++;
+    const isHeader = nameEnd > at && bytes[colon] === COLON;
     if (!isHeader) fault ??= ["header-line", "a header line is not of the form 'name: value'"];
     found[filled] = at;
     found[filled + 1] = colon * 2 + (folded > 0 ? 1 : 0);

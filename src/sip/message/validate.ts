@@ -74,8 +74,13 @@ function requestFault(m: SipRequest): Fault | null {
   }
   // RFC 4475 3.1.2.20: such a branch would join all requests of the peer into one transaction.
   if (m.via.branch === "z9hG4bK") return bad("Via: the branch is only the magic cookie");
+  // What routing reads: each throws where it is against its grammar, and costs nothing where it is absent.
   m.maxForwards;
   m.expires;
+  m.routes;
+  m.identities;
+  m.event;
+  m.subscriptionState;
   if (m.method === "REGISTER") m.contacts;
   return null;
 }

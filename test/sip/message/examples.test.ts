@@ -17,9 +17,12 @@ const MISPRINTS: Readonly<Record<string, string>> = {
   "rfc3327-010.sip": "a URI begins with its scheme",
   "rfc3327-011.sip": "a URI begins with its scheme",
   "rfc3327-012.sip": "a URI begins with its scheme",
-  // `. . .` stands for lines left out, and reads as the fold of the Contact.
+  // `. . .` stands for lines left out, and reads as the fold of the header above.
   "rfc3608-001.sip": "Contact: unexpected '. . .'",
   "rfc3608-003.sip": "Contact: unexpected '. . .'",
+  "rfc3608-009.sip": "Route: unexpected '. . .'",
+  // Content-Length stands in the fold of the Route.
+  "rfc5630-051.sip": "Route: unexpected 'Content-Length: '",
   // Two spaces in the start line.
   "rfc3665-157.sip": "the status code is none from 100 to 699",
   "rfc5367-001.sip": "Request-Line: more spaces than it may hold",

@@ -174,6 +174,7 @@ describe("what the parser refuses", () => {
       ["bare-lf", SUBSCRIBE.replace("Expires: 3600\r\n", "Expires: 3600\n")],
       ["header-line", SUBSCRIBE.replace("Expires: 3600", "Expires 3600")],
       ["header-line", SUBSCRIBE.replace("Expires: 3600", ": 3600")],
+      ["header-line", SUBSCRIBE.replace("Expires: 3600", "Expires\r\n : 3600")],
       ["header-line", SUBSCRIBE.replace("Expires: 3600", "Ex(pires: 3600")],
       ["header-line", SUBSCRIBE.replace("SIP/2.0\r\n", "SIP/2.0\r\n folded\r\n")],
       ["truncated", SUBSCRIBE.slice(0, SUBSCRIBE.indexOf("\r\n\r\n") + 2)],
