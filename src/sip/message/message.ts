@@ -40,7 +40,15 @@ export abstract class SipMessage {
   #to: NameAddr | undefined;
   #callId: string | undefined;
   #cseq: CSeq | undefined;
-  #others: Others | undefined;
+  #maxForwards: number | undefined;
+  #expires: number | undefined;
+  #contentLength: number | undefined;
+  #event: EventValue | undefined;
+  #subscriptionState: SubscriptionStateValue | undefined;
+  #routes: readonly NameAddr[] | undefined;
+  #recordRoutes: readonly NameAddr[] | undefined;
+  #contacts: readonly NameAddr[] | undefined;
+  #identities: readonly NameAddr[] | undefined;
 
   constructor(raw: string, index: HeaderIndex | undefined) {
     this.raw = raw;
@@ -129,30 +137,39 @@ export abstract class SipMessage {
   }
 
   get maxForwards(): number | undefined {
-    return this.#other("maxForwards", H.MaxForwards, parseMaxForwards);
+    this.#maxForwards ??= this.#optional(H.MaxForwards, parseMaxForwards);
+    return this.#maxForwards;
   }
 
   /** Seconds. */
   get expires(): number | undefined {
-    return this.#other("expires", H.Expires, parseExpires);
+    this.#expires ??= this.#optional(H.Expires, parseExpires);
+    return this.#expires;
   }
 
   /** Octets. */
   get contentLength(): number | undefined {
-    return this.#other("contentLength", H.ContentLength, parseContentLength);
+    this.#contentLength ??= this.#optional(H.ContentLength, parseContentLength);
+    return this.#contentLength;
   }
 
   get routes(): readonly NameAddr[] {
-    return this.#addresses("routes", H.Route);
+    this.#routes ??= this.#addresses(H.Route);
+    return this.#routes;
   }
 
   get recordRoutes(): readonly NameAddr[] {
-    return this.#addresses("recordRoutes", H.RecordRoute);
+    this.#recordRoutes ??= this.#addresses(H.RecordRoute);
+    return this.#recordRoutes;
   }
 
   get contacts(): readonly NameAddr[] | "*" {
+    if (this.#contacts !== undefined) return this.#contacts;
     const line = this.index.find(H.Contact);
-    if (line < 0 || this.index.rawValue(line) !== "*") return this.#addresses("contacts", H.Contact);
+    if (line < 0 || this.index.rawValue(line) !== "*") {
+      this.#contacts = this.#addresses(H.Contact);
+      return this.#contacts;
+    }
     if (this.index.find(H.Contact, line + 1) >= 0)
       throw new MalformedHeader("Contact", "'*' stands beside other values");
     return "*";
@@ -160,15 +177,18 @@ export abstract class SipMessage {
 
   /** P-Asserted-Identity (RFC 3325). */
   get identities(): readonly NameAddr[] {
-    return this.#addresses("identities", H.PAssertedIdentity);
+    this.#identities ??= this.#addresses(H.PAssertedIdentity);
+    return this.#identities;
   }
 
   get event(): EventValue | undefined {
-    return this.#other("event", H.Event, parseEvent);
+    this.#event ??= this.#optional(H.Event, parseEvent);
+    return this.#event;
   }
 
   get subscriptionState(): SubscriptionStateValue | undefined {
-    return this.#other("subscriptionState", H.SubscriptionState, parseSubscriptionState);
+    this.#subscriptionState ??= this.#optional(H.SubscriptionState, parseSubscriptionState);
+    return this.#subscriptionState;
   }
 
   abstract edit(): Editor<SipMessage>;
@@ -193,20 +213,15 @@ export abstract class SipMessage {
     return this.#read(line, parse);
   }
 
-  #other<K extends keyof Others>(key: K, id: number, parse: Parse<NonNullable<Others[K]>>): Others[K] | undefined {
+  #optional<T>(id: number, parse: Parse<T>): T | undefined {
     const line = this.index.find(id);
-    if (line < 0) return undefined;
-    this.#others ??= {};
-    this.#others[key] ??= this.#read(line, parse);
-    return this.#others[key];
+    return line < 0 ? undefined : this.#read(line, parse);
   }
 
-  #addresses(key: "routes" | "recordRoutes" | "contacts" | "identities", id: number): readonly NameAddr[] {
+  #addresses(id: number): readonly NameAddr[] {
     if (this.index.find(id) < 0) return NO_ADDRESSES;
-    this.#others ??= {};
     const name = headerName(id);
-    this.#others[key] ??= this.#list(id, (text, start, end) => parseNameAddr(name, text, start, end));
-    return this.#others[key];
+    return this.#list(id, (text, start, end) => parseNameAddr(name, text, start, end));
   }
 
   /** The elements of all lines of a list header. */
@@ -234,19 +249,6 @@ const parseFirstVia: Parse<Via> = (text, start, end) => {
   const bytes = bytesOf(text);
   return parseVia(text, start, trimEnd(bytes, start, elementEnd(bytes, start, end, false)));
 };
-
-/** Values of headers that many messages lack, once they were asked for. */
-interface Others {
-  maxForwards?: number;
-  expires?: number;
-  contentLength?: number;
-  event?: EventValue;
-  subscriptionState?: SubscriptionStateValue;
-  routes?: readonly NameAddr[];
-  recordRoutes?: readonly NameAddr[];
-  contacts?: readonly NameAddr[];
-  identities?: readonly NameAddr[];
-}
 
 const NO_ADDRESSES: readonly NameAddr[] = [];
 
