@@ -28,6 +28,6 @@ export function judgeOpenForks(
   return open && !waited ? "wait" : "open-own";
 }
 
-function sameKey(fork: ForkKey, request: ForkKey): boolean {
+export function sameKey(fork: ForkKey, request: ForkKey): boolean {
   return fork.sender === request.sender && fork.method === request.method && fork.event === request.event;
 }

@@ -2,15 +2,15 @@ import type { SipRequest } from "../sip/message/message.ts";
 import type { Flow, Target } from "../sip/transport/transport.ts";
 import { forwardCopy } from "./alterations.ts";
 import type { Core } from "./core.ts";
-import { nextHop } from "./steps/dialog.ts";
+import { breadthOf } from "./next-hop.ts";
+import { mayFollow, nextHop } from "./steps/dialog.ts";
+import { originOf } from "./steps/identify.ts";
 import { takeOwnRoutes } from "./steps/route.ts";
 
 const UNALTERED = {
   requestUri: undefined,
   recordRoute: undefined,
   path: undefined,
-  asserted: "keep",
-  maxBreadth: undefined,
 } as const;
 
 /**
@@ -19,19 +19,29 @@ const UNALTERED = {
  */
 export function forwardAck(core: Core, received: SipRequest, flow: Flow): void {
   if (received.maxForwards === 0) return;
-  const { request, own } = takeOwnRoutes(core, received, flow.connectionId);
-  Promise.resolve(nextHop(core, request, own?.connectionId ?? 0)).then(
-    async (hop) => {
-      if (hop.kind !== "way") {
-        core.telemetry.emit("stray", { kind: "ack", callId: received.callId });
-        return;
-      }
-      const way = await firstFlow(core, hop.targets, request.raw.length);
-      if (way === undefined) return;
-      core.transactions.sendStateless(forwardCopy(request, { ...UNALTERED, stream: way.reliable }), way);
+  route(core, received, flow).then(
+    (forwarded) => {
+      if (!forwarded) core.telemetry.emit("stray", { kind: "ack", callId: received.callId });
     },
-    () => undefined,
+    (error: Error) => core.telemetry.emit("warning", { what: "ACK could not be handled", detail: error.message }),
   );
+}
+
+async function route(core: Core, received: SipRequest, flow: Flow): Promise<boolean> {
+  const { request, own } = takeOwnRoutes(core, received, flow.connectionId);
+  const origin = originOf(core, received, flow);
+  const hop = await nextHop(core, request, own?.connectionId ?? 0);
+  // What may not be sent by a request may not be sent by an ACK either: nobody is flooded through us.
+  if (hop.kind !== "way" || !mayFollow(core, origin, own, hop.targets)) return false;
+  const way = await firstFlow(core, hop.targets, request.raw.length);
+  if (way === undefined) return false;
+  const asserted = origin.kind === "server" ? "keep" : "remove";
+  const maxBreadth = breadthOf(request);
+  core.transactions.sendStateless(
+    forwardCopy(request, { ...UNALTERED, asserted, maxBreadth, stream: way.reliable }),
+    way,
+  );
+  return true;
 }
 
 async function firstFlow(core: Core, targets: readonly (Target | Flow)[], size: number): Promise<Flow | undefined> {

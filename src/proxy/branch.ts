@@ -38,6 +38,7 @@ export class Branch implements ClientTransactionUser {
   #ended = false;
   #cancelled = false;
   #provisional = false;
+  #givenMs = Number.POSITIVE_INFINITY;
 
   constructor(core: Core, user: BranchUser, exchange: Exchange, way: Way) {
     this.#core = core;
@@ -81,10 +82,23 @@ export class Branch implements ClientTransactionUser {
     }
     if (flow instanceof Promise) {
       flow.then(
-        (way) => this.#send(way),
+        (way) => this.#trySend(way),
         (error: Error) => this.#failed(error),
       );
-    } else this.#send(flow);
+    } else this.#trySend(flow);
+  }
+
+  /** A copy that cannot be made (a 3xx may lead to anything) is this branch's failure and nobody else's. */
+  #trySend(flow: Flow): void {
+    try {
+      this.#send(flow);
+    } catch (error) {
+      this.#core.telemetry.emit("warning", {
+        what: `${this.#exchange.method} could not be sent to ${this.server}`,
+        detail: (error as Error).message,
+      });
+      this.#next("transport-error");
+    }
   }
 
   #send(flow: Flow): void {
@@ -101,11 +115,14 @@ export class Branch implements ClientTransactionUser {
     const left = this.#attempts.length - this.#attempt + 1;
     const remaining = this.#way.deadline - this.#core.runtime.clock.now();
     const timeoutMs = Math.max(1, remaining / left);
+    this.#givenMs = timeoutMs;
     this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });
   }
 
   onResponse(response: SipResponse, transaction: ClientTransaction): void {
     if (transaction !== this.#transaction) return;
+    // RFC 3261 16.7 step 3: without a second Via it was meant for nobody behind us.
+    if (response.vias.length < 2) return;
     const { status } = response;
     if (status < 200) {
       if (status > 100) {
@@ -125,14 +142,15 @@ export class Branch implements ClientTransactionUser {
       this.#transaction = null;
       return this.#next("transport-error");
     }
-    if (status < 400 && this.#core.options.recurse && !this.#cancelled) return this.#recurse(response);
+    if (status >= 300 && status < 400 && this.#core.options.recurse && !this.#cancelled) return this.#recurse(response);
     this.#end(response);
   }
 
   /** RFC 3261 16.7 step 4: the contacts of a 3xx are tried in its place, each once, the preferred first. */
   #recurse(response: SipResponse): void {
-    const tried = new Set(this.#attempts.map((attempt) => attempt.requestUri));
-    const secure = this.#transaction?.request.requestUri.startsWith("sips:") === true;
+    const asked = this.#transaction?.request.requestUri ?? "";
+    const tried = new Set([...this.#attempts.map((attempt) => attempt.requestUri), asked]);
+    const secure = asked.startsWith("sips:");
     const uris = redirectedTo(response)
       .filter((uri) => !tried.has(requestUriOf(uri)) && (!secure || uri.scheme === "sips"))
       .slice(0, MAX_ATTEMPTS - this.#attempts.length);
@@ -151,7 +169,8 @@ export class Branch implements ClientTransactionUser {
   onTimeout(transaction: ClientTransaction): void {
     if (transaction !== this.#transaction || this.#ended) return;
     this.#transaction = null;
-    this.#report(false, "timeout");
+    // Whoever was given no time to answer has shown nothing: a request that waited, or a last node's share.
+    if (this.#givenMs >= FAIR_MS) this.#report(false, "timeout");
     this.#next("timeout");
   }
 
@@ -217,9 +236,14 @@ interface Attempt {
   readonly requestUri: string | undefined;
 }
 
-/** Contacts of a 3xx that are SIP URIs, by falling q (RFC 3261 8.1.3.4). */
+/** Contacts of a 3xx that are SIP URIs, by falling q (RFC 3261 8.1.3.4); none where they cannot be read. */
 function redirectedTo(response: SipResponse): SipUri[] {
-  const { contacts } = response;
+  let contacts: SipResponse["contacts"];
+  try {
+    contacts = response.contacts;
+  } catch {
+    return [];
+  }
   if (contacts === "*") return [];
   const q = (contact: NameAddr): number => Number.parseFloat(contact.params.get("q") ?? "1");
   return [...contacts]
@@ -237,3 +261,5 @@ function requestUriOf(uri: SipUri): string {
 /** Nodes, addresses and redirections of one branch, together. */
 const MAX_ATTEMPTS = 16;
 const CANCELLED_WAIT_MS = 32_000;
+/** Three tries of Timer E: less tells nothing of a node. */
+const FAIR_MS = 2_000;

@@ -22,6 +22,8 @@ export class Exchange {
   aor = "";
   /** Event package; empty where the method has none. */
   event = "";
+  /** Of the user's slot when the plan was made, 0 where he has none. */
+  epoch = 0;
   facts: Facts | null = null;
   plan: Plan | null = null;
   /** Servers found not to have him on the way here: a second plan is made without them, once. */
@@ -32,6 +34,7 @@ export class Exchange {
   onCancel: ((reason: string | undefined) => void) | null = null;
   /** Told of the final response once. */
   readonly #finished: (exchange: Exchange, status: number) => void;
+  #over = false;
 
   constructor(transaction: ServerTransaction, finished: (exchange: Exchange, status: number) => void) {
     this.transaction = transaction;
@@ -49,14 +52,19 @@ export class Exchange {
 
   /** A response made here or forwarded. Final ones end the exchange; what comes after is ignored, but for 2xx to INVITE. */
   respond(response: SipResponse): void {
-    const first = !this.transaction.completed;
     this.transaction.respond(response);
-    if (first && response.status >= 200) this.#finished(this, response.status);
+    if (response.status >= 200) this.#end(response.status);
   }
 
   /** Ends without an answer: what a non-INVITE whose time is over gets (RFC 4320 4.2). */
   drop(): void {
-    this.#finished(this, 0);
+    this.#end(0);
+  }
+
+  #end(status: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#finished(this, status);
   }
 }
 

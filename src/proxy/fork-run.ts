@@ -1,4 +1,4 @@
-import type { NotifyState } from "../federation/answers.ts";
+import { meaningOf, type NotifyState } from "../federation/answers.ts";
 import { type ForkEffect, type ForkEvent, type ForkState, startFork, stepFork } from "../federation/fork-outcome.ts";
 import { splitBreadth } from "../federation/loop-hash.ts";
 import type { ForkPlan } from "../federation/plan.ts";
@@ -7,7 +7,7 @@ import type { SipResponse } from "../sip/message/message.ts";
 import { Branch, type BranchResult, type BranchUser } from "./branch.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
-import { breadthOf } from "./next-hop.ts";
+import { breadthOf, type Way } from "./next-hop.ts";
 import type { OpenForkHandle } from "./open-forks.ts";
 import { answer } from "./responses.ts";
 import { upstream } from "./single-branch.ts";
@@ -24,8 +24,12 @@ export class ForkRun implements BranchUser {
   readonly #branches = new Map<string, Branch>();
   readonly #responses = new Map<string, SipResponse>();
   readonly #servers: readonly string[];
+  /** Servers whose INVITE was taken back. */
+  readonly #taken = new Set<string>();
   #state: ForkState;
   #deadline: Timer | null = null;
+  /** Reason header of the sender's CANCEL. */
+  #reason: string | undefined;
   #learning: Promise<number | null> = Promise.resolve(null);
 
   constructor(core: Core, exchange: Exchange, plan: ForkPlan, open: OpenForkHandle) {
@@ -46,7 +50,12 @@ export class ForkRun implements BranchUser {
         notified: (branch, state) => this.#notified(branch, state),
       });
     }
-    if (this.#exchange.isInvite) this.#exchange.onCancel = () => this.#step({ kind: "cancelled" });
+    if (this.#exchange.isInvite) {
+      this.#exchange.onCancel = (reason) => {
+        this.#reason = reason;
+        this.#step({ kind: "cancelled" });
+      };
+    }
     this.#deadline = timers.after(remaining, () => this.#step({ kind: "deadline" }));
     this.#apply(startFork(method, this.#state.plan).effects);
   }
@@ -100,7 +109,7 @@ export class ForkRun implements BranchUser {
           });
           break;
         case "cancel":
-          for (const server of effect.servers) this.#branches.get(server)?.cancel();
+          for (const server of effect.servers) this.#cancel(server);
           break;
         case "learn":
           this.#learn(effect.server);
@@ -120,6 +129,14 @@ export class ForkRun implements BranchUser {
     }
   }
 
+  /** RFC 3326 2: who rings in vain learns why, so that a call taken elsewhere is no missed one. */
+  #cancel(server: string): void {
+    this.#taken.add(server);
+    const success = this.#state.ended.some((each) => meaningOf(each.ending) === "here");
+    const reason = success ? 'SIP;cause=200;text="Call completed elsewhere"' : this.#reason;
+    this.#branches.get(server)?.cancel(reason);
+  }
+
   #askAll(servers: readonly string[]): void {
     const shares = splitBreadth(breadthOf(this.#exchange.request), servers.length);
     servers.forEach((server, i) => {
@@ -131,20 +148,21 @@ export class ForkRun implements BranchUser {
     const { plan } = this.#state;
     const to = {
       server,
-      subdomain: null,
+      subdomain: this.#core.settings.subdomains[server] ?? null,
       identity: plan.identities?.[server] ?? null,
-      epoch: this.#exchange.facts?.lookup.state === "unavailable" ? 0 : (this.#exchange.facts?.lookup.epoch ?? 0),
       maxBreadth,
       fork: this.#exchange.method === "SUBSCRIBE" ? this.#servers.indexOf(server) : undefined,
       path: undefined,
     };
-    const begin = (way: Awaited<ReturnType<typeof wayTo>>): void => {
+    const begin = (way: Way): void => {
+      // It was taken back, or decided, while its address was being found.
+      if (this.#taken.has(server)) return this.#ended(server, "cancelled");
       const branch = new Branch(this.#core, this, this.#exchange, way);
       this.#branches.set(server, branch);
       branch.start();
     };
     const way = wayTo(this.#core, this.#exchange, to);
-    if (way instanceof Promise) way.then(begin, () => this.#ended(server, "transport-error"));
+    if (way instanceof Promise) way.then(begin).catch((error: Error) => this.#core.failed(this.#exchange, error));
     else begin(way);
   }
 
@@ -194,7 +212,8 @@ export class ForkRun implements BranchUser {
   #close(result: Parameters<OpenForkHandle["close"]>[0]): void {
     this.#deadline?.cancel();
     this.#deadline = null;
-    void this.#learning.then(() => this.#open.close(result));
+    const { runtime, options } = this.#core;
+    void this.#learning.then(() => this.#open.close(result, runtime.clock.wall() + options.learnedMs));
   }
 }
 

@@ -3,9 +3,9 @@ import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** The loop detection value of this request (RFC 5393 4.2.1), from what decides its way. */
-export function loopHashFor(exchange: Exchange, epoch: number): string {
+export function loopHashFor(exchange: Exchange): string {
   const received = exchange.transaction.request;
-  const { origin } = exchange;
+  const { origin, epoch } = exchange;
   return loopHash({
     requestUri: received.requestUri,
     route: received.header("Route") ?? "",
@@ -17,14 +17,14 @@ export function loopHashFor(exchange: Exchange, epoch: number): string {
 }
 
 /** RFC 5393 4.2.2: one of our own Vias carries the very value this request would get again. */
-export function hasLooped(core: Core, exchange: Exchange, epoch: number): boolean {
+export function hasLooped(core: Core, exchange: Exchange): boolean {
   const { vias } = exchange.request;
   if (vias.length < 2) return false;
   let hash: string | undefined;
   for (const via of vias) {
     const second = via.branch === undefined ? -1 : via.branch.lastIndexOf(SEPARATOR);
     if (second < 0 || !core.transport.isOwn(via.host, via.port)) continue;
-    hash ??= loopHashFor(exchange, epoch);
+    hash ??= loopHashFor(exchange);
     if (via.branch!.slice(second + 1) === hash) return true;
   }
   return false;

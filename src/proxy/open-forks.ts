@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Change, Directory, ForkKey, ForkResult, OpenFork } from "../directory/directory.ts";
-import { judgeOpenForks } from "../federation/open-fork.ts";
+import { judgeOpenForks, sameKey } from "../federation/open-fork.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 /** What a request meets that wants to fork. Times are monotonic milliseconds. */
@@ -9,8 +9,11 @@ export type Entry =
   | { readonly kind: "opened"; readonly fork: OpenForkHandle }
   /** It comes from a server being asked this very thing: that server does not have him. */
   | { readonly kind: "not-mine" }
-  /** Another fork for this user was open and has ended: look again, wait no more. */
-  | { readonly kind: "waited" }
+  /**
+   * Another fork for this user was open and has ended with this; null: what it concluded is in the directory, if
+   * anything. Look again, wait no more.
+   */
+  | { readonly kind: "waited"; readonly result: ForkResult | null }
   /** Its own time ran out while waiting, or too many wait. */
   | { readonly kind: "too-late" };
 
@@ -25,11 +28,12 @@ export interface EntryRequest extends ForkKey {
 export interface OpenForkHandle {
   /** What was learned may be relied on from now on; the fork stays open until every branch has ended. */
   release(): void;
-  close(result: ForkResult): void;
+  /** @param learnedUntil milliseconds since 1970 until which a binding that was learned holds. */
+  close(result: ForkResult, learnedUntil: number): void;
 }
 
-/** `again`: what was waited for never opened; ask once more. */
-type Wake = (again: boolean) => void;
+/** "again": what was waited for never opened; ask once more. */
+type Wake = (result: ForkResult | null | "again") => void;
 
 interface LocalFork {
   readonly key: OpenFork;
@@ -49,8 +53,10 @@ export class OpenForks {
   readonly #local = new Map<string, Set<LocalFork>>();
   /** Waiting here for a fork of another proxy, by recipient. */
   readonly #remote = new Map<string, Set<Wake>>();
-  /** Recipient -> count of endings seen: one that ended between our question and our waiting is not missed. */
-  readonly #endings = new LRUCache<string, number>({ max: 10_000 });
+  /** Recipient -> endings seen, and the last one: one that ended between our question and our waiting is not missed. */
+  readonly #endings = new LRUCache<string, { readonly count: number; readonly result: ForkResult | null }>({
+    max: 10_000,
+  });
   readonly #unsubscribe: () => void;
   #waiting = 0;
 
@@ -93,8 +99,8 @@ export class OpenForks {
     const local = this.#local.get(request.recipient);
     if (local !== undefined) {
       if (this.#judge(local, request, request.origin) === "not-mine") return { kind: "not-mine" };
-      const open = [...local].find((fork) => !fork.released);
-      if (request.mayWait && open !== undefined) return this.#wait(open.waiters, request);
+      const inTheWay = [...local].find((fork) => (request.mayWait ? !fork.released : sameKey(fork.key, request)));
+      if (inTheWay !== undefined) return this.#wait(inTheWay.waiters, request);
     }
     return this.#open(request);
   }
@@ -107,13 +113,13 @@ export class OpenForks {
       released: false,
       waiters: new Set(),
     };
-    const endings = this.#endings.get(recipient) ?? 0;
+    const endings = this.#endings.get(recipient)?.count ?? 0;
     this.#add(recipient, fork);
     let outcome: Awaited<ReturnType<Directory["openFork"]>>;
     try {
       outcome = await this.#directory.openFork({ sender, recipient, method, event, asked, expiresAt }, request.mayWait);
     } catch (error) {
-      this.#remove(recipient, fork, true);
+      this.#remove(recipient, fork, "again");
       throw error;
     }
     if (outcome.outcome === "opened") {
@@ -121,21 +127,24 @@ export class OpenForks {
       return {
         kind: "opened",
         fork: {
-          release: () => this.#release(fork, false),
-          close: (result) => {
-            this.#remove(recipient, fork, false);
+          release: () => this.#release(fork, null),
+          close: (result, learnedUntil) => {
+            this.#remove(recipient, fork, result);
             // A row that cannot be deleted now expires by itself.
-            this.#directory.closeFork(id, recipient, result, expiresAt).catch(() => undefined);
+            this.#directory.closeFork(id, recipient, result, learnedUntil).catch(() => undefined);
           },
         },
       };
     }
-    this.#remove(recipient, fork, true);
+    this.#remove(recipient, fork, "again");
     const verdict = judgeOpenForks(outcome.forks, request, request.origin);
     if (verdict === "not-mine") return { kind: "not-mine" };
-    if (!request.mayWait) return { kind: "too-late" };
-    if ((this.#endings.get(recipient) ?? 0) !== endings || outcome.forks.length === 0) {
-      return this.#runtime.clock.now() >= request.deadline ? { kind: "too-late" } : { kind: "waited" };
+    // A name that no directory can hold is nobody's.
+    if (outcome.forks.length === 0) return { kind: "not-mine" };
+    const ended = this.#endings.get(recipient);
+    if ((ended?.count ?? 0) !== endings) {
+      if (this.#runtime.clock.now() >= request.deadline) return { kind: "too-late" };
+      return { kind: "waited", result: ended?.result ?? null };
     }
     let waiters = this.#remote.get(recipient);
     if (waiters === undefined) {
@@ -155,7 +164,7 @@ export class OpenForks {
         timer.cancel();
         resolve(entry);
       };
-      const wake = (again: boolean): void => done(again ? this.enter(request) : { kind: "waited" });
+      const wake: Wake = (result) => done(result === "again" ? this.enter(request) : { kind: "waited", result });
       waiters.add(wake);
       const remaining = Math.max(0, request.deadline - this.#runtime.clock.now());
       const timer = this.#runtime.timers.after(remaining, () => done({ kind: "too-late" }));
@@ -168,32 +177,33 @@ export class OpenForks {
     else forks.add(fork);
   }
 
-  #release(fork: LocalFork, again: boolean): void {
+  #release(fork: LocalFork, result: ForkResult | null | "again"): void {
     fork.released = true;
-    for (const wake of [...fork.waiters]) wake(again);
+    for (const wake of [...fork.waiters]) wake(result);
   }
 
-  #remove(recipient: string, fork: LocalFork, again: boolean): void {
+  #remove(recipient: string, fork: LocalFork, result: ForkResult | null | "again"): void {
     const forks = this.#local.get(recipient);
     forks?.delete(fork);
     if (forks?.size === 0) this.#local.delete(recipient);
-    this.#release(fork, again);
+    this.#release(fork, result);
   }
 
   #changed(change: Change): void {
     if (change.kind === "reset") {
-      for (const aor of [...this.#remote.keys()]) this.#wakeRemote(aor);
+      for (const aor of [...this.#remote.keys()]) this.#wakeRemote(aor, null);
     } else if (change.kind === "fork-closed" || (change.kind === "binding" && change.server !== null)) {
-      this.#endings.set(change.aor, (this.#endings.get(change.aor) ?? 0) + 1);
-      this.#wakeRemote(change.aor);
+      const result = change.kind === "fork-closed" ? change.result : null;
+      this.#endings.set(change.aor, { count: (this.#endings.get(change.aor)?.count ?? 0) + 1, result });
+      this.#wakeRemote(change.aor, result);
     }
   }
 
-  #wakeRemote(aor: string): void {
+  #wakeRemote(aor: string, result: ForkResult | null): void {
     const waiters = this.#remote.get(aor);
     if (waiters === undefined) return;
     this.#remote.delete(aor);
-    for (const wake of [...waiters]) wake(false);
+    for (const wake of [...waiters]) wake(result);
   }
 }
 

@@ -45,12 +45,12 @@ function route(core: Core, exchange: Exchange): void | Promise<void> {
   const routed =
     request.to.tag !== undefined || (ownRoute !== null && ownRoute.connectionId !== 0) || request.has("Route");
   if (routed || aor === undefined) {
-    return followRoute(core, exchange).then((done) => (done ? undefined : resolve(core, exchange, aor, false)));
+    return followRoute(core, exchange).then((done) => (done ? undefined : resolve(core, exchange, aor)));
   }
-  return resolve(core, exchange, aor, false);
+  return resolve(core, exchange, aor);
 }
 
-function resolve(core: Core, exchange: Exchange, aor: string | undefined, fresh: boolean): void | Promise<void> {
+function resolve(core: Core, exchange: Exchange, aor: string | undefined): void | Promise<void> {
   const { request, origin } = exchange;
   if (aor === undefined) {
     const known = request.uri.kind === "sip";
@@ -62,7 +62,7 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined, fresh:
   if (isProbe(aor) || (origin.kind === "server" && isReturned(core, exchange, origin.server))) {
     return answer(core, exchange, { status: 404 });
   }
-  const known = fresh ? lookUpFresh(core, aor) : lookUp(core, aor);
+  const known = lookUp(core, aor);
   return known instanceof Promise ? known.then((each) => act(core, exchange, each)) : act(core, exchange, known);
 }
 
@@ -74,29 +74,30 @@ function isReturned(core: Core, exchange: Exchange, server: string): boolean {
 
 function act(core: Core, exchange: Exchange, known: Known): void | Promise<void> {
   if (exchange.transaction.completed) return;
-  const epoch = known.state === "unavailable" ? 0 : known.epoch;
-  if (hasLooped(core, exchange, epoch)) {
+  exchange.epoch = known.state === "unavailable" ? 0 : known.epoch;
+  if (hasLooped(core, exchange)) {
     core.telemetry.emit("loop", { callId: exchange.request.callId, status: 482, reason: "the same request came back" });
     return answer(core, exchange, { status: 482, phrase: "Loop Detected" });
   }
   exchange.facts = gatherFacts(core, askedOf(core, exchange), known);
   const plan = decide(exchange.facts);
   exchange.plan = plan;
-  const replan = (fresh: boolean): void => {
-    Promise.resolve(resolve(core, exchange, exchange.aor, fresh)).catch((error: Error) => core.failed(exchange, error));
+  const replan = (now?: Known): void => {
+    const again = now === undefined ? lookUpFresh(core, exchange.aor) : Promise.resolve(now);
+    again.then((each) => act(core, exchange, each)).catch((error: Error) => core.failed(exchange, error));
   };
   if (plan.kind !== "fork" && plan.kind !== "redirect" && plan.unlearn !== null) {
     core.directory.unlearn(exchange.aor, plan.unlearn.server, plan.unlearn.epoch).catch(() => undefined);
   }
   switch (plan.kind) {
     case "relay":
-      return relay(core, exchange, plan, () => replan(true));
+      return relay(core, exchange, plan, replan);
     case "fork":
       return fork(core, exchange, plan, replan);
     case "redirect":
       return redirect(core, exchange, plan);
     case "bind":
-      return bind(core, exchange, plan, () => replan(true));
+      return bind(core, exchange, plan, replan);
     case "reject":
       return reject(core, exchange, plan);
   }

@@ -20,6 +20,8 @@ export class SingleBranch implements BranchUser {
   }
 
   start(core: Core, way: Way): void {
+    // The client gave up while the way was being found: nobody rings for him (RFC 3261 9.2).
+    if (this.#exchange.transaction.completed) return;
     const branch = new Branch(core, this, this.#exchange, way);
     if (this.#exchange.isInvite) this.#exchange.onCancel = (reason) => branch.cancel(reason);
     branch.start();
@@ -34,6 +36,8 @@ export class SingleBranch implements BranchUser {
   }
 
   onFinal(result: BranchResult): void {
+    // Whatever follows, there is nothing to take back until somebody else is asked.
+    this.#exchange.onCancel = null;
     this.#onEnd(result);
   }
 }

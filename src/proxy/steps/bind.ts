@@ -80,7 +80,6 @@ async function relayClaim(
     server,
     subdomain: null,
     identity: null,
-    epoch: plan.binding?.epoch ?? 0,
     path,
     fork: undefined,
     maxBreadth: undefined,

@@ -1,4 +1,5 @@
 import type { NotifyState } from "../../federation/answers.ts";
+import type { Origin } from "../../federation/facts.ts";
 import { movedSince } from "../../federation/in-dialog.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
 import { aorOf } from "../../sip/message/uri.ts";
@@ -9,6 +10,7 @@ import type { Exchange } from "../exchange.ts";
 import { loopHashFor } from "../loop.ts";
 import { asSip } from "../next-hop.ts";
 import { answer } from "../responses.ts";
+import type { OwnRoute } from "../route-header.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
 import { learnIfDue } from "./relay.ts";
 import { lookUp } from "./resolve.ts";
@@ -56,7 +58,7 @@ export async function followRoute(core: Core, exchange: Exchange): Promise<boole
       answer(core, exchange, { status: 430, phrase: "Flow Failed" });
       return true;
   }
-  if (!mayFollow(core, exchange, hop.targets)) {
+  if (!mayFollow(core, exchange.origin, ownRoute, hop.targets)) {
     answer(core, exchange, { status: 403, phrase: "Forbidden" });
     return true;
   }
@@ -70,9 +72,17 @@ export async function followRoute(core: Core, exchange: Exchange): Promise<boole
 }
 
 /** Nobody but a server may use us as a way to anywhere: others need a route we gave them, or a server of ours at its end. */
-function mayFollow(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): boolean {
-  if (exchange.origin.kind === "server" || exchange.ownRoute?.authentic === true) return true;
-  return targets.every((target) => "host" in target && core.serverAt(target.host, target.port) !== undefined);
+export function mayFollow(
+  core: Core,
+  origin: Origin,
+  ownRoute: OwnRoute | null,
+  targets: readonly (Target | Flow)[],
+): boolean {
+  if (origin.kind === "server" || ownRoute?.authentic === true) return true;
+  return (
+    targets.length > 0 &&
+    targets.every((target) => "host" in target && core.serverAt(target.host, target.port) !== undefined)
+  );
 }
 
 /** RFC 3856 6.9: of a forked SUBSCRIBE one branch makes the dialog. An active NOTIFY renews what was learned. */
@@ -90,7 +100,7 @@ function isNotifyOfChosen(core: Core, exchange: Exchange): boolean {
 function renewBy(core: Core, exchange: Exchange, server: string): void {
   const uri = asSip(exchange.request.from.uri);
   if (uri?.user === undefined || !core.isOurs(uri)) return;
-  const aor = core.canonical(aorOf(uri), null);
+  const aor = core.canonical(aorOf(uri), server);
   const known = core.cache.peek(aor);
   if (known?.state !== "bound" || known.binding.server !== server || known.binding.origin !== "learned") return;
   if (core.rotation.facts.find((each) => each.name === server)?.proves.includes("SUBSCRIBE"))
@@ -115,7 +125,8 @@ async function hasMoved(core: Core, exchange: Exchange, targets: readonly (Targe
 
 function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): void {
   const end = (result: BranchResult): void => {
-    if (typeof result !== "string") return exchange.respond(upstream(result));
+    // RFC 3261 16.7 step 6: a 503 speaks of one server behind us, and is not passed on as ours.
+    if (typeof result !== "string" && result.status !== 503) return exchange.respond(upstream(result));
     if (result === "cancelled") return answer(core, exchange, { status: 487, phrase: "Request Terminated" });
     if (result === "timeout" && !exchange.isInvite) return exchange.drop();
     if (result === "timeout") return answer(core, exchange, { status: 408 });
@@ -130,7 +141,7 @@ function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flo
     maxBreadth: undefined,
     path: undefined,
     deadline: exchange.transaction.receivedAt + DIALOG_DEADLINE_MS,
-    loopHash: loopHashFor(exchange, 0),
+    loopHash: loopHashFor(exchange),
     report: undefined,
   });
 }

@@ -7,7 +7,7 @@ import { ForkRun } from "../fork-run.ts";
 import { breadthOf } from "../next-hop.ts";
 import type { Entry } from "../open-forks.ts";
 import { answer } from "../responses.ts";
-import { lookUpFresh } from "./resolve.ts";
+import { type Known, lookUpFresh } from "./resolve.ts";
 
 /**
  * Asks the servers who has the user (models.md, "Partitioned"): first the fork is recorded where every proxy sees it,
@@ -17,7 +17,7 @@ export async function fork(
   core: Core,
   exchange: Exchange,
   plan: ForkPlan,
-  replan: (fresh: boolean) => void,
+  replan: (known?: Known) => void,
 ): Promise<void> {
   const { aor: recipient, method, event, origin } = exchange;
   // RFC 5393 5.3.3: with less breadth than branches, an honest refusal instead of a search that misses somebody.
@@ -49,13 +49,21 @@ export async function fork(
       return answer(core, exchange, { status: 480, retryAfter: core.options.retryAfterS });
     case "waited":
       exchange.hasWaited = true;
-      return replan(true);
+      return entry.result?.result === "all-said-404" ? replan(justSaid404(core, exchange)) : replan();
   }
   const now = await lookUpFresh(core, recipient);
-  if (exchange.transaction.completed) return entry.fork.close({ result: "inconclusive" });
+  if (exchange.transaction.completed) return entry.fork.close({ result: "inconclusive" }, 0);
   if (now.state === "bound" && !exchange.without.includes(now.binding.server)) {
-    entry.fork.close({ result: "learned", server: now.binding.server });
-    return replan(true);
+    const { server, expiresAt } = now.binding;
+    entry.fork.close({ result: "learned", server }, expiresAt ?? core.runtime.clock.wall() + core.options.learnedMs);
+    return replan();
   }
   new ForkRun(core, exchange, plan, entry.fork).start();
+}
+
+/** The result of the fork that was waited for is this request's too. */
+function justSaid404(core: Core, exchange: Exchange): Known {
+  const lookup = exchange.facts?.lookup;
+  const epoch = lookup === undefined || lookup.state === "unavailable" ? 0 : lookup.epoch;
+  return { state: "all-said-404", epoch, until: core.runtime.clock.wall() + 1 };
 }

@@ -1,4 +1,7 @@
+import type { Origin } from "../../federation/facts.ts";
 import { identifyOrigin } from "../../federation/origin.ts";
+import type { SipRequest } from "../../sip/message/message.ts";
+import type { Flow } from "../../sip/transport/transport.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { answer } from "../responses.ts";
@@ -6,7 +9,14 @@ import { answer } from "../responses.ts";
 /** Where does it come from (models.md, "The way of one request")? True: it was refused. */
 export function identify(core: Core, exchange: Exchange): boolean {
   const { flow, request } = exchange.transaction;
-  exchange.origin = identifyOrigin(
+  exchange.origin = originOf(core, request, flow);
+  if (exchange.origin.kind !== "unknown") return false;
+  answer(core, exchange, { status: 403, phrase: "Forbidden" });
+  return true;
+}
+
+export function originOf(core: Core, request: SipRequest, flow: Flow): Origin {
+  return identifyOrigin(
     {
       peerNames: flow.peerNames,
       sourceHost: flow.remoteHost,
@@ -17,7 +27,4 @@ export function identify(core: Core, exchange: Exchange): boolean {
     request,
     core.origins,
   );
-  if (exchange.origin.kind !== "unknown") return false;
-  answer(core, exchange, { status: 403, phrase: "Forbidden" });
-  return true;
 }

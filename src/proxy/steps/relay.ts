@@ -1,4 +1,5 @@
 import { meaningOf, provesHere, upstreamStatus } from "../../federation/answers.ts";
+import { normalHost } from "../../federation/origin.ts";
 import type { RelayPlan } from "../../federation/plan.ts";
 import type { SipUri } from "../../sip/message/uri.ts";
 import type { Flow, Target } from "../../sip/transport/transport.ts";
@@ -18,7 +19,6 @@ export interface ServerWay {
   readonly fork: number | undefined;
   readonly maxBreadth: number | undefined;
   readonly path: string | undefined;
-  readonly epoch: number;
 }
 
 /** The way to a server of ours: its nodes in rotation, the Request-URI it wants. */
@@ -39,16 +39,16 @@ function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipU
     maxBreadth: to.maxBreadth,
     path: to.path,
     deadline: exchange.transaction.receivedAt + core.options.decisionMs,
-    loopHash: loopHashFor(exchange, to.epoch),
+    loopHash: loopHashFor(exchange),
     report: (target, answered, reason) => core.rotation.report(to.server, nodeOf(nodes, target), answered, reason),
   };
 }
 
 function nodeOf(nodes: readonly SipUri[], target: Target | Flow): SipUri {
   if (nodes.length === 1 || "send" in target) return nodes[0]!;
+  const host = normalHost(target.name ?? target.host);
   return (
-    nodes.find((node) => node.host === (target.name ?? target.host) && (node.port ?? target.port) === target.port) ??
-    nodes[0]!
+    nodes.find((node) => normalHost(node.host) === host && (node.port ?? target.port) === target.port) ?? nodes[0]!
   );
 }
 
@@ -71,13 +71,11 @@ export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: (
     fork: undefined,
     maxBreadth: undefined,
     path: undefined,
-    epoch: plan.binding?.epoch ?? 0,
   });
   if (found instanceof Promise) {
-    found.then(
-      (each) => new SingleBranch(exchange, end).start(core, each),
-      () => end("transport-error"),
-    );
+    found
+      .then((each) => new SingleBranch(exchange, end).start(core, each))
+      .catch((error: Error) => core.failed(exchange, error));
   } else new SingleBranch(exchange, end).start(core, found);
 }
 
