@@ -1,9 +1,9 @@
-import { bytesOf, trimEnd } from "./bytes.ts";
+import { bytesOf, skipSpace, trimEnd } from "./bytes.ts";
 import { Editor } from "./edit.ts";
 import { MalformedHeader, ParseError } from "./errors.ts";
 import { type HeaderIndex, HeadFault, scanHead } from "./header-index.ts";
 import { H, headerId, headerName } from "./header-names.ts";
-import { eachElement, elementEnd, splitList } from "./headers/list.ts";
+import { elementEnd, splitList } from "./headers/list.ts";
 import { type NameAddr, parseNameAddr } from "./headers/name-addr.ts";
 import {
   type CSeq,
@@ -231,10 +231,17 @@ export abstract class SipMessage {
     for (let line = index.find(id); line >= 0; line = index.find(id, line + 1)) {
       const folded = index.isFolded(line);
       const text = folded ? index.value(line) : this.raw;
-      const start = folded ? 0 : index.valueStart(line);
-      eachElement(text, start, folded ? text.length : index.valueEnd(line, start), (from, to) =>
-        found.push(parse(text, from, to)),
-      );
+      const end = folded ? text.length : index.valueEnd(line, index.colon(line) + 1);
+      let start = folded ? 0 : index.colon(line) + 1;
+      for (;;) {
+        // Asked for anew each time: `parse` may read other texts.
+        const bytes = bytesOf(text);
+        const comma = elementEnd(bytes, start, end, false);
+        const from = skipSpace(bytes, start, comma);
+        found.push(parse(text, from, trimEnd(bytes, from, comma)));
+        if (comma === end) break;
+        start = comma + 1;
+      }
     }
     return found;
   }
@@ -268,7 +275,12 @@ export class SipRequest extends SipMessage {
 
   /** The Request-URI. Throws MalformedUri. */
   get uri(): Uri {
-    this.#uri ??= parseUri(this.requestUri);
+    if (this.#uri === undefined) {
+      // Read where it stands, so that the bytes of the message need not make room for its own.
+      const start = this.method.length + 1;
+      const end = start + this.requestUri.length;
+      this.#uri = this.isRequestLineExact ? parseUri(this.raw, start, end) : parseUri(this.requestUri);
+    }
     return this.#uri;
   }
 

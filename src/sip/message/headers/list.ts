@@ -48,19 +48,6 @@ function commentEnd(bytes: Uint8Array, open: number, end: number): number {
   return -1;
 }
 
-/** Calls `take` with the ends of each element of the list in `text` from `start` to `end`, trimmed. No comments. */
-export function eachElement(text: string, start: number, end: number, take: (from: number, to: number) => void): void {
-  for (;;) {
-    // Asked for anew each time: `take` may read other texts.
-    const bytes = bytesOf(text);
-    const to = elementEnd(bytes, start, end, false);
-    const from = skipSpace(bytes, start, to);
-    take(from, trimEnd(bytes, from, to));
-    if (to === end) return;
-    start = to + 1;
-  }
-}
-
 /** Whether a parenthesis stays open: then none of them is taken for a comment, for they may stand in a URI as they are. */
 function hasOpenComment(bytes: Uint8Array, end: number): boolean {
   for (let at = 0; at < end; at++) {
