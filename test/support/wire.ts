@@ -54,7 +54,11 @@ export async function wirePeer(host: string, port = 0): Promise<WirePeer> {
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           waiters.delete(waiter);
-          reject(new Error(`${host}:${peer.port} waited ${ms} ms for ${what}; heard: ${heard.map(line).join(" | ")}`));
+          reject(
+            new Error(
+              `${host}:${peer.port} waited ${ms} ms for ${what}; last heard: ${heard.slice(-12).map(line).join(" | ")}`,
+            ),
+          );
         }, ms);
         const waiter: Waiter = {
           wanted,

@@ -87,7 +87,7 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     const { viaProxy, script, ...rest } = options;
     if (script !== undefined) {
       scripted[name] = new Client(simulation, hosts[name]!, behindProbes(script));
-      await scripted[name].started;
+      await simulation.finish(scripted[name].started);
       continue;
     }
     const server = createExampleServer(simulation.runtime([hosts[name]!]), {
@@ -288,7 +288,7 @@ export class Client {
         },
       },
     );
-    this.started = simulation.finish(this.stack.start());
+    this.started = this.stack.start();
   }
 
   /** Requests of this method that it got. */
