@@ -118,8 +118,7 @@ export class Rotation {
 
   /** Probes every node and checks every mark once, then goes on in the background. Resolves after the first round. */
   async start(): Promise<void> {
-    if (this.#options.intervalMs <= 0) return;
-    await this.#round();
+    if (this.#options.intervalMs > 0) await this.#round();
     this.#arm();
   }
 
@@ -181,6 +180,10 @@ export class Rotation {
       if (found.up) return;
       const wasUp = isUp(server);
       found.up = true;
+      // What it showed before it was away proves nothing until it is asked again.
+      if (!wasUp && this.#options.intervalMs > 0) {
+        server.proven = server.proven.filter((mark) => !CHECKABLE.includes(mark));
+      }
       this.#telemetry.emit("health", { server: name, node: node.raw, up: true, reason });
       this.#refresh();
       if (!wasUp) void this.#recovered(server);
@@ -194,7 +197,7 @@ export class Rotation {
   }
 
   async #recovered(server: Server): Promise<void> {
-    await this.#checkMarks(server);
+    if (this.#options.intervalMs > 0) await this.#checkMarks(server);
     this.#onUp(server.options.name);
   }
 
@@ -221,10 +224,11 @@ export class Rotation {
     this.#refresh();
   }
 
-  /** Nodes out of rotation are asked more often: what comes back is to be used again soon. */
+  /** Nodes out of rotation are asked more often, and even without probes: what comes back is to be used again soon. */
   async #round(): Promise<void> {
     const now = this.#runtime.clock.now();
-    const everybody = now - this.#lastRound >= this.#options.intervalMs;
+    const { intervalMs } = this.#options;
+    const everybody = intervalMs > 0 && now - this.#lastRound >= intervalMs;
     if (everybody) this.#lastRound = now;
     const probes: Promise<void>[] = [];
     for (const server of this.#servers.values()) {
@@ -239,6 +243,7 @@ export class Rotation {
       }
     }
     await Promise.all(probes);
+    if (intervalMs <= 0) return;
     const unchecked = [...this.#servers.values()].filter(
       (server) => isUp(server) && server.proven.length + server.removed.length < server.options.proves.length,
     );
@@ -246,8 +251,9 @@ export class Rotation {
   }
 
   #arm(): void {
-    if (this.#stopped || this.#options.intervalMs <= 0) return;
-    const wait = Math.min(this.#options.intervalMs, DOWN_INTERVAL_MS);
+    if (this.#stopped) return;
+    const { intervalMs } = this.#options;
+    const wait = intervalMs > 0 ? Math.min(intervalMs, DOWN_INTERVAL_MS) : DOWN_INTERVAL_MS;
     this.#timer = this.#runtime.timers.after(wait, () => {
       void this.#round().then(() => this.#arm());
     });

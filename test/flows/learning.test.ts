@@ -21,9 +21,12 @@ function inMs(ms: number, status: number): Script {
   };
 }
 
+/** No probes: days pass quickly. */
+const RARE = { options: { health: { intervalMs: 0, failures: 3, timeoutMs: 2_000 } } };
+
 describe("models.md, Lifetimes", () => {
   it("learned is good for 24 h: the second request is no fork, however much later", async () => {
-    world = await createWorld({ servers: { east: { script: always(404) }, west: { script: always(200) } } });
+    world = await createWorld({ ...RARE, servers: { east: { script: always(404) }, west: { script: always(200) } } });
     const client = world.client("127.0.0.50");
     expect(await client.status("MESSAGE", BOB)).toBe(200);
     for (const hours of [0.01, 1, 22]) {
@@ -34,7 +37,7 @@ describe("models.md, Lifetimes", () => {
   });
 
   it("a proving 2xx renews what was learned, and after 24 h without one he is searched again", async () => {
-    world = await createWorld({ servers: { east: { script: always(404) }, west: { script: always(200) } } });
+    world = await createWorld({ ...RARE, servers: { east: { script: always(404) }, west: { script: always(200) } } });
     const client = world.client("127.0.0.50");
     expect(await client.status("MESSAGE", BOB)).toBe(200);
     await world.simulation.advance(20 * 3_600_000);
