@@ -12,7 +12,7 @@ create table codomain.slots (
   expires_at timestamptz,
   -- When the sweep is to look at it: at the latest when it expires. A refresh leaves it, so that no index has to change.
   due_at timestamptz,
-  -- Call-ID -> {server, cseq, until, ended, refused}: RFC 3261 10.3 step 7. In the row, so that the row's lock covers it.
+  -- Call-ID -> cseq, until, flags, server, with tabs between: RFC 3261 10.3 step 7. In the row, so that the row's lock covers it.
   claims jsonb not null default '{}',
   -- What the last claim was told, and who held before it: `returning old` needs version 18, we run from 15 on.
   verdict text not null check (verdict in ('bound', 'told', 'kept', 'held-by', 'stale')),

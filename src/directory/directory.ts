@@ -216,7 +216,12 @@ export interface Directory {
   unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome>;
   /** Takes the key before the first branch is sent. `join: false`: open even where another fork for the recipient is open. */
   openFork(fork: ForkKey & { asked: readonly string[]; expiresAt: number }, join: boolean): Promise<OpenForkOutcome>;
-  /** Ends it and tells every proxy. `learned` binds in the same transaction. */
+  /** The forks that are open for a recipient, on every proxy. */
+  openForksFor(recipient: string): Promise<readonly OpenFork[]>;
+  /**
+   * Ends it and tells every proxy. `learned` binds in the same transaction.
+   * @param expiresAt of that binding, milliseconds since 1970.
+   */
   closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void>;
 
   users(query: UserQuery): Promise<readonly UserRow[]>;

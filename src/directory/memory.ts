@@ -204,6 +204,13 @@ class MemoryDirectory implements Directory {
     });
   }
 
+  openForksFor(recipient: string): Promise<readonly OpenFork[]> {
+    return this.#ask(async (s) => {
+      const now = this.#now();
+      return (await this.#forksOf(s, recipient)).filter((each) => each.expiresAt > now);
+    });
+  }
+
   async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {
     if (result.result === "learned") {
       await this.#submit(learning(recipient, result.server, expiresAt, id, this.proxy));

@@ -37,7 +37,8 @@ with binding as (
     expires_at = expires_at - $1 * interval '1 ms',
     due_at = due_at - $1 * interval '1 ms',
     claims = coalesce((
-      select jsonb_object_agg(key, value || jsonb_build_object('until', (value->>'until')::float8 - $1)) from jsonb_each(claims)), '{}')
+      select jsonb_object_agg(e.key, array_to_string(array[p[1], (p[2]::bigint - $1)::text] || p[3:], E'\\t'))
+      from jsonb_each_text(claims) e, string_to_array(e.value, E'\\t') p), '{}')
 )
 update codomain.open_forks set expires_at = expires_at - $1 * interval '1 ms'`;
 

@@ -14,6 +14,7 @@ import type {
   ImportRow,
   Lookup,
   Move,
+  OpenFork,
   OpenForkOutcome,
   Unbind,
   UnbindOutcome,
@@ -41,7 +42,7 @@ import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./use
 export interface PostgresOptions extends PoolOptions {
   /** This proxy's name in forks, leases and the audit trail; unique among the proxies of one database. */
   readonly proxy: string;
-  /** Claims in one statement at most. Default 128. */
+  /** Claims in one statement at most. Default 64. */
   readonly claimBatch?: number;
   /** Who waits for a claim or lookup at most, each. Default 100,000. */
   readonly maxWaiting?: number;
@@ -92,7 +93,7 @@ export class PostgresDirectory implements Directory {
     const soon = (run: () => void) => runtime.timers.soon(run);
     this.#claims = new GroupCommit({
       run: (batch) => this.#judge(batch),
-      maxBatch: options.claimBatch ?? 128,
+      maxBatch: options.claimBatch ?? 64,
       lanes: 2,
       maxWaiting,
       soon,
@@ -193,6 +194,11 @@ export class PostgresDirectory implements Directory {
       await this.#pool.run(DROP_EXPIRED_FORKS, [recipient]);
     }
     throw new DirectoryUnavailable(`Forks for ${recipient} are opened and closed too fast to take one.`);
+  }
+
+  async openForksFor(recipient: string): Promise<readonly OpenFork[]> {
+    if (!isAor(recipient)) return [];
+    return (await this.#pool.run<ForkRow>(FORKS_OF, [recipient])).map(forkOf);
   }
 
   async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {

@@ -27,25 +27,26 @@ with ended as (
         when $5::text is null or k.overtaken then s.claims
         else (
           select coalesce(jsonb_object_agg(kept.key,
-            case when n.acts and kept.value->>'server' = s.server then kept.value || '{"ended": true}' else kept.value end), '{}')
+            case when n.acts and split_part(kept.value, E'\\t', 4) = s.server
+              then regexp_replace(kept.value, E'\\t-(.\\t[^\\t]*)$', E'\\te\\\\1') else kept.value end), '{}')
           from (
             select e.key, e.value, row_number() over (
-              order by (e.value->>'until')::float8 > c.ms - 3600000 desc, (e.value->>'until')::float8 desc, e.key collate "C") as place
-            from jsonb_each(s.claims || jsonb_build_object($5::text, case
-              when k.known is null then jsonb_build_object(
-                'server', $2::text, 'cseq', $6::bigint, 'until', floor(c.ms), 'ended', true, 'refused', false)
-              else k.known || jsonb_build_object('cseq', $6::bigint, 'ended', true, 'refused', false) end)) e
+              order by split_part(e.value, E'\\t', 2)::float8 > c.ms - 3600000 desc,
+                split_part(e.value, E'\\t', 2)::float8 desc, e.key collate "C") as place
+            from jsonb_each_text(s.claims || jsonb_build_object($5::text,
+              concat_ws(E'\\t', $6::bigint, coalesce(k.part[2], floor(c.ms)::bigint::text), 'e-',
+                case when k.part is null then $2::text else k.part[4] end))) e
           ) kept
           where kept.place <= 16
         )
       end,
       case when n.acts then 'bound' else 'stale' end,
-      case when n.acts then s.server || ' ' || s.origin || ' ' || coalesce((extract(epoch from s.expires_at) * 1000)::text, '') end,
+      case when n.acts then s.server || E'\\t' || s.origin || E'\\t' || coalesce((extract(epoch from s.expires_at) * 1000)::text, '') end,
       case when n.acts then c.at else s.changed_at end
     from (select t.at, extract(epoch from t.at)::float8 * 1000 as ms from (select clock_timestamp() as at) t) c
     cross join lateral (select
-      e.known, coalesce($6::bigint <= (e.known->>'cseq')::bigint, false) as overtaken
-      from (select s.claims->$5::text as known) e
+      e.part, coalesce($6::bigint <= e.part[1]::bigint, false) as overtaken
+      from (select string_to_array(s.claims->>$5::text, E'\\t') as part) e
     ) k
     cross join lateral (select
       s.server is not null
@@ -61,14 +62,14 @@ with ended as (
 ),
 told as (
   insert into codomain.changes (kind, aor, server, previous, epoch)
-  select 'binding', aor, null, split_part(previous, ' ', 1), epoch from ended where verdict = 'bound'
+  select 'binding', aor, null, split_part(previous, E'\\t', 1), epoch from ended where verdict = 'bound'
   returning 1
 ),
 -- A deregistration and an unlearning are everyday; the rest an admin did.
 audited as (
   insert into codomain.audit (actor, action, aor, before, after)
   select $7::text, 'unbind', aor,
-    jsonb_build_object('server', split_part(previous, ' ', 1), 'origin', split_part(previous, ' ', 2)), null
+    jsonb_build_object('server', split_part(previous, E'\\t', 1), 'origin', split_part(previous, E'\\t', 2)), null
   from ended where verdict = 'bound' and $5::text is null and $4::text[] is null
 )
 select e.aor, e.verdict = 'bound' as acted, e.previous, e.server, e.origin, e.epoch::float8 as epoch,
@@ -106,7 +107,7 @@ export interface UnbindRow {
 export function outcomeOfUnbind(row: UnbindRow | undefined): UnbindOutcome {
   if (row === undefined) return { outcome: "stale", binding: null };
   if (!row.acted || row.previous === null) return { outcome: "stale", binding: bindingOf(row) };
-  const [server = "", origin = "learned", expires = ""] = row.previous.split(" ");
+  const [server = "", origin = "learned", expires = ""] = row.previous.split("\t");
   const previous = {
     aor: row.aor,
     server,
