@@ -79,6 +79,15 @@ export class OpenForks {
     return this.#waiting;
   }
 
+  /** The same where the fork may be another proxy's, and has ended in something learned meanwhile. Never rejects. */
+  async isReturnedAnywhere(request: ForkKey, origin: string): Promise<boolean> {
+    try {
+      return judgeOpenForks(await this.#directory.openForksFor(request.recipient), request, origin) === "not-mine";
+    } catch {
+      return false;
+    }
+  }
+
   /** True for a request that a server being asked sends back to us: checked before anything else is decided. */
   isReturned(recipient: string, sender: string, method: string, event: string, origin: string): boolean {
     const forks = this.#local.get(recipient);
@@ -208,4 +217,4 @@ export class OpenForks {
 }
 
 /** How long a fork's row outlives its deadline, for answers that cross. */
-const GRACE_MS = 2_000;
+export const GRACE_MS = 2_000;

@@ -1,7 +1,10 @@
 import { decide } from "../federation/decide.ts";
+import { FORKED_METHODS } from "../federation/partitioned.ts";
+import type { RelayPlan } from "../federation/plan.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasLooped } from "./loop.ts";
+import { GRACE_MS } from "./open-forks.ts";
 import { PROBE_USER } from "./prober.ts";
 import { answer, reject } from "./responses.ts";
 import { admit } from "./steps/admit.ts";
@@ -72,6 +75,24 @@ function isReturned(core: Core, exchange: Exchange, server: string): boolean {
   return core.openForks.size > 0 && core.openForks.isReturned(aor, sender.aor, method, event, server);
 }
 
+/** It was learned a moment ago, so that a server that was asked may still be sending its request back, to this proxy. */
+function mayBeReturned(core: Core, exchange: Exchange, known: Known): boolean {
+  if (exchange.origin.kind !== "server" || known.state !== "bound") return false;
+  const { origin, expiresAt } = known.binding;
+  if (origin !== "learned" || expiresAt === null || !FORKED_METHODS.includes(exchange.method)) return false;
+  const { learnedMs, decisionMs } = core.options;
+  return expiresAt - learnedMs > core.runtime.clock.wall() - decisionMs - GRACE_MS;
+}
+
+async function relayUnlessReturned(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): Promise<void> {
+  const { aor: recipient, sender, method, event, origin } = exchange;
+  const key = { recipient, sender: sender.aor, method, event };
+  const returned = origin.kind === "server" && (await core.openForks.isReturnedAnywhere(key, origin.server));
+  if (exchange.transaction.completed) return;
+  if (returned) answer(core, exchange, { status: 404 });
+  else relay(core, exchange, plan, replan);
+}
+
 function act(core: Core, exchange: Exchange, known: Known): void | Promise<void> {
   if (exchange.transaction.completed) return;
   exchange.epoch = known.state === "unavailable" ? 0 : known.epoch;
@@ -91,7 +112,9 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
   }
   switch (plan.kind) {
     case "relay":
-      return relay(core, exchange, plan, replan);
+      return mayBeReturned(core, exchange, known)
+        ? relayUnlessReturned(core, exchange, plan, replan)
+        : relay(core, exchange, plan, replan);
     case "fork":
       return fork(core, exchange, plan, replan);
     case "redirect":

@@ -446,6 +446,25 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
         });
       });
 
+      it("the open forks for a recipient are seen by every proxy, until they are closed or expire", async () => {
+        expect(await h.run(h.west.openForksFor(JOE))).toEqual([]);
+        const opened = await h.run(h.east.openFork(fork(), true));
+        await h.run(h.east.openFork(fork("bob@example.com"), false));
+        const seen = await h.run(h.west.openForksFor(JOE));
+        expect(seen.map((each) => each.sender).sort()).toEqual(["ann@example.com", "bob@example.com"]);
+        expect(seen.find((each) => each.sender === "ann@example.com")).toMatchObject({
+          recipient: JOE,
+          method: "MESSAGE",
+          asked: ["a", "b"],
+          owner: "east",
+        });
+        expect(await h.run(h.west.openForksFor("nobody@example.com"))).toEqual([]);
+        await h.run(h.east.closeFork(opened.outcome === "opened" ? opened.id : "", JOE, { result: "inconclusive" }, 0));
+        expect((await h.run(h.west.openForksFor(JOE))).map((each) => each.sender)).toEqual(["bob@example.com"]);
+        await h.advance(8001);
+        expect(await h.run(h.west.openForksFor(JOE))).toEqual([]);
+      });
+
       it("an expired fork is taken over", async () => {
         await h.run(h.east.openFork(fork(), true));
         await h.advance(8001);
