@@ -47,6 +47,7 @@ export class EmbeddedPostgres {
   #pid: number;
   #stopping = false;
   #timer: Timer | null = null;
+  #starting: Promise<void> | null = null;
 
   private constructor(runtime: Runtime, telemetry: Telemetry, launch: Launch, pid: number, adopted: boolean) {
     this.#runtime = runtime;
@@ -100,6 +101,7 @@ export class EmbeddedPostgres {
     this.#stopping = true;
     this.#timer?.cancel();
     this.#timer = null;
+    await this.#starting;
     await end(this.#runtime, this.#pid);
   }
 
@@ -118,11 +120,10 @@ export class EmbeddedPostgres {
     const wait = RESTART_MS[Math.min(failures, RESTART_MS.length - 1)] as number;
     this.#timer = this.#runtime.timers.after(wait, () => {
       this.#timer = null;
-      start(this.#launch, false).then(
+      this.#starting = start(this.#launch, false).then(
         (child) => {
           this.#pid = child.pid as number;
-          if (this.#stopping) void end(this.#runtime, this.#pid);
-          else this.#watch(child);
+          this.#watch(child);
         },
         (error: unknown) => {
           if (this.#stopping) return;
