@@ -30,6 +30,8 @@ const explanationSchema = z.object({
     .describe("for programs: what was known, and the plan with its reasons"),
 });
 
+export type ExplanationAnswer = z.output<typeof explanationSchema>;
+
 /** What would be done with a request, by the functions that traffic runs through. Sends nothing. */
 export function explainRoutes(app: App, { options, names }: Desk): void {
   async function explain(question: z.output<typeof questionSchema>): Promise<z.input<typeof explanationSchema>> {

@@ -1,11 +1,11 @@
 import { z } from "zod";
 import type { ImportReport, ImportRow } from "../directory/directory.ts";
+import { IMPORT_BATCH } from "../directory/rows.ts";
 import type { App, Desk } from "./app.ts";
 import { invalid, Problem } from "./problem.ts";
 import { aor, recordFields, serverName } from "./schemas.ts";
 import { checkSettings } from "./users.ts";
 
-const ROWS = 1000;
 const BODY_LIMIT = 4 * 1024 * 1024;
 
 const rowSchema = z.strictObject({
@@ -33,11 +33,11 @@ export function importRoutes(app: App, { options, names }: Desk): void {
     bodyLimit: BODY_LIMIT,
     schema: {
       tags: ["users"],
-      summary: `Write up to ${ROWS} records, with a provisioned binding where a server is named`,
+      summary: `Write up to ${IMPORT_BATCH} records, with a provisioned binding where a server is named`,
       body: z.strictObject({
         rows: z
           .array(z.unknown())
-          .max(ROWS)
+          .max(IMPORT_BATCH)
           .describe("each { aor, model?, settings?, identities?, server? }, as a user's record; checked one by one"),
       }),
       response: {

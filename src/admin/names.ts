@@ -25,14 +25,14 @@ export class Names {
   address(text: string, field: string): string {
     const aor = this.#options.canonicalAor(text);
     if (aor !== undefined) return aor;
-    throw new Problem(400, "bad-aor", `"${text.slice(0, 100)}" is no user@host.`, { field });
+    throw new Problem(400, "bad-aor", `${JSON.stringify(text.slice(0, 100))} is no user@host.`, { field });
   }
 
   /** The name of a configured server. */
   server(name: string, field = "server", status = 400): string {
     const known = this.#options.proxy.servers().map((each) => each.name);
     if (known.includes(name)) return name;
-    const message = `There is no server "${name.slice(0, 64)}": ${known.join(", ")} ${known.length === 1 ? "is" : "are"} known.`;
+    const message = `There is no server ${JSON.stringify(name.slice(0, 64))}: ${known.join(", ")} ${known.length === 1 ? "is" : "are"} known.`;
     throw new Problem(status, "unknown-server", message, { field });
   }
 

@@ -113,6 +113,11 @@ export const auditSchema = component(
   }),
 );
 
+export type BindingJson = z.output<typeof bindingSchema>;
+export type UserJson = z.output<typeof userSchema>;
+export type ClaimJson = z.output<typeof claimSchema>;
+export type ProblemJson = z.output<typeof problemSchema>;
+
 export function bindingJson({ server, origin, epoch, expiresAt }: Binding): z.input<typeof bindingSchema> {
   return { server, origin, epoch, expiresAt: expiresAt === null ? null : iso(expiresAt) };
 }

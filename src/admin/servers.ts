@@ -25,6 +25,8 @@ const serverSchema = component(
   }),
 );
 
+export type ServerJson = z.output<typeof serverSchema>;
+
 /** The servers of the domain, as this proxy sees them. */
 export function serverRoutes(app: App, { options, names }: Desk): void {
   const { proxy, directory } = options;

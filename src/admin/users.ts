@@ -29,6 +29,8 @@ const detailSchema = userSchema.extend({
     .describe("the password is never told"),
 });
 
+export type UserDetail = z.output<typeof detailSchema>;
+
 /** Users: records, bindings as they are read, passwords. */
 export function userRoutes(app: App, { options, names }: Desk): void {
   const { directory } = options;

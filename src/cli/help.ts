@@ -11,6 +11,10 @@ export function createProgram(io: Io): Command {
     .helpCommand(false)
     .option("--json", "print machine output: one JSON document a line")
     .option("--admin <url>", "admin API of a running proxy (env CODOMAIN_ADMIN; default http://127.0.0.1:8060)")
+    .option(
+      "--token <token>",
+      "bearer token of the admin API (better by env CODOMAIN_TOKEN: others see a command line)",
+    )
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     .showSuggestionAfterError(true)

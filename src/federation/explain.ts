@@ -47,7 +47,7 @@ export function renderExplanation(facts: Facts, plan: Plan): Explanation {
   const event = facts.event === "" ? "" : ` (${facts.event})`;
   const text = [
     `${facts.method}${event} for ${facts.aor} from ${json.origin}`,
-    `sender: ${facts.sender.aor}${facts.sender.trusted ? "" : ", not proved"}`,
+    `sender: ${senderText(facts.sender)}`,
     `model: ${facts.model.model}, by ${facts.modelFrom}`,
     `binding: ${bindingText(facts)}`,
     `servers: ${facts.servers.map(serverText).join(", ")}`,
@@ -125,6 +125,11 @@ function bindingOf(facts: Facts): ExplanationJson["binding"] {
   if (lookup.state !== "bound") return { state: lookup.state, server: null, origin: null, epoch, expiresAt: null };
   const { server, origin, expiresAt } = lookup.binding;
   return { state: "bound", server, origin, epoch, expiresAt: expiresAt === null ? null : iso(expiresAt) };
+}
+
+function senderText({ aor, trusted }: Facts["sender"]): string {
+  if (aor === "") return "not said";
+  return trusted ? aor : `${aor}, not proved`;
 }
 
 function bindingText(facts: Facts): string {

@@ -1,0 +1,354 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { createAdmin } from "../../src/admin/admin.ts";
+import type { AdminOptions } from "../../src/admin/ports.ts";
+import { createProgram } from "../../src/cli/help.ts";
+import { registerUsers } from "../../src/cli/users.ts";
+import { main } from "../../src/main.ts";
+import { digestSecret } from "../../src/proxy/digest.ts";
+import { createRealRuntime } from "../../src/runtime/real.ts";
+import { openDesk, TOKEN } from "../admin/support.ts";
+import { captured } from "./support.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "codomain-cli-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A proxy's admin API on loopback, and the command line pointed at it by the environment. */
+async function serve(over: Partial<AdminOptions> = {}, env: Readonly<Record<string, string>> = {}) {
+  const desk = await openDesk(over);
+  const admin = await createAdmin(createRealRuntime(), desk.options);
+  onTestFinished(() => admin.stop());
+  const surroundings = { CODOMAIN_ADMIN: admin.url!, ...env };
+  const run = async (...argv: string[]) => {
+    const { io, stdout, stderr } = captured(surroundings);
+    const code = await main(argv, io);
+    return { code, stdout: stdout(), stderr: stderr() };
+  };
+  return { ...desk, url: admin.url!, env: surroundings, run };
+}
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe("codomain users", () => {
+  it("bind, move, unbind tell in one sentence what they did, exit 0", async () => {
+    const { run } = await serve();
+    const say = async (...argv: string[]) => {
+      const { code, stdout, stderr } = await run("users", ...argv);
+      expect([code, stderr]).toEqual([0, ""]);
+      return stdout.trim();
+    };
+    expect(await say("bind", "bob@example.com", "east")).toBe("bob@example.com is bound to east (epoch 1).");
+    expect(await say("bind", "bob@example.com", "east")).toBe("bob@example.com was on east already (epoch 1).");
+    expect(await say("move", "bob@example.com", "west")).toBe("bob@example.com moved from east to west (epoch 2).");
+    expect(await say("unbind", "bob@example.com")).toBe("bob@example.com is no longer bound to west (epoch 3).");
+  });
+
+  it("a conflict is told with the holder, exit 1; a pinned user says so", async () => {
+    const { run } = await serve();
+    await run("users", "bind", "bob@example.com", "east", "--pin");
+    expect(await run("users", "bind", "bob@example.com", "west")).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "bob@example.com is held by east (provisioned): unbind him first, or move him.\n",
+    });
+    expect((await run("users", "bind", "bob@example.com", "west", "--takeover")).code).toBe(0);
+  });
+
+  it("add writes model, settings and identities; show gives them back; remove takes them", async () => {
+    const { run, directory } = await serve();
+    const added = await run(
+      ...["users", "add", "bob@example.com", "--model", "exclusive", "--set", "conflict=refuse"],
+      ...["--set", "refuse-with=302", "--identity", "east=b", "--identity", "west=bob.smith"],
+    );
+    expect([added.code, added.stderr]).toEqual([0, ""]);
+    expect((await directory.user("bob@example.com"))?.record).toEqual({
+      aor: "bob@example.com",
+      model: "exclusive",
+      settings: { conflict: "refuse", "refuse-with": 302 },
+      identities: { east: "b", west: "bob.smith" },
+    });
+    expect((await run("users", "show", "bob@example.com")).stdout).toBe(added.stdout);
+    expect(added.stdout.split("\n")).toEqual(
+      expect.arrayContaining(["model       exclusive", "identities  east=b  west=bob.smith", "password    none"]),
+    );
+    expect((await run("users", "remove", "bob@example.com")).code).toBe(0);
+    expect(await run("users", "show", "bob@example.com")).toMatchObject({ code: 1, stdout: "" });
+  });
+
+  it("list prints a table, page by page as far as wanted", async () => {
+    const { run, directory } = await serve();
+    for (const name of ["ann", "bea", "cid"])
+      await directory.learn(`${name}@example.com`, "east", Date.parse("2100-01-01T00:00:00Z"));
+    expect((await run("users", "list", "--limit", "2")).stderr).toBe(
+      "There may be more: add --all, or --after bea@example.com.\n",
+    );
+    const { code, stdout, stderr } = await run("users", "list", "--all", "--server", "east");
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toBe(
+      [
+        "user             model  server  origin   epoch  expires",
+        ...["ann", "bea", "cid"].map(
+          (name) => `${name}@example.com  -      east    learned      1  2100-01-01T00:00:00.000Z`,
+        ),
+        "",
+      ].join("\n"),
+    );
+    expect((await run("users", "list", "--prefix", "zoe")).stdout).toBe("No users.\n");
+  });
+
+  it("--json prints one document a line, wherever it stands", async () => {
+    const { run } = await serve();
+    const claim = {
+      binding: { server: "east", origin: "admin", epoch: 1, expiresAt: null },
+      changed: true,
+      previous: null,
+    };
+    const bound = await run("--json", "users", "bind", "bob@example.com", "east");
+    expect(JSON.parse(bound.stdout)).toEqual(claim);
+    for (const argv of [["list"], ["show", "bob@example.com"], ["unbind", "bob@example.com"]]) {
+      const { code, stdout } = await run("users", ...argv, "--json");
+      expect([code, stdout.trim().split("\n").length, typeof JSON.parse(stdout)]).toEqual([0, 1, "object"]);
+    }
+  });
+
+  it.each([
+    [["bind", "bob", "east"], "no user@host"],
+    [["bind", "bob@example.com", "eest"], 'There is no server "eest": east, west, north are known.'],
+    [["bind", "bob@elsewhere.org", "east"], "elsewhere.org is no domain served here"],
+    [["add", "bob@example.com", "--model", "exclsive"], "partitioned, exclusive, unioned"],
+    [["add", "bob@example.com", "--identity", "east"], "SERVER=NAME"],
+    [["list", "--limit", "many"], "whole number"],
+    [["unbind", "bob@example.com", "--epoch", "-1"], "whole number"],
+    [["bind", "bob@example.com"], "missing required argument"],
+  ])("users %j is wrong usage: one sentence, exit 2", async (argv, hint) => {
+    const { run } = await serve();
+    const { code, stdout, stderr } = await run("users", ...argv);
+    expect([code, stdout, stderr.trim().split("\n").length]).toEqual([2, "", 1]);
+    expect(stderr.toLowerCase()).toContain(hint.toLowerCase());
+  });
+
+  it("who did it stands in the audit trail", async () => {
+    const { run, directory } = await serve();
+    await run("users", "bind", "bob@example.com", "east");
+    expect((await directory.audit({ limit: 1 }))[0]?.actor).toMatch(/^local:[\w.@+-]+$/);
+  });
+});
+
+describe("passwords", () => {
+  async function withInput(text: string, isTTY: boolean, ...argv: string[]) {
+    const { directory, env } = await serve();
+    const { io, stdout, stderr } = captured(env);
+    const input = Object.assign(new PassThrough(), { isTTY, setRawMode: () => {} });
+    input.end(text);
+    const program = createProgram(io);
+    const drawn: string[] = [];
+    registerUsers(program, io, { input, screen: { isTTY: false, write: (part) => drawn.push(part) } });
+    await program.parseAsync(["users", ...argv], { from: "user" });
+    return { credentials: await directory.credentials("bob@example.com"), shown: stdout() + stderr() };
+  }
+
+  it.each([false, true])("come from standard input and are never shown (terminal: %s)", async (isTTY) => {
+    const { credentials, shown } = await withInput("open sesame\n", isTTY, "password", "bob@example.com");
+    expect(credentials?.sha256).toBe(digestSecret("SHA-256", "bob", "example.com", "open sesame"));
+    expect(shown).toContain("has a new password");
+    expect(shown).not.toContain("sesame");
+  });
+
+  it("can be given with a new user", async () => {
+    const { credentials } = await withInput("sesame", false, "add", "bob@example.com", "--password");
+    expect(credentials?.md5).toBe(digestSecret("MD5", "bob", "example.com", "sesame"));
+  });
+
+  it("none on standard input is wrong usage", async () => {
+    await expect(withInput("", false, "password", "bob@example.com")).rejects.toThrow(/No password was given/);
+  });
+});
+
+describe("codomain users import", () => {
+  it("imports a file; every refused line is told with number and reason, exit 1", async () => {
+    const { run, directory } = await serve();
+    const path = file(
+      "users.csv",
+      [
+        "\uFEFFaor,model,server,identities.east,identities,settings.conflict",
+        "alice@example.com,,east,,,",
+        'bob@example.com,exclusive,west,"bob, the second",,refuse',
+        "",
+        "# a note",
+        'carol@EXAMPLE.com,exclusive,,,"east=c1;west=c2",refuse\r',
+        "dave@example.com,,nowhere,,,",
+        '"eve@example.com,never closed? it is,"",,,',
+        '",,,,',
+        "fred@example.com,,,,,,,,",
+        'gus@example.com,a"b,,,,',
+        "hal@elsewhere.org,,,,,",
+        "ida@example.com,,north",
+      ].join("\n"),
+    );
+    const { code, stdout, stderr } = await run("users", "import", path);
+    expect([code, stdout]).toEqual([1, "3 users imported, 6 lines refused.\n"]);
+    const told = stderr.trim().split("\n");
+    expect(told.map((line) => Number(line.slice(path.length + 1).split(":")[0]))).toEqual([3, 7, 8, 10, 11, 12]);
+    expect(told[0]).toContain("identities.east");
+    expect(told[1]).toContain('dave@example.com: There is no server "nowhere"');
+    expect(told[5]).toContain("elsewhere.org is no domain served here");
+    const found = (await directory.users({ limit: 10 })).map((row) => [row.aor, row.binding?.server ?? null]);
+    expect(found).toEqual([
+      ["alice@example.com", "east"],
+      ["carol@example.com", null],
+      ["ida@example.com", "north"],
+    ]);
+    expect((await directory.user("carol@example.com"))?.record).toMatchObject({
+      settings: { conflict: "refuse" },
+      identities: { east: "c1", west: "c2" },
+    });
+  });
+
+  it("2500 lines go in batches, with a bar on a terminal; exit 0", async () => {
+    const { env, directory } = await serve();
+    const rows = Array.from({ length: 2500 }, (_, i) => `u${i}@example.com,east`);
+    const path = file("many.csv", ["aor,server", ...rows, ""].join("\n"));
+    const { io, stdout, stderr } = captured(env);
+    const drawn: string[] = [];
+    const program = createProgram(io);
+    const input = Object.assign(new PassThrough(), { isTTY: false });
+    registerUsers(program, io, { input, screen: { isTTY: true, write: (text) => drawn.push(text) } });
+    await program.parseAsync(["users", "import", path], { from: "user" });
+    expect([io.exitCode, stdout(), stderr()]).toEqual([0, "2500 users imported, 0 lines refused.\n", ""]);
+    expect(drawn.filter((text) => text.includes("[")).length).toBeGreaterThanOrEqual(3);
+    expect(drawn.join("")).toContain("100 %  2500 users, 0 refused");
+    expect((await directory.user("u2499@example.com"))?.binding?.server).toBe("east");
+  });
+
+  it("--json: one document a refused line, and one at the end", async () => {
+    const { run } = await serve();
+    const path = file("few.csv", "aor\na@example.com\nb@elsewhere.org\n");
+    const { code, stdout, stderr } = await run("users", "import", path, "--json");
+    expect([code, stderr]).toEqual([1, ""]);
+    const documents = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(documents).toMatchObject([
+      { line: 3, aor: "b@elsewhere.org" },
+      { imported: 1, refused: 1 },
+    ]);
+  });
+
+  it.each([
+    ["an empty file", "", "is empty"],
+    ["an unknown column", "aor,colour\n", '"colour" is no column'],
+    ["a column twice", "aor,server,server\n", "stands there twice"],
+    ["no column aor", "server\n", '"aor" is missing'],
+  ])("%s is wrong usage, exit 2", async (name, text, hint) => {
+    const { run, directory } = await serve();
+    const { code, stderr } = await run("users", "import", file(`${name}.csv`, text));
+    expect(code).toBe(2);
+    expect(stderr).toContain(hint);
+    expect(await directory.users({ limit: 1 })).toEqual([]);
+  });
+
+  it("a file that is not there, or a directory, is wrong usage", async () => {
+    const { run } = await serve();
+    expect((await run("users", "import", join(folder, "none.csv"))).code).toBe(2);
+    expect((await run("users", "import", folder)).stderr).toContain("is a directory");
+  });
+
+  it("the database away: where it stopped is told, exit 1", async () => {
+    const { run, database } = await serve();
+    database.setAway(true);
+    const { code, stderr } = await run("users", "import", file("away.csv", "aor\na@example.com\n"));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^Stopped before line 2, 0 users imported; the same import can be run again\. /);
+  });
+});
+
+describe("codomain servers, explain, subscriptions", () => {
+  it("servers list shows nodes, health and traffic; drain and resume act", async () => {
+    const { run, proxy } = await serve();
+    const { code, stdout } = await run("servers", "list");
+    expect(code).toBe(0);
+    expect(stdout.split("\n")).toEqual([
+      "server  state  node                 node state        asked  2xx  other  unanswered  proves",
+      "east    up     sip:127.0.0.11:5060  up                    8    5      2           1  MESSAGE SUBSCRIBE",
+      "west    up     sip:127.0.0.12:5060  up                    0    0      0           0  MESSAGE SUBSCRIBE (not INVITE)",
+      "north   down   sip:127.0.0.13:5060  down, 3 failures      0    0      0           0  MESSAGE SUBSCRIBE",
+      "",
+    ]);
+    expect((await run("servers", "drain", "east")).stdout).toBe("east is drained: it gets no new requests.\n");
+    expect(proxy.servers()[0]?.drained).toBe(true);
+    expect(JSON.parse((await run("servers", "resume", "east", "--json")).stdout)).toMatchObject({ drained: false });
+    expect(await run("servers", "drain", "eest")).toMatchObject({ code: 1, stdout: "" });
+  });
+
+  it("explain prints the reasoning a sentence a line, or the plan as JSON", async () => {
+    const { run, directory } = await serve();
+    await directory.learn("alice@example.com", "west", Date.now() + 60_000);
+    const { code, stdout } = await run("explain", "message", "alice@example.com", "--from", "east");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^MESSAGE for alice@example\.com from server:east\nsender: not said\n/);
+    expect(stdout).toContain("plan: relay west\n");
+    const json = await run("explain", "SUBSCRIBE", "alice@example.com", "--watcher", "bob@example.com", "--json");
+    expect(JSON.parse(json.stdout)).toMatchObject({ summary: "relay west", sender: { aor: "bob@example.com" } });
+    expect((await run("explain", "MESSAGE", "alice@example.com", "--from", "eest")).code).toBe(2);
+  });
+
+  it("subscriptions list tells what ends here, and what waits", async () => {
+    const { run } = await serve();
+    expect((await run("subscriptions", "list")).stdout).toBe(
+      "No subscription ends here.\n3 forked ones wait for their NOTIFY.\n",
+    );
+    expect((await run("subscriptions", "list", "--held")).stdout).toBe("No held subscription ends here.\n");
+    expect(JSON.parse((await run("subscriptions", "list", "--json")).stdout)).toEqual({ subscriptions: [], forked: 3 });
+  });
+});
+
+describe("the way to the admin API", () => {
+  it("a token comes from the environment or the command line; without it the remedy is told, exit 1", async () => {
+    const { run } = await serve({ listen: { host: "127.0.0.1", port: 0, token: TOKEN } });
+    const { code, stderr } = await run("users", "list");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^A token is needed for .*: give it as CODOMAIN_TOKEN or with --token\.\n$/);
+    expect((await run("users", "list", "--token", "wrong")).stderr).toMatch(/^The token is not the one of /);
+    expect((await run("users", "list", "--token", TOKEN)).code).toBe(0);
+    const other = await serve({ listen: { host: "127.0.0.1", port: 0, token: TOKEN } }, { CODOMAIN_TOKEN: TOKEN });
+    expect((await other.run("users", "list")).code).toBe(0);
+  });
+
+  it("--admin beats the environment; where nobody answers the remedy is told, exit 1", async () => {
+    const { run, url } = await serve();
+    const gone = await createAdmin(createRealRuntime(), (await openDesk()).options);
+    await gone.stop();
+    const { code, stdout, stderr } = await run("users", "list", "--admin", gone.url!);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toBe(
+      `No proxy answers at ${gone.url}: start one with \`npx codomain start\`, or name another with --admin URL.\n`,
+    );
+    expect((await run("--admin", `${url}/`, "users", "list")).code).toBe(0);
+    expect((await run("users", "list", "--admin", "somewhere")).code).toBe(2);
+    expect((await run("users", "list", "--admin", `${url}/page.css?`)).stderr).toContain("is no codomain admin API");
+  });
+
+  it.each(["explain", "users", "servers", "subscriptions"])(
+    "%s and its commands have a help with an example",
+    async (name) => {
+      const { io, stdout } = captured();
+      expect(await main([name, "--help"], io)).toBe(0);
+      const commands = [...stdout().matchAll(/^ {2}(\w+) .*(?:\[options\]|<\w+>)/gm)].map((match) => match[1]!);
+      for (const command of name === "explain" ? [] : commands) {
+        const inner = captured();
+        expect(await main([name, command, "--help"], inner.io)).toBe(0);
+        expect(inner.stdout()).toContain(`$ npx codomain ${name} ${command}`);
+        expect(inner.stdout()).toContain("--json");
+      }
+      expect(stdout()).toContain(`$ npx codomain ${name}`);
+    },
+  );
+});
