@@ -19,8 +19,11 @@ export interface Signals {
   off(signal: "SIGTERM" | "SIGINT" | "SIGHUP", listener: () => void): unknown;
 }
 
-/** Loaded when it is needed: other commands start faster without it. */
-const realServer: StartServer = async (config, parts) => (await import("../server.ts")).startServer(config, parts);
+/** Loaded when it is needed: other commands start faster without it. Without a configuration the example's servers run too. */
+const realServer: StartServer = async (config, parts) =>
+  parts.reread === undefined
+    ? (await import("../demo/example-servers.ts")).startExample(config, parts)
+    : (await import("../server.ts")).startServer(config, parts);
 
 /** `start [--config FILE]`: runs until SIGTERM or SIGINT (drain, stop; a second one: stop at once). SIGHUP reloads. */
 export function registerStart(
