@@ -60,7 +60,12 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       entries: config.limits.cacheEntries,
       absentMs: config.absentMs,
     });
-    const transport = createTransportLayer(runtime, telemetry, transportOptions(config));
+    let trusted = serverHosts(config);
+    const transport = createTransportLayer(
+      runtime,
+      telemetry,
+      transportOptions(config, (host) => trusted.has(host)),
+    );
     const transactions = createTransactionLayer(runtime, transport, telemetry, {
       t1: config.timers.t1,
       t2: config.timers.t2,
@@ -90,6 +95,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     const reload = (next: Config): readonly string[] => {
       const changes = diffConfig(current, next);
       proxy.configure(proxyOptions(next));
+      trusted = serverHosts(next);
       logger.setLevel(next.logging.level);
       current = next;
       const lines = changes.map((change) => (change.restart ? `${change.path} (needs a restart)` : change.path));
@@ -150,12 +156,16 @@ function directoryOptions(config: Config) {
   };
 }
 
-function transportOptions(config: Config): TransportOptions {
-  const servers = new Set(config.servers.flatMap((server) => server.nodes.map((node) => node.host)));
+/** Addresses of the servers: no limit per source applies to them. */
+function serverHosts(config: Config): ReadonlySet<string> {
+  return new Set(config.servers.flatMap((server) => server.nodes.map((node) => node.host)));
+}
+
+function transportOptions(config: Config, trusted: (host: string) => boolean): TransportOptions {
   return {
     points: config.listen.map(pointOptions),
     localAddresses: localAddresses(),
-    trusted: (host) => servers.has(host),
+    trusted,
     limits: {
       idleMs: config.limits.connectionIdleMs,
       connections: config.limits.connections,

@@ -17,8 +17,29 @@ export function checkDraft(draft: Draft, domains: readonly string[], report: Rep
   checkTrees(draft, checks);
   checkModels(draft, domains, checks);
   checkTimes(draft, checks);
+  checkNotYet(draft, checks);
   const home = draft.sections.clients?.home;
   if (home !== undefined) checks.known(["clients", "home"], home, "server", draft.serverNames);
+}
+
+/** Settings that are understood and not carried out by this version: nobody is to rely on them unknowingly. */
+function checkNotYet(draft: Draft, checks: Checks): void {
+  if (draft.sections.messages?.absent === "store") {
+    checks.warn(
+      ["messages", "absent"],
+      "Messages are not stored by this version: they are refused with 480.",
+      'Set "refuse".',
+    );
+  }
+  for (const { path, value } of draft.models) {
+    if (value.model === "unioned") {
+      checks.warn(
+        [...path, "model"],
+        "Requests for unioned users are refused with 480 by this version.",
+        "Choose another model.",
+      );
+    }
+  }
 }
 
 function checkDomains(draft: Draft, checks: Checks): void {
