@@ -6,7 +6,7 @@ import type { ClientTransaction, ClientTransactionUser } from "../sip/transactio
 import type { Flow, Target } from "../sip/transport/transport.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
-import { copyFor, sizeOf, type Way } from "./next-hop.ts";
+import { copyFor, isTrusted, sizeOf, type Way } from "./next-hop.ts";
 
 /** How one branch ended: an answer, nobody answered, or no way there. */
 export type BranchResult = SipResponse | "timeout" | "transport-error" | "cancelled";
@@ -38,6 +38,7 @@ export class Branch implements ClientTransactionUser {
   #ended = false;
   #cancelled = false;
   #provisional = false;
+  #trusted = true;
   #givenMs = Number.POSITIVE_INFINITY;
 
   constructor(core: Core, user: BranchUser, exchange: Exchange, way: Way) {
@@ -104,6 +105,7 @@ export class Branch implements ClientTransactionUser {
   #send(flow: Flow): void {
     if (this.#ended) return;
     if (this.#cancelled) return this.#end("cancelled");
+    this.#trusted = isTrusted(this.#core, this.#way, flow);
     const { requestUri } = this.#attempts[this.#attempt - 1]!;
     const request = copyFor(this.#core, this.#exchange, this.#way, requestUri, flow);
     const branch = this.#core.branch(this.#way.loopHash);
@@ -119,8 +121,9 @@ export class Branch implements ClientTransactionUser {
     this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });
   }
 
-  onResponse(response: SipResponse, transaction: ClientTransaction): void {
+  onResponse(received: SipResponse, transaction: ClientTransaction): void {
     if (transaction !== this.#transaction) return;
+    const response = this.#trusted ? received : withoutIdentity(received);
     // RFC 3261 16.7 step 3: without a second Via it was meant for nobody behind us.
     if (response.vias.length < 2) return;
     const { status } = response;
@@ -228,6 +231,12 @@ export class Branch implements ClientTransactionUser {
     }
     this.#user.onFinal(result, this);
   }
+}
+
+/** RFC 3325 5: what somebody not trusted asserts is not passed on, in responses as in requests. */
+function withoutIdentity(response: SipResponse): SipResponse {
+  if (!response.has("P-Asserted-Identity")) return response;
+  return response.edit().remove("P-Asserted-Identity").build() as SipResponse;
 }
 
 interface Attempt {

@@ -1,9 +1,10 @@
+import { identityOn } from "../federation/identity.ts";
 import { incomingBreadth } from "../federation/loop-hash.ts";
 import type { Editor } from "../sip/message/edit.ts";
 import type { SipRequest } from "../sip/message/message.ts";
-import type { SipUri, Uri } from "../sip/message/uri.ts";
+import { type SipUri, tryAorOf, type Uri } from "../sip/message/uri.ts";
 import type { Flow, ListenPoint, Target } from "../sip/transport/transport.ts";
-import { forwardCopy } from "./alterations.ts";
+import { type Alteration, forwardCopy } from "./alterations.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -19,6 +20,11 @@ export function isRecordRouted(method: string): boolean {
 
 export function asSip(uri: Uri): SipUri | undefined {
   return uri.kind === "sip" ? uri : undefined;
+}
+
+/** RFC 3261 26.2.2: what is asked for by a SIPS URI goes over TLS on every hop. */
+export function isSecure(request: SipRequest): boolean {
+  return /^sips:/i.test(request.requestUri);
 }
 
 /** One target of a request: where it is, and what is changed on the copy that goes there. */
@@ -61,7 +67,7 @@ export function copyFor(
     requestUri: redirected ?? way.requestUri,
     recordRoute: isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined,
     path: way.path,
-    asserted: assertedIdentity(exchange),
+    asserted: assertedIdentity(core, exchange, way, flow),
     maxBreadth: way.maxBreadth ?? breadthOf(request),
     stream: flow.reliable,
   });
@@ -73,12 +79,38 @@ export function breadthOf(request: SipRequest): number {
   return incomingBreadth(value === undefined || Number.isNaN(value) ? undefined : value);
 }
 
+/** RFC 3325 5: our servers are trusted, nobody else is. */
+export function isTrusted(core: Core, way: Way, flow: Flow): boolean {
+  return way.server !== "" || core.serverAt(flow.remoteHost, flow.remotePort) !== undefined;
+}
+
 /** RFC 3325 5: a trusted server's word is passed on, a client's own is not; who was authenticated we assert. */
-function assertedIdentity(exchange: Exchange): "keep" | "remove" | { value: string } {
-  const { origin } = exchange;
-  if (origin.kind === "server") return "keep";
+function assertedIdentity(core: Core, exchange: Exchange, way: Way, out: Flow): Alteration["asserted"] {
+  const { origin, request } = exchange;
+  if (origin.kind === "server") {
+    if (!request.has("P-Asserted-Identity")) return "keep";
+    // 7: with this token it stays among those who are trusted.
+    const isPrivate = request.has("Privacy") && PRIVATE.test(request.headers("Privacy").join(";"));
+    if (isPrivate && !isTrusted(core, way, out)) return "remove";
+    const mapped = way.server === "" ? undefined : mappedIdentity(core, exchange, way.server);
+    return mapped === undefined ? "keep" : { value: mapped };
+  }
   if (origin.kind === "client" && origin.authenticated !== null) return { value: `<sip:${origin.authenticated}>` };
   return "remove";
+}
+
+const PRIVATE = /(^|[;,\s])id([;,\s]|$)/i;
+
+/** What the server it goes to calls the sender, where that differs from what the server it came from calls him. */
+function mappedIdentity(core: Core, exchange: Exchange, server: string): string | undefined {
+  if (core.identities.outward.size === 0) return undefined;
+  const { identities } = exchange.request;
+  const asserted = identities.find((each) => each.uri.kind === "sip");
+  if (asserted === undefined) return undefined;
+  const there = identityOn(core.identities, exchange.sender.aor, server);
+  if (tryAorOf(asserted.uri) === there) return undefined;
+  const renamed = asserted.raw.replace(asserted.uri.raw, () => `sip:${there}`);
+  return identities.map((each) => (each === asserted ? renamed : each.raw)).join(", ");
 }
 
 /**
@@ -88,7 +120,7 @@ function assertedIdentity(exchange: Exchange): "keep" | "remove" | { value: stri
 function recordRoutes(core: Core, exchange: Exchange, way: Way, out: Flow): string[] {
   const { request, transaction, origin, ownRoute } = exchange;
   const incoming = transaction.flow;
-  const secure = request.requestUri.startsWith("sips:");
+  const secure = isSecure(request);
   const { callId } = request;
   const caller = origin.kind !== "server" && incoming.connectionId !== 0 ? incoming.connectionId : undefined;
   const callee =

@@ -6,6 +6,7 @@ import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federa
 import { compileModels, type ModelTable } from "../federation/model.ts";
 import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
 import type { ServerTransaction, TransactionLayer, TransactionUser } from "../sip/transaction/transaction.ts";
@@ -199,6 +200,11 @@ export class ProxyCore implements Core, TransactionUser {
   }
 
   failed(exchange: Exchange, error: Error): void {
+    // A header that is read only here, and cannot be: the sender's fault, and no news.
+    if (error instanceof MalformedHeader || error instanceof MalformedUri) {
+      if (!exchange.transaction.completed) answer(this, exchange, { status: 400, phrase: reasonOf(error) });
+      return;
+    }
     this.telemetry.emit("warning", {
       what: `${exchange.method} could not be handled`,
       detail: error.stack ?? error.message,
@@ -253,6 +259,13 @@ export class ProxyCore implements Core, TransactionUser {
     return origin?.kind === "server" ? origin.server : undefined;
   }
 
+  isOwnHop(uri: SipUri): boolean {
+    if (this.transport.isOwn(uri.host, uri.port)) return true;
+    if (uri.user !== undefined || !this.options.domains.includes(uri.host)) return false;
+    const { port } = uri;
+    return port === undefined || this.transport.points.some((point) => point.port === port);
+  }
+
   isOurs(uri: SipUri): boolean {
     return this.#domains.has(uri.host) || this.transport.isOwn(uri.host, uri.port);
   }
@@ -266,7 +279,7 @@ export class ProxyCore implements Core, TransactionUser {
     }
     if (this.options.domains.includes(host)) return aor;
     const own =
-      this.#domains.has(host) || this.transport.points.some((point) => normalHost(point.host) === normalHost(host));
+      this.#domains.has(host) || this.transport.points.some((point) => this.transport.isOwn(host, point.port));
     return own ? `${aor.slice(0, at + 1)}${this.options.domains[0]}` : aor;
   }
 
@@ -289,6 +302,11 @@ export class ProxyCore implements Core, TransactionUser {
       reasons: plan?.reasons ?? [],
     });
   }
+}
+
+/** It may quote what the peer sent: one line of printable text. */
+function reasonOf(error: Error): string {
+  return error.message.replace(/[^ -~]+/g, " ").slice(0, 120);
 }
 
 const CLIENT: Origin = { kind: "client", authenticated: null };

@@ -48,15 +48,23 @@ export class RouteKeys {
     const connectionId = Number.parseInt(uri.params.get("cf") || "0", 36) || 0;
     const branch = Number.parseInt(uri.params.get("fb") || "-1", 10);
     const given = uri.params.get("k") || "";
-    const expected = this.#mac(`${callId}|${connectionId}|${branch}`);
-    const authentic = given.length === expected.length && timingSafeEqual(Buffer.from(given), Buffer.from(expected));
-    return { authentic, connectionId: authentic ? connectionId : 0, branch: authentic ? branch : -1 };
+    const isKey = (id: string): boolean => sameText(this.#mac(`${id}|${connectionId}|${branch}`), given);
+    const authentic = isKey(callId);
+    // What was given out as Path outlives any call: it leads to its connection, and proves no dialog.
+    const usable = authentic || (connectionId !== 0 && isKey(""));
+    return { authentic, connectionId: usable ? connectionId : 0, branch: authentic ? branch : -1 };
   }
 
   /** A Path value (RFC 3327): the same shape, keyed by nothing but the connection, for it outlives any Call-ID. */
   path(flow: Flow): string {
     return this.write(flow.point, { callId: "", connectionId: flow.connectionId }, false);
   }
+}
+
+function sameText(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.length === right.length && timingSafeEqual(left, right);
 }
 
 const TRANSPORT_PARAMETER: Readonly<Record<ListenPoint["transport"], string>> = {

@@ -25,7 +25,8 @@ export interface World {
   readonly servers: Readonly<Record<string, ExampleServer>>;
   /** The servers that answer what the test says. */
   readonly scripted: Readonly<Record<string, Client>>;
-  client(host: string): Client;
+  /** @param script what it does with requests; without it each is answered 200. */
+  client(host: string, script?: Script): Client;
   /** Runs until nothing is open any more, and says what is left all the same. */
   leftOver(): Promise<readonly string[]>;
   stop(): Promise<void>;
@@ -116,8 +117,16 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     proxies,
     servers,
     scripted,
-    client(host) {
-      const client = new Client(simulation, host);
+    client(host, script) {
+      const client = new Client(
+        simulation,
+        host,
+        script &&
+          ((transaction, self) => {
+            self.requests.push(transaction.request);
+            script(transaction, self);
+          }),
+      );
       clients.push(client);
       return client;
     },

@@ -1,5 +1,6 @@
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
+import { breadthOf } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { ALLOWED } from "./own.ts";
 
@@ -12,9 +13,14 @@ export function admit(core: Core, exchange: Exchange): boolean {
     else tooManyHops(core, exchange);
     return true;
   }
-  const required = request.header("Proxy-Require");
-  if (required !== undefined) {
+  if (request.has("Proxy-Require")) {
+    const required = request.values("Proxy-Require").join(", ");
     answer(core, exchange, { status: 420, phrase: "Bad Extension", headers: [["Unsupported", required]] });
+    return true;
+  }
+  // RFC 5393 5.3.3: what brings no breadth cannot go on, not even to one.
+  if (breadthOf(request) < 1) {
+    answer(core, exchange, { status: 440, phrase: "Max-Breadth Exceeded" });
     return true;
   }
   if (core.draining && !request.to.tag) {

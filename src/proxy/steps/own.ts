@@ -16,7 +16,8 @@ export const ALLOWED: ReadonlyArray<readonly [string, string]> = [
 /** A request for the proxy itself: no user, and an address or a domain of ours. True: it was answered. */
 export function answerOwn(core: Core, exchange: Exchange): boolean {
   const { request } = exchange;
-  if (request.method === "REGISTER") return false;
+  // What has a Route left is on its way to somebody else (RFC 3261 16.5).
+  if (request.method === "REGISTER" || request.has("Route")) return false;
   const uri = asSip(request.uri);
   if (uri === undefined || uri.user !== undefined) return false;
   if (!core.isOurs(uri)) return false;

@@ -7,7 +7,7 @@ import type { BranchResult } from "../branch.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { loopHashFor } from "../loop.ts";
-import type { Way } from "../next-hop.ts";
+import { isSecure, type Way } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
 
@@ -33,7 +33,7 @@ export function wayTo(core: Core, exchange: Exchange, to: ServerWay): Way | Prom
 function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipUri[], targets: readonly Target[]): Way {
   return {
     server: to.server,
-    targets,
+    targets: isSecure(exchange.request) ? targets.filter(isSecureTarget) : targets,
     requestUri: requestUriFor(exchange, to),
     fork: to.fork,
     maxBreadth: to.maxBreadth,
@@ -42,6 +42,10 @@ function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipU
     loopHash: loopHashFor(exchange),
     report: (target, answered, reason) => core.rotation.report(to.server, nodeOf(nodes, target), answered, reason),
   };
+}
+
+function isSecureTarget({ transport }: Target): boolean {
+  return transport === "tls" || transport === "wss";
 }
 
 function nodeOf(nodes: readonly SipUri[], target: Target | Flow): SipUri {
@@ -57,7 +61,8 @@ function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
   if (to.identity === null && to.subdomain === null) return undefined;
   const aor = to.identity ?? exchange.aor;
   const at = aor.lastIndexOf("@");
-  return `sip:${aor.slice(0, at)}@${to.subdomain ?? aor.slice(at + 1)}`;
+  const scheme = isSecure(exchange.request) ? "sips" : "sip";
+  return `${scheme}:${aor.slice(0, at)}@${to.subdomain ?? aor.slice(at + 1)}`;
 }
 
 /** Sends the request to the one server that has the user. `replan` decides once more, without that server. */

@@ -1,4 +1,5 @@
 import type { SipRequest } from "../../sip/message/message.ts";
+import type { SipUri } from "../../sip/message/uri.ts";
 import { undoStrictRouting } from "../alterations.ts";
 import type { Core } from "../core.ts";
 import { asSip } from "../next-hop.ts";
@@ -14,15 +15,21 @@ export function takeOwnRoutes(core: Core, received: SipRequest, connectionId: nu
   if (!received.has("Route")) return { request: received, own: null };
   const request = undoStrictRouting(received, (each) => isOwnRecordRoute(core, each));
   let own: OwnRoute | null = null;
-  let taken = 0;
-  for (const route of request.routes) {
-    const uri = sipUriOf(route);
-    if (uri === undefined || !core.transport.isOwn(uri.host, uri.port)) break;
-    taken++;
+  const take = (uri: SipUri): void => {
     const read = core.keys.read(uri, request.callId);
     // RFC 5626 5.3.2: a flow named by the very request that came over it points back at its sender.
     const usable = read.connectionId === connectionId ? { ...read, connectionId: 0 } : read;
     own = own === null ? usable : join(own, usable);
+  };
+  // A strict router has put our value where the Request-URI stands; it counts as the first Route.
+  const strict = request === received ? undefined : asSip(received.uri);
+  if (strict !== undefined) take(strict);
+  let taken = 0;
+  for (const route of request.routes) {
+    const uri = sipUriOf(route);
+    if (uri === undefined || !core.isOwnHop(uri)) break;
+    taken++;
+    take(uri);
   }
   if (taken === 0) return { request, own };
   const editor = request.edit().remove("Route");
