@@ -9,6 +9,8 @@ export interface GroupCommitOptions<Ask, Answer> {
   readonly lanes: number;
   /** Beyond this many waiting, callers are turned away. */
   readonly maxWaiting: number;
+  /** True: one of them may be at fault; each is then tried by itself, so that the others get their answers. */
+  readonly splits: (error: unknown) => boolean;
   /** Runs a function a moment later, so that those who arrive together share the first statement too. */
   readonly soon: (run: () => void) => void;
 }
@@ -91,14 +93,24 @@ export class GroupCommit<Ask extends { readonly aor: string }, Answer> {
   async #run(batch: ReadonlyArray<Waiting<Ask, Answer>>): Promise<void> {
     this.#busy++;
     try {
-      const answers = await this.#options.run(batch.map((each) => each.ask));
-      for (const [i, each] of batch.entries()) each.resolve(answers[i] as Answer);
-    } catch (error) {
-      for (const each of batch) each.reject(error);
+      await this.#answer(batch);
     } finally {
       this.#busy--;
       for (const each of batch) this.#inFlight.delete(each.ask.aor);
       if (this.#waiting.length > 0) this.#start();
+    }
+  }
+
+  async #answer(batch: ReadonlyArray<Waiting<Ask, Answer>>): Promise<void> {
+    try {
+      const answers = await this.#options.run(batch.map((each) => each.ask));
+      for (const [i, each] of batch.entries()) each.resolve(answers[i] as Answer);
+    } catch (error) {
+      if (batch.length > 1 && this.#options.splits(error)) {
+        for (const each of batch) await this.#answer([each]);
+      } else {
+        for (const each of batch) each.reject(error);
+      }
     }
   }
 }

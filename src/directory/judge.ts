@@ -56,9 +56,9 @@ export const CLAIM_REMEMBERED_MS = 3_600_000;
 
 const LONGEST_KEY = 128;
 
-/** The key under which a Call-ID is remembered: itself, or a digest where a peer sends an enormous one. */
+/** The key under which a Call-ID is remembered: itself, or a digest of one that is enormous or cannot be stored. */
 export function claimKey(callId: string): string {
-  if (callId.length <= LONGEST_KEY) return callId;
+  if (callId.length <= LONGEST_KEY && !callId.includes("\0")) return callId;
   return `sha256:${createHash("sha256").update(callId, "latin1").digest("hex")}`;
 }
 

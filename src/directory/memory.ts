@@ -23,7 +23,9 @@ import type {
 } from "./directory.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
-import { type FeedReader, type MemoryOptions, MemoryStore, type Statement } from "./memory-store.ts";
+import { MemoryFeed } from "./memory-feed.ts";
+import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
+import type { Statement } from "./memory-transaction.ts";
 import { isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
 /** One simulated database; every proxy takes its own Directory from it. */
@@ -53,13 +55,11 @@ export function createMemoryDatabase(runtime: Runtime, options: MemoryOptions = 
     },
     loseNextAnswers: (count) => store.loseNextAnswers(count),
     get openTransactions() {
-      return store.openTransactions;
+      return store.log.openTransactions;
     },
   };
 }
 
-const POLL_MS = 1000;
-const HELD_POLL_MS = 50;
 const SWEEP_MS = 1000;
 const AUDIT_KEPT = 10_000;
 
@@ -68,22 +68,20 @@ class MemoryDirectory implements Directory {
   readonly #store: MemoryStore;
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
-  #reader: FeedReader | null = null;
-  #forgetCommits: (() => void) | null = null;
-  #poll: Timer | null = null;
+  readonly #feed: MemoryFeed;
   #sweep: Timer | null = null;
-  #reading = false;
-  #again = false;
   #available = true;
 
   constructor(store: MemoryStore, proxy: string) {
     this.#store = store;
     this.proxy = proxy;
+    this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({
       run: (batch) => this.#guard(this.#store.autocommit((statement) => this.#judge(statement, batch))),
       maxBatch: 64,
       lanes: 2,
       maxWaiting: 100_000,
+      splits: () => false,
       soon: (run) => void Promise.resolve().then(run),
     });
   }
@@ -93,34 +91,23 @@ class MemoryDirectory implements Directory {
   }
 
   async start(): Promise<void> {
-    if (this.#reader !== null) return;
+    if (this.#feed.running) return;
     this.#store.reach();
-    this.#reader = this.#store.openReader();
-    this.#forgetCommits = this.#store.onCommit(() => void this.#read());
-    this.#schedule(POLL_MS);
+    this.#feed.start();
     this.#scheduleSweep();
   }
 
   async stop(): Promise<void> {
-    if (this.#reader !== null) this.#store.closeReader(this.#reader);
-    this.#reader = null;
-    this.#forgetCommits?.();
-    this.#forgetCommits = null;
-    this.#poll?.cancel();
-    this.#poll = null;
+    this.#feed.stop();
     this.#sweep?.cancel();
     this.#sweep = null;
   }
 
   /** The feed breaks when the database goes away, and what came between is made good by a reset. */
   databaseChanged(): void {
-    if (this.#store.isAway) {
-      this.#available = false;
-    } else if (this.#reader !== null) {
-      this.#available = true;
-      this.#emit({ kind: "reset" });
-      void this.#read();
-    }
+    if (!this.#feed.running) return;
+    this.#available = !this.#store.isAway;
+    if (this.#available) this.#feed.reset();
   }
 
   onChange(listener: (change: Change) => void): () => void {
@@ -410,37 +397,10 @@ class MemoryDirectory implements Directory {
   #scheduleSweep(): void {
     this.#sweep = this.#store.runtime.timers.after(SWEEP_MS, () => {
       const again = () => {
-        if (this.#reader !== null) this.#scheduleSweep();
+        if (this.#feed.running) this.#scheduleSweep();
       };
       this.#sweepExpired().then(again, again);
     });
-  }
-
-  #schedule(ms: number): void {
-    this.#poll?.cancel();
-    this.#poll = this.#store.runtime.timers.after(ms, () => void this.#read());
-  }
-
-  /** Reads the feed to its end; a wake-up while it reads makes it read once more. */
-  async #read(): Promise<void> {
-    this.#again = true;
-    if (this.#reading) return;
-    this.#reading = true;
-    let held = false;
-    while (this.#again && this.#reader !== null) {
-      this.#again = false;
-      await this.#store.travel();
-      if (this.#store.isAway || this.#reader === null) break;
-      const read = this.#store.feed(this.#reader);
-      held = read.held;
-      if (this.#reader.lost) {
-        this.#reader.lost = false;
-        this.#emit({ kind: "reset" });
-      }
-      for (const each of read.changes) this.#emit(each.change);
-    }
-    this.#reading = false;
-    if (this.#reader !== null) this.#schedule(held ? HELD_POLL_MS : POLL_MS);
   }
 
   #emit(change: Change): void {

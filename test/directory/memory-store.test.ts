@@ -42,7 +42,7 @@ describe("the model of PostgreSQL under READ COMMITTED", () => {
     expect(await store.ask(async (s) => s.read("slots", JOE))).toBeUndefined();
     writer.rollback();
     expect(await store.ask(async (s) => s.read("slots", JOE))).toBeUndefined();
-    expect(store.openTransactions).toBe(0);
+    expect(store.log.openTransactions).toBe(0);
   });
 
   it("a lock is waited for until its timeout", async () => {
@@ -60,17 +60,17 @@ describe("the model of PostgreSQL under READ COMMITTED", () => {
   it("feed: ids are taken before the commit; a row that commits late is held back for, not skipped", async () => {
     const runtime = virtualRuntime(1);
     const store = new MemoryStore(runtime, {});
-    const reader = store.openReader();
+    const reader = store.log.openReader();
     const early = store.begin();
     await early.statement(async (s) => s.tell(tell("early@x")));
     await store.autocommit(async (s) => s.tell(tell("late@x")));
-    expect(store.feed(reader)).toEqual({ changes: [], held: true });
+    expect(store.log.feed(reader)).toEqual({ changes: [], held: true });
     await early.commit();
-    expect(store.feed(reader).changes.map((each) => (each.change as { aor: string }).aor)).toEqual([
+    expect(store.log.feed(reader).changes.map((each) => (each.change as { aor: string }).aor)).toEqual([
       "early@x",
       "late@x",
     ]);
-    expect(store.feed(reader)).toEqual({ changes: [], held: false });
+    expect(store.log.feed(reader)).toEqual({ changes: [], held: false });
   });
 
   it("a lost answer: the caller is told DirectoryUnavailable, the commit stands, and the write can be repeated", async () => {
@@ -90,11 +90,11 @@ describe("the model of PostgreSQL under READ COMMITTED", () => {
   it("a reader too far behind is reset, not kept waiting for rows that are gone", async () => {
     const runtime = virtualRuntime(1);
     const store = new MemoryStore(runtime, { changesKept: 5 });
-    const slow = store.openReader();
-    const fast = store.openReader();
+    const slow = store.log.openReader();
+    const fast = store.log.openReader();
     for (let i = 0; i < 20; i++) {
       await store.autocommit(async (s) => s.tell(tell(`u${i}@x`)));
-      expect(store.feed(fast).changes.length).toBe(1);
+      expect(store.log.feed(fast).changes.length).toBe(1);
     }
     expect(fast.lost).toBe(false);
     expect(slow.lost).toBe(true);

@@ -215,6 +215,9 @@ describe("the database away or slow", () => {
       expect(await east.lookup(aor)).toEqual({ state: "no-record", epoch: 0 });
       expect(await east.user(aor)).toBeNull();
     }
+    const batch = [claim("one@example.com", "a"), claim("two@example.com", "nul\0"), claim("three@example.com", "a")];
+    const settled = await Promise.allSettled(batch.map((each) => east.claim(each)));
+    expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     const fork = {
       sender: "s".repeat(60_000),
       recipient: JOE,

@@ -164,16 +164,21 @@ export function askOfClaim(claim: ClaimAsk): object {
     aor: claim.aor,
     server: claim.server,
     origin: claim.origin,
-    expires: claim.expiresAt,
+    expires: claim.expiresAt === null ? null : storable(claim.expiresAt),
     takeover: claim.conflict === "takeover",
     equal: claim.equalRank,
     key: order === undefined ? null : claimKey(order.callId),
     cseq: order?.cseq ?? null,
-    until: order?.expiresAt ?? null,
+    until: order === undefined ? null : storable(order.expiresAt),
     only_from: claim.onlyFrom,
     fork: claim.fork,
     actor: claim.actor,
   };
+}
+
+/** A moment between 1970 and 9999 in whole milliseconds, whatever a peer's Expires made of it. */
+function storable(moment: number): number {
+  return Number.isNaN(moment) ? 0 : Math.round(Math.min(Math.max(moment, 0), 253_402_300_799_000));
 }
 
 export interface ClaimRow {

@@ -76,7 +76,10 @@ export class Pool {
       this.contact(true, "answers");
       return result.rows;
     } catch (error) {
-      if (isConnectionFailure(error)) this.#broken(error as Error);
+      // With every connection in use, who waits in vain has met a slow database, not one that is away.
+      const waited = error instanceof Error && error.message === "timeout exceeded when trying to connect";
+      const crowded = waited && this.#pool.totalCount >= (this.#pool.options.max ?? 0);
+      if (isConnectionFailure(error) && !crowded) this.#broken(error as Error);
       throw unavailable(verb.name, error);
     }
   }

@@ -34,7 +34,7 @@ import { Feed } from "./feed.ts";
 import { LOOKUP, type LookupRow, lookupOf } from "./lookup.ts";
 import { type Migration, migrate, readMigrations } from "./migrate.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
-import { Pool, type PoolOptions, unavailable } from "./pool.ts";
+import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
 import { CLEAR, END_EXPIRED } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
 import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
@@ -96,6 +96,7 @@ export class PostgresDirectory implements Directory {
       maxBatch: options.claimBatch ?? 64,
       lanes: 2,
       maxWaiting,
+      splits: (error) => !isConnectionFailure((error as Error).cause),
       soon,
     });
     this.#lookups = new Lookups({ run: (aors) => this.#lookupAll(aors), maxBatch: 256, lanes: 4, maxWaiting, soon });
