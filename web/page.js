@@ -1,0 +1,308 @@
+/** The admin page: reads and writes over the API of the proxy that served it. Everything shown goes in as text, never as markup. */
+
+const REFRESH_MS = 5000;
+const TOKEN_KEY = "codomain-token";
+const THEME_KEY = "codomain-theme";
+
+const $ = (id) => document.getElementById(id);
+
+/** An element with attributes, properties and children; strings become text. */
+function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null) element.setAttribute(name, value);
+  }
+  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return element;
+}
+
+class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function api(path, { method = "GET", body } = {}) {
+  const token = sessionStorage.getItem(TOKEN_KEY);
+  const response = await fetch(path, {
+    method,
+    headers: {
+      "x-actor": "page",
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const answer = response.status === 204 ? null : await response.json();
+  if (!response.ok && answer?.error !== undefined) throw new Refused(response.status, answer.error.message);
+  return answer;
+}
+
+function query(fields) {
+  return new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== "")).toString();
+}
+
+/** Tells a failure, or takes it away. A missing or wrong token asks for one. */
+function tell(error) {
+  const asked = error instanceof Refused && error.status === 401;
+  $("login").hidden = !asked;
+  $("main").hidden = asked;
+  const wrong = asked && sessionStorage.getItem(TOKEN_KEY) !== null;
+  const text =
+    error === null || (asked && !wrong) ? "" : error instanceof Refused ? error.message : "The proxy does not answer.";
+  $("notice").textContent = text;
+  $("notice").hidden = text === "";
+  if (asked) $("token").focus();
+}
+
+/** Runs what a person asked for; a failure is told and stays until the next action. */
+async function act(run) {
+  try {
+    await run();
+    tell(null);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+function showStatus(status, ready) {
+  const badge = $("ready");
+  const failing = Object.entries(ready.checks).filter(([, check]) => !check.ok);
+  badge.className = `badge ${ready.ready ? "good" : "bad"}`;
+  badge.textContent = ready.ready
+    ? "ready"
+    : `not ready: ${failing.map(([name, check]) => `${name} ${check.detail}`).join("; ")}`;
+  $("identity").textContent = `${status.proxy} for ${status.domains.join(", ")}, up ${duration(status.uptimeSeconds)}`;
+  $("version").textContent = `version ${status.version}`;
+  const { requests, learned, unlearned, conflicts } = status.counters;
+  const counters = [
+    ["relayed", requests.relay ?? 0],
+    ["forked", requests.fork ?? 0],
+    ["refused", requests.reject ?? 0],
+    ["users learned", learned],
+    ["unlearned", unlearned],
+    ["conflicts", conflicts],
+    ["open requests", status.openRequests],
+    ["open forks", status.openForks],
+    ["waiting", status.waitingRequests],
+    ["users cached", status.cachedUsers],
+  ];
+  $("counters").replaceChildren(
+    ...counters.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value.toLocaleString("en")))),
+  );
+}
+
+function duration(seconds) {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} days`;
+}
+
+function showServers(servers) {
+  $("servers").replaceChildren(
+    ...servers.map((server) => {
+      const { traffic, drained } = server;
+      const others = Object.entries(traffic.answers).reduce((sum, [code, n]) => (code === "2xx" ? sum : sum + n), 0);
+      const [state, look] = drained ? ["drained", "warn"] : server.up ? ["up", "good"] : ["down", "bad"];
+      const nodes = server.nodes.map((node) =>
+        el(
+          "li",
+          {},
+          el("code", {}, node.uri),
+          node.up ? "" : el("span", { class: "bad" }, ` down, ${node.consecutiveFailures} failures`),
+        ),
+      );
+      const removed = server.proofRemoved.map((mark) => el("span", { class: "warn" }, ` not ${mark}`));
+      const verb = drained ? "resume" : "drain";
+      return el(
+        "tr",
+        {},
+        el("th", { scope: "row" }, server.name),
+        el("td", { class: look }, state),
+        el("td", {}, el("ul", {}, ...nodes)),
+        el("td", {}, server.proves.join(" "), ...removed),
+        ...[traffic.requests, traffic.answers["2xx"] ?? 0, others, traffic.unanswered].map((n) =>
+          el("td", { class: "number" }, n.toLocaleString("en")),
+        ),
+        el(
+          "td",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              "aria-label": `${verb} ${server.name}`,
+              onclick: () =>
+                act(async () => {
+                  await api(`/api/v1/servers/${encodeURIComponent(server.name)}/${verb}`, { method: "POST" });
+                  await refresh();
+                }),
+            },
+            verb,
+          ),
+        ),
+      );
+    }),
+  );
+  for (const select of document.querySelectorAll("select[data-servers]")) {
+    const names = servers.map((each) => each.name);
+    const any = select.dataset.servers;
+    const wanted = any === "" ? names : ["", ...names];
+    if ([...select.options].map((option) => option.value).join() === wanted.join()) continue;
+    const { value } = select;
+    select.replaceChildren(...wanted.map((name) => el("option", { value: name }, name === "" ? any : name)));
+    if (wanted.includes(value)) select.value = value;
+  }
+}
+
+function showAudit(entries) {
+  const cell = (value) => el("td", {}, value === null ? "" : el("code", {}, JSON.stringify(value)));
+  $("audit").replaceChildren(
+    ...entries.map((entry) =>
+      el(
+        "tr",
+        {},
+        el("td", {}, el("time", { datetime: entry.at }, new Date(entry.at).toLocaleString())),
+        el("td", {}, entry.actor),
+        el("td", {}, entry.action),
+        el("td", {}, entry.aor ?? ""),
+        cell(entry.before),
+        cell(entry.after),
+      ),
+    ),
+  );
+}
+
+/** Where the next page of the users shown begins; null: there is none. */
+let next = null;
+
+async function showUsers(more) {
+  const fields = {
+    prefix: $("prefix").value.trim(),
+    server: $("on-server").value,
+    after: more ? (next ?? "") : "",
+    limit: "50",
+  };
+  const page = await api(`/api/v1/users?${query(fields)}`);
+  next = page.next;
+  $("more").hidden = next === null;
+  const rows = page.users.map(({ aor, record, binding, epoch }) => {
+    const choose = () => {
+      $("who").value = aor;
+      $("aor").value = aor;
+      if (binding !== null) $("where").value = binding.server;
+      $("who").focus();
+    };
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, el("button", { type: "button", class: "plain", onclick: choose }, aor)),
+      el("td", {}, record?.model ?? "by rule"),
+      el("td", {}, binding?.server ?? "nowhere"),
+      el("td", {}, binding?.origin ?? ""),
+      el("td", { class: "number" }, epoch),
+      el(
+        "td",
+        {},
+        binding === null ? "" : binding.expiresAt === null ? "never" : new Date(binding.expiresAt).toLocaleString(),
+      ),
+    );
+  });
+  if (!more && rows.length === 0) rows.push(el("tr", {}, el("td", { colspan: "6" }, "No users.")));
+  if (more) $("users").append(...rows);
+  else $("users").replaceChildren(...rows);
+}
+
+async function place(verb) {
+  const aor = $("who").value.trim();
+  const body = verb === "unbind" ? {} : { server: $("where").value };
+  $("placed").textContent = "";
+  const answer = await api(`/api/v1/users/${encodeURIComponent(aor)}/${verb}`, { method: "POST", body });
+  $("placed").textContent =
+    verb === "unbind"
+      ? `${aor} is no longer bound to ${answer.previous.server} (epoch ${answer.epoch}).`
+      : `${aor} is on ${answer.binding.server} (epoch ${answer.binding.epoch}).`;
+  await Promise.all([showUsers(false), refresh()]);
+}
+
+async function explain() {
+  const fields = Object.fromEntries(
+    ["method", "aor", "from", "watcher", "event"].map((id) => [id, $(id).value.trim()]),
+  );
+  const { text } = await api(`/api/v1/explain?${query(fields)}`);
+  $("explanation").textContent = text.join("\n");
+  $("explanation").hidden = false;
+}
+
+async function refresh() {
+  const [status, ready, { servers }, { entries }] = await Promise.all([
+    api("/api/v1/status"),
+    api("/readyz"),
+    api("/api/v1/servers"),
+    api("/api/v1/audit?limit=20"),
+  ]);
+  showStatus(status, ready);
+  showServers(servers);
+  showAudit(entries);
+  $("main").hidden = false;
+  $("leave").hidden = sessionStorage.getItem(TOKEN_KEY) === null;
+}
+
+async function open() {
+  await refresh();
+  await showUsers(false);
+}
+
+/** Whether the last round in the background failed: its notice goes when one succeeds, a person's own stays. */
+let away = false;
+
+async function round() {
+  if (!document.hidden && $("login").hidden) {
+    try {
+      await refresh();
+      if (away) tell(null);
+      away = false;
+    } catch (error) {
+      away = true;
+      tell(error);
+    }
+  }
+  window.setTimeout(round, REFRESH_MS);
+}
+
+function theme(name) {
+  if (name === null) delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = name;
+}
+
+function submits(id, run) {
+  $(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    void act(() => run(event));
+  });
+}
+
+submits("login", async () => {
+  sessionStorage.setItem(TOKEN_KEY, $("token").value.trim());
+  $("token").value = "";
+  await open();
+});
+submits("search", () => showUsers(false));
+submits("place", (event) => place(event.submitter?.value ?? "bind"));
+submits("explain", explain);
+$("more").addEventListener("click", () => void act(() => showUsers(true)));
+$("leave").addEventListener("click", () => {
+  sessionStorage.removeItem(TOKEN_KEY);
+  window.location.reload();
+});
+$("theme").addEventListener("click", () => {
+  const dark = window.getComputedStyle(document.documentElement).colorScheme === "dark";
+  localStorage.setItem(THEME_KEY, dark ? "light" : "dark");
+  theme(localStorage.getItem(THEME_KEY));
+});
+
+theme(localStorage.getItem(THEME_KEY));
+await act(open);
+void round();
