@@ -113,8 +113,11 @@ describe("the embedded PostgreSQL", () => {
     expect([server.adopted, server.pid]).toEqual([true, pid]);
     expect(warnings[0]).toContain("took over the server that a killed codomain left running");
     expect(await ask(server.url, "select 1")).toBe(1);
+    // From now on it is looked after like one of its own.
+    process.kill(pid, "SIGKILL");
+    await until(async () => server.pid !== pid && (await ask(server.url, "select 1").catch(() => 0)) === 1);
     await server.stop();
-    expect(isAlive(pid)).toBe(false);
+    expect(isAlive(server.pid)).toBe(false);
   });
 
   it("two that start at once on one new directory: one runs, the other is refused", async () => {

@@ -30,6 +30,7 @@ const START_MS = 60_000;
 const FAST_STOP_MS = 15_000;
 const HARD_STOP_MS = 5000;
 const POLL_MS = 25;
+const ADOPTED_LOOK_MS = 1000;
 const RESTART_MS = [100, 1000, 5000, 30_000] as const;
 
 /**
@@ -76,7 +77,9 @@ export class EmbeddedPostgres {
       if (adopted !== null) {
         const detail = `took over the server that a killed codomain left running on ${place.directory}`;
         telemetry.emit("warning", { what: "embedded PostgreSQL", detail });
-        return new EmbeddedPostgres(runtime, telemetry, launch, adopted, true);
+        const server = new EmbeddedPostgres(runtime, telemetry, launch, adopted, true);
+        server.#watchAdopted();
+        return server;
       }
       const child = await start(launch, true);
       const server = new EmbeddedPostgres(runtime, telemetry, launch, child.pid as number, false);
@@ -113,6 +116,14 @@ export class EmbeddedPostgres {
         reason: `the embedded PostgreSQL ended by itself (${signal ?? code})`,
       });
       this.#restart(0);
+    });
+  }
+
+  /** Another's child tells us nothing when it ends. */
+  #watchAdopted(): void {
+    this.#timer = this.#runtime.timers.after(ADOPTED_LOOK_MS, () => {
+      if (isAlive(this.#pid)) this.#watchAdopted();
+      else this.#restart(0);
     });
   }
 
