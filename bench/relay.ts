@@ -44,7 +44,8 @@ interface Row {
   readonly live: number | undefined;
   readonly residentBytes: number;
   readonly pauseMs: number | undefined;
-  readonly processorShare: number | undefined;
+  /** Microseconds of processor time a request, all processes of the system together. */
+  readonly processorUs: number | undefined;
 }
 
 /**
@@ -154,16 +155,17 @@ logging: { level: off }
   };
 }
 
-const LIVE = "codomain_transactions";
-const PAUSE = "codomain_event_loop_pause_max_seconds";
+/** Live ones and completed ones that answer retransmissions. */
+const LIVE = ["codomain_transactions", "codomain_completed_transactions"];
+const PAUSE = ["codomain_longest_pause_ever_seconds"];
 
 function gauge<K extends string>(
   key: K,
   metrics: ReadonlyMap<string, number>,
-  name: string,
+  names: readonly string[],
   scale = 1,
 ): Partial<Record<K, number>> {
-  const found = [...metrics].filter(([each]) => each === name || each.startsWith(`${name}{`));
+  const found = [...metrics].filter(([each]) => names.includes(each.split("{", 1)[0] ?? ""));
   if (found.length === 0) return {};
   return { [key]: found.reduce((sum, [, value]) => sum + value, 0) * scale } as Record<K, number>;
 }
@@ -220,7 +222,8 @@ async function measure(
       live: told.live,
       residentBytes,
       pauseMs: told.pauseMs,
-      processorShare: subject.pid === undefined ? undefined : (after - before) / seconds,
+      processorUs:
+        ((subject.pid === undefined ? (told.processorSeconds ?? 0) : after - before) * 1e6) / Number(field("ok")),
     };
   } finally {
     await subject.stop();
@@ -241,7 +244,7 @@ function report(rows: readonly Row[], waitMs: number, kamailioVersion: string | 
     "live transactions",
     "resident MB",
     "longest pause ms",
-    "cpu",
+    "cpu us/request",
   ];
   const cells = rows.map((row) => [
     row.system,
@@ -255,7 +258,7 @@ function report(rows: readonly Row[], waitMs: number, kamailioVersion: string | 
     row.live === undefined ? "" : String(row.live),
     row.residentBytes === 0 ? "" : (row.residentBytes / 2 ** 20).toFixed(0),
     row.pauseMs === undefined ? "" : row.pauseMs.toFixed(1),
-    row.processorShare === undefined ? "" : row.processorShare.toFixed(2),
+    row.processorUs === undefined ? "" : row.processorUs.toFixed(1),
   ]);
   console.log(`\n${table([head, ...cells])}`);
   console.log(
