@@ -7,7 +7,13 @@ import type { MemoryOptions } from "../../src/directory/memory-store.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import { PROBE_USER } from "../../src/proxy/prober.ts";
 import { ProxyCore } from "../../src/proxy/proxy-core.ts";
-import { createSimulation, type Faults, type SimulatedRuntime, type Simulation } from "../../src/runtime/simulated.ts";
+import {
+  createSimulation,
+  type Faults,
+  type SimulatedRuntime,
+  type Simulation,
+  type Zone,
+} from "../../src/runtime/simulated.ts";
 import { buildRequest, buildResponse, type HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message/message.ts";
 import { parseUri, type SipUri } from "../../src/sip/message/uri.ts";
@@ -61,6 +67,9 @@ export interface WorldOptions {
   readonly each?: Readonly<Record<string, Partial<ProxyOptions["servers"][number]>>>;
   readonly database?: MemoryOptions;
   readonly faults?: Partial<Faults>;
+  readonly zone?: Zone;
+  /** Nodes of a server, where they are not the one the server listens on. */
+  readonly uris?: Readonly<Record<string, string | readonly string[]>>;
 }
 
 const DOMAIN = "example.com";
@@ -78,7 +87,10 @@ const KEPT: readonly EventName[] = [
 ];
 
 export async function createWorld(given: WorldOptions = {}): Promise<World> {
-  const simulation = createSimulation({ seed: given.seed ?? 1 });
+  const simulation = createSimulation({
+    seed: given.seed ?? 1,
+    ...(given.zone === undefined ? {} : { zone: given.zone }),
+  });
   const clients: Client[] = [];
   const names = given.servers ?? { east: {}, west: {}, north: {} };
   const hosts = Object.fromEntries(Object.keys(names).map((name, i) => [name, `127.0.0.${11 + i}`]));
@@ -147,7 +159,7 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
     domains: [DOMAIN],
     servers: Object.entries(hosts).map(([name, host]) => ({
       name,
-      nodes: [parseUri(`sip:${host}:5060`) as SipUri],
+      nodes: [given.uris?.[name] ?? `sip:${host}:5060`].flat().map((uri) => parseUri(uri) as SipUri),
       balance: "round-robin",
       names: [],
       identities: {},
@@ -256,7 +268,7 @@ export interface Outgoing {
   /** Virtual ms from sending to the first final response; undefined: none yet. */
   readonly tookMs: number | undefined;
   readonly ended: boolean;
-  cancel(): void;
+  cancel(reason?: string): void;
 }
 
 /** A bare user agent: what it sends and gets is what the tests assert on. */
@@ -357,9 +369,9 @@ export class Client {
       get ended() {
         return ended;
       },
-      cancel() {
+      cancel(reason) {
         cancelled = true;
-        transaction?.cancel();
+        transaction?.cancel(reason);
       },
     };
   }
