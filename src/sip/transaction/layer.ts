@@ -24,6 +24,7 @@ import type {
   TransactionLayer,
   TransactionUser,
 } from "./transaction.ts";
+import { TransactionTable } from "./transaction-table.ts";
 
 export interface TransactionOptions {
   /** RFC 3261 table 4, milliseconds: 500, 4000, 5000. */
@@ -78,12 +79,12 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
   readonly #retryAfter: string;
   /** Of responses given without state: ACKs to them come back with it. */
   readonly #statelessTag: string;
-  readonly #servers = new Map<string, LiveServer>();
+  readonly #servers = new TransactionTable<LiveServer>((key) => this.#store.hash(key));
   /** RFC 2543 clients' INVITEs by the key of their ACK. */
   readonly #oldAcks = new Map<string, InviteServerTransaction>();
-  readonly #clients = new Map<string, LiveClient>();
+  readonly #clients = new TransactionTable<LiveClient>((key) => this.#store.hash(key));
   /** Apart, for they share the branch of their INVITE (17.1.3). */
-  readonly #cancels = new Map<string, LiveClient>();
+  readonly #cancels = new TransactionTable<LiveClient>((key) => this.#store.hash(key));
   readonly #store: CompletedStore;
   readonly #sweep = new WheelTimer<"sweep">({ fired: () => this.#sweepStore() });
   /** Start of our Via for the listen point that was used last. */
@@ -198,14 +199,14 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
       this.#receiveAck(request, flow, key);
       return;
     }
-    const live = this.#servers.get(key);
+    const hash = this.#store.hash(key);
+    const live = this.#servers.get(key, hash);
     if (live !== undefined) {
       this.#reports.retransmission("server", method);
       live.retransmitted();
       return;
     }
     const now = this.now();
-    const hash = this.#store.hash(key);
     const answer = this.#store.find(key, hash, now);
     if (answer !== undefined) {
       // 17.2.2, "Completed": the final response again "whenever a retransmission of the request is received".
@@ -221,7 +222,7 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
       method === "INVITE"
         ? new InviteServerTransaction(request, flow, key, now, this)
         : new NonInviteServerTransaction(request, flow, key, hash, now, this);
-    this.#servers.set(key, transaction);
+    this.#servers.set(key, transaction, hash);
     transaction.begin();
   }
 
@@ -276,7 +277,7 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
   }
 
   store(transaction: LiveServer, hash: number, response: string): void {
-    this.#servers.delete(transaction.key);
+    this.#servers.delete(transaction.key, hash);
     if (this.#stopped) return;
     this.#store.add(transaction.key, hash, response, this.now());
     if (!this.#sweep.running) this.wheel.start(this.#sweep, SWEEP_MS, "sweep");
@@ -369,14 +370,15 @@ class Layer implements TransactionLayer, TransportUser, ServerDriver, ClientDriv
 
   #begin<T extends InviteClientTransaction | NonInviteClientTransaction>(
     transaction: T,
-    table: Map<string, LiveClient>,
+    table: TransactionTable<LiveClient>,
   ): T {
     if (this.#stopped) {
       transaction.drop();
       return transaction;
     }
-    if (table.has(transaction.branch)) throw new Error(`branch ${transaction.branch} is in use`);
-    table.set(transaction.branch, transaction);
+    const hash = this.#store.hash(transaction.branch);
+    if (table.has(transaction.branch, hash)) throw new Error(`branch ${transaction.branch} is in use`);
+    table.set(transaction.branch, transaction, hash);
     transaction.begin();
     return transaction;
   }
