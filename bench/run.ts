@@ -1,18 +1,19 @@
-/** `npm run bench NAME [arguments]`: runs bench/NAME.ts. */
-const BENCHES: Readonly<Record<string, () => Promise<{ run(args: string[]): Promise<void> }>>> = {
-  floor: () => import("./floor.ts"),
-  parse: () => import("./parse.ts"),
-  register: () => import("./register.ts"),
-  relay: () => import("./relay.ts"),
-  transaction: () => import("./transaction.ts"),
-  transport: () => import("./transport.ts"),
-};
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
+/** `npm run bench NAME [arguments]`: runs bench/NAME.ts. Every file here but these is a benchmark: it exports `run`, or runs when it is loaded. */
+const SHARED = ["run.ts", "systems.ts"];
+
+const names = readdirSync(fileURLToPath(new URL(".", import.meta.url)))
+  .filter((file) => file.endsWith(".ts") && !SHARED.includes(file))
+  .map((file) => file.slice(0, -3));
 const [name = "", ...args] = process.argv.slice(2);
-const bench = BENCHES[name];
-if (bench === undefined) {
-  console.error(`Say which benchmark to run: npm run bench -- ${Object.keys(BENCHES).join(" | ")}`);
-  process.exitCode = 2;
+if (names.includes(name)) {
+  const bench: { run?(args: string[]): Promise<void> | void } = await import(
+    new URL(`${name}.ts`, import.meta.url).href
+  );
+  await bench.run?.(args);
 } else {
-  await (await bench()).run(args);
+  console.error(`Say which benchmark to run: npm run bench -- ${names.join(" | ")}`);
+  process.exitCode = 2;
 }

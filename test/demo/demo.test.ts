@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { playDemo } from "../../src/demo/demo.ts";
+import { createMemoryDatabase } from "../../src/directory/memory.ts";
+import { createRealRuntime } from "../../src/runtime/real.ts";
+
+test("every scene does what it says, on real sockets; the ladder shows the fork and that there is no second one", async () => {
+  const runtime = createRealRuntime();
+  const directory = createMemoryDatabase(runtime).directory("demo");
+  const lines: string[] = [];
+  const failed = await playDemo({ runtime, version: "0", data: "unused", directory }, (text) => lines.push(text));
+  expect(lines.filter((line) => line.includes("FAILED"))).toEqual([]);
+  expect(failed).toBe(0);
+  const [first = "", second = ""] = lines.filter((line) => line.includes("│"));
+  expect(first.match(/MESSAGE alice/g)).toHaveLength(3);
+  expect(second.match(/MESSAGE alice/g)).toHaveLength(2);
+  expect(runtime.leaks()).toEqual([]);
+});
