@@ -90,7 +90,7 @@ describe("migrations", () => {
     );
   });
 
-  it("schema.dump.sql is what the migrations make (npm run does not: npx tsx tools/schema-dump.ts writes it)", async () => {
+  it("schema.dump.sql is what the migrations make; npx tsx tools/schema-dump.ts writes it anew", async () => {
     const database = await server.database();
     const dumped = await dumpSchema(await database.connect());
     expect(dumped).toBe(await readFile(`${MIGRATIONS}schema.dump.sql`, "utf8"));

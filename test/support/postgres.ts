@@ -21,11 +21,20 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** One server for a test file: started in about a second, its data thrown away at the end. */
+/**
+ * One server for a test file: started in about a second, its data thrown away at the end. CODOMAIN_TEST_POSTGRES names
+ * another installation to test on, such as /usr/lib/postgresql/15.
+ */
 export async function startTestServer(settings: readonly string[] = []): Promise<TestServer> {
   const directory = await mkdtemp(join(tmpdir(), "codomain-test-"));
   const runtime = createRealRuntime();
-  const postgres = await EmbeddedPostgres.start(runtime, new Telemetry(), { directory, settings, withoutSync: true });
+  const programs = process.env.CODOMAIN_TEST_POSTGRES;
+  const postgres = await EmbeddedPostgres.start(runtime, new Telemetry(), {
+    directory,
+    settings,
+    withoutSync: true,
+    ...(programs === undefined ? {} : { programs }),
+  });
   const urlOf = (name: string) => {
     const url = new URL(postgres.url);
     url.pathname = `/${name}`;

@@ -20,7 +20,11 @@ export async function dumpSchema(client: pg.ClientBase): Promise<string> {
     if (indexes.rows.length > 0) parts.push(`${indexes.rows.map((row) => `${row.line};`).join("\n")}\n`);
   }
   const views = await client.query<{ name: string; text: string }>(VIEWS);
-  for (const view of views.rows) parts.push(`create view codomain.${view.name} as\n${view.text.trimEnd()}\n`);
+  for (const view of views.rows) {
+    // Version 15 names the table before every column, 18 does not.
+    const text = view.text.trimEnd().replace(/\b(?!codomain\b)[a-z_]+\.(?=[a-z_])/g, "");
+    parts.push(`create view codomain.${view.name} as\n${text}\n`);
+  }
   return parts.join("\n");
 }
 

@@ -3,7 +3,7 @@ import pg from "pg";
 import { CodomainError } from "../../base/errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import type { Telemetry } from "../../telemetry/events.ts";
-import { brokenInstall, environment, findBinaries, lastLine, versionOf } from "./binaries.ts";
+import { binariesIn, brokenInstall, environment, findBinaries, lastLine, versionOf } from "./binaries.ts";
 import {
   identity,
   initialise,
@@ -21,6 +21,8 @@ export interface EmbeddedOptions {
   readonly directory: string;
   /** Further settings, as `name=value`. */
   readonly settings?: readonly string[];
+  /** Another installation's programs: the directory that holds `bin/initdb` and `bin/postgres`. */
+  readonly programs?: string;
   /** Do not wait for the disk: for tests. */
   readonly withoutSync?: boolean;
 }
@@ -61,7 +63,7 @@ export class EmbeddedPostgres {
 
   /** @throws CodomainError with a sentence that says what to do. */
   static async start(runtime: Runtime, telemetry: Telemetry, options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-    const found = findBinaries();
+    const found = options.programs === undefined ? findBinaries() : binariesIn(options.programs);
     const place = await preparePlace(telemetry, found, await versionOf(found), options.directory);
     const unlock = await lockPlace(runtime, place);
     try {

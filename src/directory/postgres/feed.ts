@@ -16,7 +16,7 @@ export interface FeedOptions {
 const CHANNEL = "codomain_changes";
 /** Wake-ups that come faster than this share one read. */
 const COALESCE_MS = 5;
-const RECONNECT_MS = [20, 100, 250, 500, 1000] as const;
+const RECONNECT_MS = [0, 100, 250, 500, 1000] as const;
 
 interface Cursor {
   readonly xid: bigint;
@@ -81,8 +81,8 @@ export class Feed {
 
   async #connect(): Promise<void> {
     const client = this.#pool.client();
-    client.on("error", (error) => this.#broken(client, error));
-    client.on("end", () => this.#broken(client, new Error("the connection was ended")));
+    client.on("error", () => this.#broken(client));
+    client.on("end", () => this.#broken(client));
     client.on("notification", () => this.wake());
     try {
       await client.connect();
@@ -105,13 +105,11 @@ export class Feed {
     this.#lastRead = this.#runtime.clock.now();
   }
 
-  #broken(client: pg.Client, error: Error): void {
+  #broken(client: pg.Client): void {
     if (this.#client !== client) return;
     this.#client = null;
     client.end().catch(() => undefined);
-    if (!this.#running) return;
-    this.#pool.contact(false, sentence(error));
-    this.#reconnectLater();
+    if (this.#running) this.#reconnectLater();
   }
 
   #reconnectLater(): void {
@@ -126,8 +124,10 @@ export class Feed {
           this.#emit({ kind: "reset" });
           void this.#read();
         },
-        () => {
-          if (this.#running) this.#reconnectLater();
+        (error: unknown) => {
+          if (!this.#running) return;
+          this.#pool.contact(false, sentence(error));
+          this.#reconnectLater();
         },
       );
     });
@@ -149,9 +149,9 @@ export class Feed {
     let rows: FeedRow[];
     try {
       rows = await this.#readOnce(client);
-    } catch (error) {
+    } catch {
       this.#reading = false;
-      this.#broken(client, error as Error);
+      this.#broken(client);
       return;
     }
     this.#reading = false;

@@ -56,7 +56,8 @@ export class Pool {
       keepAlive: true,
     };
     this.#pool = new pg.Pool({ ...this.#config, max: options.size ?? 8, idleTimeoutMillis: 60_000 });
-    this.#pool.on("error", (error) => this.#broken(error));
+    // One that lay idle and was cut says little; whoever asks next finds out.
+    this.#pool.on("error", () => undefined);
   }
 
   /** Whether the last contact succeeded. */
