@@ -1,6 +1,7 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Credentials } from "../../directory/directory.ts";
-import { aorOf } from "../../sip/message/uri.ts";
+import type { SipRequest } from "../../sip/message/message.ts";
+import { aorOf, equalUris, parseUri } from "../../sip/message/uri.ts";
 import type { Core } from "../core.ts";
 import { type DigestAnswer, parseDigest } from "../digest.ts";
 import type { Exchange } from "../exchange.ts";
@@ -22,7 +23,8 @@ export async function authenticate(core: Core, exchange: Exchange): Promise<bool
     .headers(registering ? "Authorization" : "Proxy-Authorization")
     .map(parseDigest)
     .find((each) => each?.realm === realm);
-  if (given === undefined) return challenge(core, exchange, registering, false);
+  if (given === undefined || !isFor(given, exchange.transaction.request))
+    return challenge(core, exchange, registering, false);
   const user = aorOfUser(core, given);
   let credentials: Credentials | null;
   try {
@@ -40,6 +42,16 @@ export async function authenticate(core: Core, exchange: Exchange): Promise<bool
   }
   exchange.origin = { kind: "client", authenticated: user };
   return true;
+}
+
+/** RFC 7616 3.4.6: an answer is for one resource, and proves nothing for another. */
+function isFor(given: DigestAnswer, { requestUri, uri }: SipRequest): boolean {
+  if (given.uri === requestUri) return true;
+  try {
+    return equalUris(parseUri(given.uri), uri);
+  } catch {
+    return false;
+  }
 }
 
 function challenge(core: Core, exchange: Exchange, registering: boolean, stale: boolean): false {
