@@ -2,6 +2,7 @@ import { createConnection } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createAdmin } from "../../src/admin/admin.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
+import type { Timers } from "../../src/runtime/runtime.ts";
 import { leakChecked } from "../support/leak.ts";
 import { openDesk } from "./support.ts";
 
@@ -19,7 +20,11 @@ describe("over HTTP", () => {
   it("stops although a client holds a connection open", async () => {
     const { options } = await openDesk();
     const runtime = leakChecked(createRealRuntime());
-    const impatient = { ...runtime.timers, after: (_ms: number, run: () => void) => runtime.timers.after(0, run) };
+    const { timers } = runtime;
+    const impatient: Timers = {
+      after: (_ms, run) => timers.after(0, run),
+      soon: (run) => timers.soon(run),
+    };
     const admin = await createAdmin({ ...runtime, timers: impatient }, options);
     const socket = createConnection({ host: "127.0.0.1", port: Number(new URL(admin.url!).port) });
     onTestFinished(() => void socket.destroy());
