@@ -95,6 +95,20 @@ describe("the change feed on PostgreSQL (concurrency.md 5)", () => {
     expect(aors(heard)).toEqual(["slow@x", "fast@x"]);
   });
 
+  it("other proxies are woken, once for what comes together", async () => {
+    const [east, west] = await Promise.all([open("east"), open("west", { pollMs: 60_000 })]);
+    const heard = listen(west);
+    const notified = await database.connect();
+    let count = 0;
+    notified.on("notification", () => count++);
+    await notified.query("listen codomain_changes");
+    const users = Array.from({ length: 100 }, (_, i) => `u${i}@example.com`);
+    await Promise.all(users.map((aor) => east.claim(claim(aor, "a"))));
+    await eventually(() => aors(heard).length >= 100);
+    expect(count).toBeGreaterThan(0);
+    expect(count).toBeLessThan(10);
+  });
+
   it("without any wake-up it polls", async () => {
     const east = await open("east", { pollMs: 30 });
     const heard = listen(east);

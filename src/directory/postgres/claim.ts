@@ -16,6 +16,7 @@ import type { Verb } from "./pool.ts";
  * - `insert … do nothing`, then `select … for update`, then `update`: three round trips and a transaction around them.
  * - Call-IDs in a table of their own: read in the same statement they come from a snapshot older than the lock wait, so a
  *   refresh that waited for the takeover would not see that it had been superseded; read in a later one, see above.
+ * - NOTIFY in the same transaction: commits with NOTIFY wait for each other, the disk included (`notify.ts`).
  * - `merge`: has no `returning` before version 17, and raises a unique violation where two insert the same key.
  */
 export const CLAIM: Verb = {
@@ -151,10 +152,8 @@ audited as (
   where j.verdict = 'bound' and (j.previous is not null or j.origin in ('admin', 'provisioned'))
 )
 select j.aor, j.verdict, j.previous, j.live, j.server, j.origin, j.epoch::float8 as epoch,
-  extract(epoch from j.expires_at)::float8 * 1000 as expires, n.count as notified
-from judged j
--- One NOTIFY a batch: commits with NOTIFY serialise.
-cross join (select count(pg_notify('codomain_changes', '')) from (select 1 from told limit 1) t) n`,
+  extract(epoch from j.expires_at)::float8 * 1000 as expires
+from judged j`,
 };
 
 /** As CLAIM takes it, in a JSON array. */

@@ -8,11 +8,7 @@ export const CLOSE_FORK: Verb = {
   name: "close-fork",
   text: `
 with quick as materialized (select set_config('synchronous_commit', 'off', true) as set),
-closed as (delete from codomain.open_forks where id = $1),
-told as (
-  insert into codomain.changes (kind, aor, fork, result)
-  select 'fork-closed', $2, $1, $3 from quick
-  returning 1
-)
-select count(pg_notify('codomain_changes', '')) as notified from told`,
+closed as (delete from codomain.open_forks where id = $1)
+insert into codomain.changes (kind, aor, fork, result)
+select 'fork-closed', $2, $1, $3 from quick`,
 };

@@ -33,6 +33,7 @@ import { CREDENTIALS, PUT_CREDENTIALS } from "./credentials.ts";
 import { Feed } from "./feed.ts";
 import { LOOKUP, type LookupRow, lookupOf } from "./lookup.ts";
 import { type Migration, migrate, readMigrations } from "./migrate.ts";
+import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
 import { CLEAR, END_EXPIRED } from "./sweep.ts";
@@ -74,6 +75,7 @@ export class PostgresDirectory implements Directory {
   readonly #options: PostgresOptions;
   readonly #pool: Pool;
   readonly #feed: Feed;
+  readonly #notifier: Notifier;
   readonly #claims: GroupCommit<ClaimAsk, Judged>;
   readonly #lookups: Lookups;
   readonly #listeners = new Set<(change: Change) => void>();
@@ -87,6 +89,7 @@ export class PostgresDirectory implements Directory {
     this.#options = options;
     this.proxy = options.proxy;
     this.#pool = new Pool(runtime, telemetry, options);
+    this.#notifier = new Notifier(this.#pool);
     const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));
     const maxWaiting = options.maxWaiting ?? 100_000;
@@ -262,7 +265,7 @@ export class PostgresDirectory implements Directory {
       }
       for (const row of batch) this.#emit({ kind: "user", aor: row.aor });
     }
-    this.#feed.wake();
+    this.#wakeAll();
     return { imported: taken.length, refused };
   }
 
@@ -309,7 +312,13 @@ export class PostgresDirectory implements Directory {
 
   #changed(change: Change): void {
     this.#emit(change);
+    this.#wakeAll();
+  }
+
+  /** Our own reader, and everybody else's. */
+  #wakeAll(): void {
     this.#feed.wake();
+    this.#notifier.wake();
   }
 
   #emit(change: Change): void {
@@ -327,7 +336,7 @@ export class PostgresDirectory implements Directory {
 
   async #sweepOnce(): Promise<void> {
     const [row] = await this.#pool.run<{ ended: number }>(END_EXPIRED, []);
-    if (row !== undefined && row.ended > 0) this.#feed.wake();
+    if (row !== undefined && row.ended > 0) this.#wakeAll();
     if (this.#sweeps++ % CLEAR_EVERY !== 0) return;
     await this.#pool.run(CLEAR, [this.#options.changesKeptMs ?? 600_000, this.#options.auditKeptMs ?? 90 * DAY_MS]);
   }

@@ -41,8 +41,7 @@ told as (
   select 'binding', aor, null, previous, epoch from looked where verdict = 'bound' order by aor
   returning 1
 )
-select (select count(*) from told)::int as ended, count(pg_notify('codomain_changes', '')) as notified
-from (select 1 from told limit 1) t`,
+select count(*)::int as ended from told`,
 };
 
 /** One proxy at a time clears away what nobody needs any more: read changes, dead forks, old audit rows. */

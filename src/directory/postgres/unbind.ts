@@ -63,7 +63,6 @@ with ended as (
 told as (
   insert into codomain.changes (kind, aor, server, previous, epoch)
   select 'binding', aor, null, split_part(previous, E'\\t', 1), epoch from ended where verdict = 'bound'
-  returning 1
 ),
 -- A deregistration and an unlearning are everyday; the rest an admin did.
 audited as (
@@ -74,10 +73,8 @@ audited as (
 )
 select e.aor, e.verdict = 'bound' as acted, e.previous, e.server, e.origin, e.epoch::float8 as epoch,
   extract(epoch from e.expires_at)::float8 * 1000 as expires,
-  e.server is not null and (e.expires_at is null or e.expires_at > clock_timestamp()) as live,
-  n.count as notified
-from ended e
-cross join (select count(pg_notify('codomain_changes', '')) from told) n`,
+  e.server is not null and (e.expires_at is null or e.expires_at > clock_timestamp()) as live
+from ended e`,
 };
 
 export function valuesOfUnbind(unbind: Unbind): unknown[] {

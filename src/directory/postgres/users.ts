@@ -67,7 +67,7 @@ put as (
   returning u.aor
 ),
 told as (
-  insert into codomain.changes (kind, aor) select 'user', aor from put order by aor returning 1
+  insert into codomain.changes (kind, aor) select 'user', aor from put order by aor
 ),
 audited as (
   insert into codomain.audit (actor, action, aor, before, after)
@@ -75,7 +75,7 @@ audited as (
   from put p join given g on g.aor = p.aor left join before b on b.aor = p.aor
   order by p.aor
 )
-select count(pg_notify('codomain_changes', '')) as notified from (select 1 from told limit 1) t`,
+select count(*)::int as put from put`,
 };
 
 /**
@@ -107,16 +107,13 @@ told as (
     select 1, 'user', null, null from removed where bound + recorded > 0
   ) t
   order by t.part
-  returning 1
 ),
 audited as (
   insert into codomain.audit (actor, action, aor, before, after)
   select $2, 'remove-user', $1, (select to_jsonb(f) - 'changed_at' from forgotten f), null
   from removed where bound + recorded > 0
 )
-select r.bound + r.recorded > 0 as removed, n.count as notified
-from removed r
-cross join (select count(pg_notify('codomain_changes', '')) from (select 1 from told limit 1) t) n`,
+select r.bound + r.recorded > 0 as removed from removed r`,
 };
 
 export function userRowOf(row: LookupRow): UserRow | null {
