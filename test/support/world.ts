@@ -1,3 +1,4 @@
+import { askingDialog, inDialog } from "../../src/demo/dialog.ts";
 import { createExampleServer, type ExampleServer, type ExampleServerOptions } from "../../src/demo/example-server.ts";
 import { Stack } from "../../src/demo/stack.ts";
 import { createDirectoryCache } from "../../src/directory/cache.ts";
@@ -268,6 +269,8 @@ export interface Outgoing {
   /** Virtual ms from sending to the first final response; undefined: none yet. */
   readonly tookMs: number | undefined;
   readonly ended: boolean;
+  /** The final status, once it has ended; does not drive the simulation. */
+  readonly done: Promise<number>;
   cancel(reason?: string): void;
 }
 
@@ -330,8 +333,13 @@ export class Client {
     let cancelled = false;
     let tookMs: number | undefined;
     let ended = false;
+    let settle: () => void = () => undefined;
+    const over = new Promise<void>((resolve) => {
+      settle = resolve;
+    });
     const end = (): void => {
       ended = true;
+      settle();
     };
     void this.started
       .then(() =>
@@ -354,14 +362,16 @@ export class Client {
         transaction = sent;
         if (cancelled) sent.cancel();
       });
+    const final = (): number => responses.findLast((response) => response.status >= 200)?.status ?? 0;
     return {
       request,
       responses,
+      done: over.then(final),
       get statuses() {
         return responses.map((response) => response.status);
       },
       get final() {
-        return responses.findLast((response) => response.status >= 200)?.status ?? 0;
+        return final();
       },
       get tookMs() {
         return tookMs;
@@ -374,6 +384,16 @@ export class Client {
         transaction?.cancel(reason);
       },
     };
+  }
+
+  /** A whole call: INVITE, ACK, BYE. The statuses of the INVITE and the BYE. Does not drive the simulation. */
+  async call(to: string, options: SendOptions = {}): Promise<readonly number[]> {
+    const invite = this.begin("INVITE", to, options);
+    if ((await invite.done) !== 200) return [invite.final];
+    const dialog = askingDialog(invite.request, invite.responses.at(-1)!);
+    const proxy = { host: options.proxy ?? "127.0.0.1", port: 5060 };
+    this.stack.sendAck(inDialog(dialog, "ACK", []), proxy);
+    return [invite.final, (await this.stack.ask(inDialog(dialog, "BYE", []), proxy))?.status ?? 0];
   }
 
   /** Sends, and drives the simulation until every one of these requests has ended. */
