@@ -1,4 +1,4 @@
-import { cp, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, cp, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { CodomainError } from "../../base/errors.ts";
 import { type Binaries, binariesIn } from "./binaries.ts";
@@ -53,11 +53,12 @@ export async function barrier(path: string, account: Account): Promise<string | 
 /** Root's own place for what must be reachable by others. Refused if somebody else could have prepared it. */
 export async function commonPlace(...parts: readonly string[]): Promise<string> {
   for (const base of ["/var/lib/codomain", "/var/tmp/codomain"]) {
-    const made = await mkdir(base, { recursive: true, mode: 0o755 }).then(
-      () => true,
-      () => false,
-    );
-    if (!made) continue;
+    try {
+      // Whatever the umask: it is there to be entered.
+      if ((await mkdir(base, { recursive: true, mode: 0o755 })) !== undefined) await chmod(base, 0o755);
+    } catch {
+      continue;
+    }
     const found = await lstat(base);
     if (found.isDirectory() && found.uid === 0 && (found.mode & 0o022) === 0) return join(base, ...parts);
   }
