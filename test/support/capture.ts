@@ -21,7 +21,7 @@ export async function capture(filter: string): Promise<Capture> {
   const directory = mkdtempSync(join(tmpdir(), "capture-"));
   const file = join(directory, "packets.pcapng");
   const child: Child = startChild("tshark", ["-q", "-i", "lo", "-f", filter, "-w", file, "-a", "duration:120"]);
-  await eventually("tshark to listen", () => child.output().includes("Capturing on"), 15_000);
+  await eventually("tshark to listen", () => child.output().includes("Capture started"), 15_000);
   let ended = false;
   const end = async (): Promise<void> => {
     if (ended) return;
