@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { parse, parseDocument } from "yaml";
+import { loadConfig } from "../../src/config/load.ts";
 
 /** No container engine is needed here: syntax, and that the files agree with each other and with the tree. */
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -132,6 +133,12 @@ describe("docker/compose.yaml", () => {
   test("ports are published on loopback only", () => {
     for (const port of compose.services["codomain"]?.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/);
   });
+});
+
+test("docker/codomain.yaml is a configuration without faults or warnings", () => {
+  const loaded = loadConfig(read("docker/codomain.yaml"), { env: { POSTGRES_PASSWORD: "p", CODOMAIN_TOKEN: "t" } });
+  expect(loaded).not.toHaveProperty("faults");
+  expect(loaded.config?.servers.map((server) => server.name)).toEqual(["east", "west"]);
 });
 
 test("the start script of the Kamailio image may be run", () => {
