@@ -10,6 +10,7 @@ import type { Target, TransportLayer } from "../sip/transport/transport.ts";
 import type { Telemetry } from "../telemetry/events.ts";
 import type { DigestNonces } from "./digest.ts";
 import type { Exchange } from "./exchange.ts";
+import type { KnownCredentials } from "./known-credentials.ts";
 import type { OpenForks } from "./open-forks.ts";
 import type { ProxyOptions } from "./options.ts";
 import type { Rotation } from "./rotation.ts";
@@ -29,6 +30,7 @@ export interface Core {
   readonly openForks: OpenForks;
   readonly subscriptionForks: SubscriptionForks;
   readonly nonces: DigestNonces;
+  readonly credentials: KnownCredentials;
   readonly options: ProxyOptions;
   readonly origins: OriginTable;
   readonly models: ModelTable;

@@ -24,7 +24,8 @@ export function asSip(uri: Uri): SipUri | undefined {
 
 /** RFC 3261 26.2.2: what is asked for by a SIPS URI goes over TLS on every hop. */
 export function isSecure(request: SipRequest): boolean {
-  return /^sips:/i.test(request.requestUri);
+  const uri = request.requestUri;
+  return (uri.charCodeAt(3) | 0x20) === 0x73 && uri.charCodeAt(4) === 0x3a;
 }
 
 /** One target of a request: where it is, and what is changed on the copy that goes there. */

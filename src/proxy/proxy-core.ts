@@ -17,6 +17,7 @@ import { forwardAck } from "./ack.ts";
 import type { Core } from "./core.ts";
 import { DigestNonces } from "./digest.ts";
 import { Exchange } from "./exchange.ts";
+import { KnownCredentials } from "./known-credentials.ts";
 import { SEPARATOR } from "./loop.ts";
 import { OpenForks } from "./open-forks.ts";
 import type { ProxyOptions } from "./options.ts";
@@ -58,6 +59,7 @@ export class ProxyCore implements Core, TransactionUser {
   readonly rotation: Rotation;
   readonly keys: RouteKeys;
   readonly nonces: DigestNonces;
+  readonly credentials: KnownCredentials;
   readonly openForks: OpenForks;
   readonly subscriptionForks: SubscriptionForks;
   options: ProxyOptions;
@@ -89,6 +91,7 @@ export class ProxyCore implements Core, TransactionUser {
     const { clock, random } = this.runtime;
     this.keys = new RouteKeys(random.bytes(32));
     this.nonces = new DigestNonces(clock, random);
+    this.credentials = new KnownCredentials(this.directory);
     this.openForks = new OpenForks(this.runtime, this.directory, options.maxWaiting);
     this.subscriptionForks = new SubscriptionForks(this.runtime, options.maxWaiting);
     this.#locator = createLocator(this.runtime.network.resolver, random, clock);
@@ -115,6 +118,7 @@ export class ProxyCore implements Core, TransactionUser {
   stop(): void {
     this.rotation.stop();
     this.openForks.stop();
+    this.credentials.stop();
     this.subscriptionForks.stop();
   }
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { digestResponse, digestSecret } from "../../src/proxy/digest.ts";
 import type { World } from "../support/world.ts";
 import { always, createWorld, reply } from "../support/world.ts";
 
@@ -120,5 +121,39 @@ describe("drain", () => {
     await client.all(open);
     await world.simulation.finish(draining);
     expect([open.final, drained, world.proxies[0]!.core.open]).toEqual([200, true, 0]);
+  });
+});
+
+describe("digest while the database is away", () => {
+  const REALM = "example.com";
+
+  it("who was known is still let in, and mapped users are reached; who was not is told to come back", async () => {
+    world = await createWorld({
+      servers: { west: { script: always(200) } },
+      options: { clients: { authenticate: "digest", realm: REALM, home: null } },
+    });
+    const { directory } = world.proxies[0]!;
+    for (const user of ["ann", "cid"]) {
+      const sha256 = digestSecret("SHA-256", user, REALM, "secret");
+      const credentials = { aor: `${user}@example.com`, realm: REALM, md5: null, sha256 };
+      await world.simulation.finish(directory.putCredentials(credentials, "test"));
+    }
+    const client = world.client("127.0.0.50");
+    const send = async (user: string): Promise<number> => {
+      const from = `sip:${user}@example.com`;
+      const challenge = (await client.send("MESSAGE", BOB, { from })).at(-1)!.header("Proxy-Authenticate")!;
+      const nonce = /nonce="([^"]+)"/.exec(challenge)![1]!;
+      const given = { username: user, realm: REALM, nonce, uri: BOB, nc: "00000001", cnonce: "c", qop: "auth" };
+      const secret = digestSecret("SHA-256", user, REALM, "secret");
+      const response = digestResponse({ ...given, response: "", algorithm: "SHA-256" }, "MESSAGE", secret);
+      const value = `Digest username="${user}", realm="${REALM}", nonce="${nonce}", uri="${BOB}", response="${response}", algorithm=SHA-256, nc=00000001, cnonce="c", qop=auth`;
+      return client.status("MESSAGE", BOB, { from, headers: [["Proxy-Authorization", value]] });
+    };
+    expect(await send("ann")).toBe(200);
+    expect(await send("ann")).toBe(200);
+    world.database.setAway(true);
+    expect([await send("ann"), await send("cid")]).toEqual([200, 500]);
+    world.database.setAway(false);
+    expect(await send("cid")).toBe(200);
   });
 });

@@ -28,7 +28,7 @@ export async function authenticate(core: Core, exchange: Exchange): Promise<bool
   const user = aorOfUser(core, given);
   let credentials: Credentials | null;
   try {
-    credentials = await core.directory.credentials(user);
+    credentials = await core.credentials.of(user);
   } catch (error) {
     if (!(error instanceof DirectoryUnavailable)) throw error;
     answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });
