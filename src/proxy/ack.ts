@@ -1,3 +1,4 @@
+import type { Origin } from "../federation/facts.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Flow, Target } from "../sip/transport/transport.ts";
 import { forwardCopy } from "./alterations.ts";
@@ -5,6 +6,7 @@ import type { Core } from "./core.ts";
 import { breadthOf } from "./next-hop.ts";
 import { mayFollow, nextHop } from "./steps/dialog.ts";
 import { originOf } from "./steps/identify.ts";
+import { aorFor, lookUp } from "./steps/resolve.ts";
 import { takeOwnRoutes } from "./steps/route.ts";
 
 const UNALTERED = {
@@ -31,9 +33,11 @@ async function route(core: Core, received: SipRequest, flow: Flow): Promise<bool
   const { request, own } = takeOwnRoutes(core, received, flow.connectionId);
   const origin = originOf(core, received, flow);
   const hop = await nextHop(core, request, own?.connectionId ?? 0);
+  if (hop.kind === "gone") return false;
+  const targets = hop.kind === "way" ? hop.targets : await boundTargets(core, request, origin);
   // What may not be sent by a request may not be sent by an ACK either: nobody is flooded through us.
-  if (hop.kind !== "way" || !mayFollow(core, origin, own, hop.targets)) return false;
-  const way = await firstFlow(core, hop.targets, request.raw.length);
+  if (!mayFollow(core, origin, own, targets)) return false;
+  const way = await firstFlow(core, targets, request.raw.length);
   if (way === undefined) return false;
   const asserted = origin.kind === "server" ? "keep" : "remove";
   const maxBreadth = breadthOf(request);
@@ -42,6 +46,13 @@ async function route(core: Core, received: SipRequest, flow: Flow): Promise<bool
     way,
   );
   return true;
+}
+
+/** Its remote target is an address of record: it goes where the BYE will go. */
+async function boundTargets(core: Core, request: SipRequest, origin: Origin): Promise<readonly Target[]> {
+  const aor = aorFor(core, request, origin);
+  const known = aor === undefined ? undefined : await lookUp(core, aor);
+  return known?.state === "bound" ? core.locate(core.rotation.nodes(known.binding.server)) : [];
 }
 
 async function firstFlow(core: Core, targets: readonly (Target | Flow)[], size: number): Promise<Flow | undefined> {

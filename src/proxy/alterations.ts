@@ -59,6 +59,25 @@ export function undoStrictRouting(request: SipRequest, isOwnRoute: (request: Sip
   return editor.build();
 }
 
+/** RFC 3261 16.4: an maddr of ours is stripped, with port and transport, as if they had not been there. */
+export function withoutOwnMaddr(
+  request: SipRequest,
+  isOwn: (host: string, port: number | undefined) => boolean,
+): SipRequest {
+  const { uri } = request;
+  const maddr = uri.kind !== "sip" || uri.params.size === 0 ? undefined : uri.params.get("maddr");
+  if (uri.kind !== "sip" || maddr === undefined || !isOwn(maddr, uri.port)) return request;
+  const host = uri.raw.lastIndexOf("@") + 1 || uri.raw.indexOf(":") + 1;
+  const bare = uri.raw
+    .slice(host)
+    .replace(/^(\[[^\]]*\]|[^:;?]*)(?::\d+)?/, "$1")
+    .replace(/;(?:maddr|transport)(?:=[^;?]*)?/gi, "");
+  return request
+    .edit()
+    .setRequestUri(uri.raw.slice(0, host) + bare)
+    .build();
+}
+
 /** RFC 3261 16.6 step 6: the next router is a strict one; its URI goes into the Request-URI, ours to the end of Route. */
 export function towardsStrictRouter(request: SipRequest): Editor<SipRequest> {
   const routes = request.routes;

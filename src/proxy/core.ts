@@ -48,6 +48,8 @@ export interface Core {
   serverAt(host: string, port: number): string | undefined;
   /** True for a Route value that names this proxy: an address of ours, or a domain of ours (RFC 3261 16.4). */
   isOwnHop(uri: SipUri): boolean;
+  /** True for an address of ours, and for a domain of ours at a port we listen on. */
+  isOwnName(host: string, port: number | undefined): boolean;
   /** True for our domains, their servers' subdomains, and our own addresses. */
   isOurs(uri: SipUri): boolean;
   /** The user's AoR in his own domain, from what a subdomain, an address of ours or `server` calls him. */

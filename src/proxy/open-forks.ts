@@ -109,7 +109,7 @@ export class OpenForks {
     if (local !== undefined) {
       if (this.#judge(local, request, request.origin) === "not-mine") return { kind: "not-mine" };
       const inTheWay = [...local].find((fork) => (request.mayWait ? !fork.released : sameKey(fork.key, request)));
-      if (inTheWay !== undefined) return this.#wait(inTheWay.waiters, request);
+      if (inTheWay !== undefined) return this.#wait(inTheWay.waiters, request, [inTheWay.key]);
     }
     return this.#open(request);
   }
@@ -160,10 +160,10 @@ export class OpenForks {
       waiters = new Set();
       this.#remote.set(recipient, waiters);
     }
-    return this.#wait(waiters, request);
+    return this.#wait(waiters, request, outcome.forks);
   }
 
-  #wait(waiters: Set<Wake>, request: EntryRequest): Promise<Entry> {
+  #wait(waiters: Set<Wake>, request: EntryRequest, forks: readonly ForkKey[]): Promise<Entry> {
     if (this.#waiting >= this.#maxWaiting) return Promise.resolve({ kind: "too-late" });
     this.#waiting++;
     return new Promise((resolve) => {
@@ -176,7 +176,11 @@ export class OpenForks {
       const wake: Wake = (result) => done(result === "again" ? this.enter(request) : { kind: "waited", result });
       waiters.add(wake);
       const remaining = Math.max(0, request.deadline - this.#runtime.clock.now());
-      const timer = this.#runtime.timers.after(remaining, () => done({ kind: "too-late" }));
+      // An INVITE may ring for minutes and conclude nothing: it keeps nobody else from asking.
+      const patience = forks.every(isInvite) ? Math.min(remaining, INVITE_PATIENCE_MS) : remaining;
+      const timer = this.#runtime.timers.after(patience, () =>
+        done(patience < remaining ? { kind: "waited", result: null } : { kind: "too-late" }),
+      );
     });
   }
 
@@ -215,6 +219,12 @@ export class OpenForks {
     for (const wake of [...waiters]) wake(result);
   }
 }
+
+function isInvite(fork: ForkKey): boolean {
+  return fork.method === "INVITE";
+}
+
+const INVITE_PATIENCE_MS = 1_000;
 
 /** How long a fork's row outlives its deadline, for answers that cross. */
 export const GRACE_MS = 2_000;

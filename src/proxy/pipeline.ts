@@ -1,6 +1,7 @@
 import { decide } from "../federation/decide.ts";
 import { FORKED_METHODS } from "../federation/partitioned.ts";
 import type { RelayPlan } from "../federation/plan.ts";
+import { withoutOwnMaddr } from "./alterations.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasLooped } from "./loop.ts";
@@ -37,14 +38,14 @@ export function run(core: Core, exchange: Exchange): void | Promise<void> {
 
 function takeRoutes(core: Core, exchange: Exchange): void {
   const { request, own } = takeOwnRoutes(core, exchange.request, exchange.transaction.flow.connectionId);
-  exchange.request = request;
+  exchange.request = withoutOwnMaddr(request, (host, port) => core.isOwnName(host, port));
   exchange.ownRoute = own;
 }
 
 /** In-dialog requests follow the route set, never the directory; so does what has a route or another domain. */
 function route(core: Core, exchange: Exchange): void | Promise<void> {
   const { request, ownRoute } = exchange;
-  const aor = aorFor(core, exchange);
+  const aor = aorFor(core, request, exchange.origin);
   const routed =
     request.to.tag !== undefined || (ownRoute !== null && ownRoute.connectionId !== 0) || request.has("Route");
   if (routed || aor === undefined) {

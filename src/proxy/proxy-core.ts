@@ -264,13 +264,18 @@ export class ProxyCore implements Core, TransactionUser {
   }
 
   isOwnHop(uri: SipUri): boolean {
-    if (this.transport.isOwn(uri.host, uri.port)) return true;
-    if (uri.user !== undefined || !this.options.domains.includes(uri.host)) return false;
-    const { port } = uri;
+    return this.transport.isOwn(uri.host, uri.port) || (uri.user === undefined && this.isOwnName(uri.host, uri.port));
+  }
+
+  isOwnName(host: string, port: number | undefined): boolean {
+    if (this.transport.isOwn(host, port)) return true;
+    if (!this.options.domains.includes(host.toLowerCase())) return false;
     return port === undefined || this.transport.points.some((point) => point.port === port);
   }
 
   isOurs(uri: SipUri): boolean {
+    // RFC 3261 16.5: with an maddr that is where it goes; one of ours was stripped before.
+    if (uri.params.size > 0 && uri.params.has("maddr")) return false;
     return this.#domains.has(uri.host) || this.transport.isOwn(uri.host, uri.port);
   }
 

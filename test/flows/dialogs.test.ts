@@ -192,6 +192,17 @@ describe("requests within a dialog follow the route set (RFC 3261 12.2, 16.12)",
     expect(await world.leftOver()).toEqual([]);
   });
 
+  it("an ACK for an address of record goes where its user is", async () => {
+    const client = await servers({ east: always(404), west: always(200) });
+    expect(await client.status("MESSAGE", BOB)).toBe(200);
+    const ack = client.request("ACK", BOB);
+    client.stack.sendAck(ack, { host: "127.0.0.1", port: 5060 });
+    client.stack.sendAck(client.request("ACK", "sip:nobody@example.com"), { host: "127.0.0.1", port: 5060 });
+    await world.simulation.advance(1_000);
+    expect(world.scripted["west"]!.acks.map((each) => each.callId)).toEqual([ack.callId]);
+    expect(world.scripted["east"]!.acks).toEqual([]);
+  });
+
   it("the next SUBSCRIBE of a dialog whose user has moved is 481, and nothing else is", async () => {
     world = await createWorld({ servers: { east: { users: ["joe"] }, west: { users: ["bob"] }, north: {} } });
     const watch = await world.simulation.finish(world.servers["east"]!.watch("joe", AOR));

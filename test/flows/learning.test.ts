@@ -228,6 +228,24 @@ describe("concurrent requests of other senders for one unbound user", () => {
     expect(messages()).toEqual([4, 4]);
   });
 
+  it.each([1, 2])("an INVITE that rings keeps nobody else from asking, %i proxies", async (proxies) => {
+    world = await createWorld({
+      proxies,
+      servers: {
+        east: { script: always(404) },
+        west: { script: (t, s) => reply(t, s, t.request.method === "INVITE" ? 180 : 200) },
+      },
+    });
+    const client = world.client("127.0.0.50");
+    const call = client.begin("INVITE", BOB, from(1));
+    const sent = client.begin("MESSAGE", BOB, { ...from(2), proxy: `127.0.0.${proxies}` });
+    await client.all(sent);
+    expect(sent.final).toBe(200);
+    expect(sent.tookMs!).toBeLessThan(1_500);
+    call.cancel();
+    await world.simulation.run(() => call.ended);
+  });
+
   it("a request that waited is answered even if the one that forked is never", async () => {
     world = await createWorld({ servers: { east: { script: always(0) }, west: { script: always(0) } } });
     const client = world.client("127.0.0.50");

@@ -168,6 +168,18 @@ describe("who may use us as a way to where", () => {
     expect(foreign.requests).toEqual([]);
   });
 
+  it("16.5: an maddr says where it goes, whatever the domain; one of ours is stripped", async () => {
+    await twoServers();
+    const client = world.client("127.0.0.50");
+    const foreign = world.client("127.0.0.77");
+    await world.simulation.finish(foreign.started);
+    expect(await client.status("MESSAGE", `${BOB};maddr=127.0.0.77`)).toBe(403);
+    expect(await world.scripted["east"]!.status("MESSAGE", `${BOB};maddr=127.0.0.77`)).toBe(200);
+    expect(foreign.requests).toHaveLength(1);
+    expect(await client.status("MESSAGE", `${BOB};maddr=127.0.0.1`)).toBe(200);
+    expect(world.scripted["west"]!.seen("MESSAGE").map((each) => each.requestUri)).toEqual([BOB]);
+  });
+
   it("a server's request for another domain is relayed", async () => {
     await twoServers();
     const foreign = world.client("127.0.0.77");

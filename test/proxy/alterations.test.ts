@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Alteration, forwardCopy, undoStrictRouting } from "../../src/proxy/alterations.ts";
+import { type Alteration, forwardCopy, undoStrictRouting, withoutOwnMaddr } from "../../src/proxy/alterations.ts";
 import type { SipRequest } from "../../src/sip/message/message.ts";
 import { parseMessage } from "../../src/sip/message/parse.ts";
 
@@ -105,6 +105,21 @@ describe("RFC 3261 16.6: what is changed on the copy", () => {
     expect([removed.has("P-Asserted-Identity"), removed.has("P-Preferred-Identity")]).toEqual([false, false]);
     const ours = copy(original, { asserted: { value: "<sip:bob@example.com>" } });
     expect(ours.headers("P-Asserted-Identity")).toEqual(["<sip:bob@example.com>"]);
+  });
+});
+
+describe("RFC 3261 16.4: an maddr of ours is stripped, with port and transport", () => {
+  const isOwn = (host: string) => host === "10.0.0.1";
+  it.each([
+    ["sip:bob@example.com;maddr=10.0.0.1", "sip:bob@example.com"],
+    ["sip:bob:pw@example.com:5070;transport=tcp;maddr=10.0.0.1;user=phone", "sip:bob:pw@example.com;user=phone"],
+    ["sips:[::1]:5061;maddr=10.0.0.1", "sips:[::1]"],
+    ["sip:bob@example.com;maddr=10.0.0.2;transport=tcp", "sip:bob@example.com;maddr=10.0.0.2;transport=tcp"],
+    ["sip:bob@example.com:5070;transport=tcp", "sip:bob@example.com:5070;transport=tcp"],
+    ["tel:+1", "tel:+1"],
+  ])("%s is %s", (uri, expected) => {
+    const given = request().edit().setRequestUri(uri).build();
+    expect(withoutOwnMaddr(given, isOwn).requestUri).toBe(expected);
   });
 });
 

@@ -180,6 +180,8 @@ describe("partitioned, whatever happens", () => {
       const left = (await world.leftOver()).filter((line) => !line.includes("transactions"));
       expect(left, `seed ${seed}`).toEqual([]);
       await world.stop();
+      // What was on its way to the database arrives.
+      await world.simulation.advance(1_000);
       expect(world.simulation.leaks(), `seed ${seed}`).toEqual([]);
     }
   }, 600_000);

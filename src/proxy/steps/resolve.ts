@@ -1,21 +1,21 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Lookup } from "../../directory/directory.ts";
+import type { Origin } from "../../federation/facts.ts";
+import type { SipRequest } from "../../sip/message/message.ts";
 import { aorOf } from "../../sip/message/uri.ts";
 import type { Core } from "../core.ts";
-import type { Exchange } from "../exchange.ts";
 import { asSip } from "../next-hop.ts";
 
 export type Known = Lookup | { readonly state: "unavailable" };
 
 /** The canonical AoR a request is for; undefined: no user of ours. REGISTER names him in To (RFC 3261 10.2). */
-export function aorFor(core: Core, exchange: Exchange): string | undefined {
-  const { request } = exchange;
+export function aorFor(core: Core, request: SipRequest, origin: Origin): string | undefined {
   const uri = request.method === "REGISTER" ? request.to.uri : request.uri;
   // RFC 3261 19.1.6: a telephone number is a user of the default domain.
   if (uri.kind === "tel") return `${uri.number}@${core.options.domains[0]}`;
   const sip = asSip(uri);
   if (sip === undefined || sip.user === undefined || !core.isOurs(sip)) return undefined;
-  return core.canonical(aorOf(sip), exchange.origin.kind === "server" ? exchange.origin.server : null);
+  return core.canonical(aorOf(sip), origin.kind === "server" ? origin.server : null);
 }
 
 /** What the directory knows of the user: from memory at once where it can be, else from the database. */
