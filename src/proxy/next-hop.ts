@@ -40,8 +40,8 @@ export interface Way {
   readonly fork: number | undefined;
   /** Undefined: what the request brought. */
   readonly maxBreadth: number | undefined;
-  /** Path value to add (RFC 3327). */
-  readonly path: string | undefined;
+  /** Connection that a Path is to lead back to (RFC 3327); 0: none is needed; undefined: no Path. */
+  readonly path: number | undefined;
   /** Monotonic milliseconds at which a non-INVITE must have its answer. */
   readonly deadline: number;
   /** Loop detection value of RFC 5393 4.2.1, second part of our branch. */
@@ -67,7 +67,7 @@ export function copyFor(
   return forwardCopy(request, {
     requestUri: redirected ?? way.requestUri,
     recordRoute: isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined,
-    path: way.path,
+    path: way.path === undefined ? undefined : core.keys.path(flow.point, way.path),
     asserted: assertedIdentity(core, exchange, way, flow),
     maxBreadth: way.maxBreadth ?? breadthOf(request),
     stream: flow.reliable,

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { NameAddr } from "../sip/message/headers/name-addr.ts";
 import type { SipUri } from "../sip/message/uri.ts";
-import type { Flow, ListenPoint } from "../sip/transport/transport.ts";
+import type { ListenPoint } from "../sip/transport/transport.ts";
 
 /**
  * The URIs this proxy writes into Record-Route and Path, and reads back from Route. State is kept in the URI, not in a
@@ -55,9 +55,12 @@ export class RouteKeys {
     return { authentic, connectionId: usable ? connectionId : 0, branch: authentic ? branch : -1 };
   }
 
-  /** A Path value (RFC 3327): the same shape, keyed by nothing but the connection, for it outlives any Call-ID. */
-  path(flow: Flow): string {
-    return this.write(flow.point, { callId: "", connectionId: flow.connectionId }, false);
+  /**
+   * A Path value (RFC 3327): the same shape, keyed by nothing but the connection, for it outlives any Call-ID.
+   * @param point where the registrar reaches us, which may know no transport of the client's.
+   */
+  path(point: ListenPoint, connectionId: number): string {
+    return this.write(point, { callId: "", connectionId }, false);
   }
 }
 

@@ -330,6 +330,7 @@ describe("a client behind a connection (RFC 5626 5.3, RFC 3327)", () => {
   it("Path leads its server's requests over the very connection it registered over, in any call", async () => {
     await servers({ east: always(404), west: always(200) }, home("west"));
     const { path, contact } = await register([["Supported", "path"]]);
+    // It names the point that the registrar is asked from: it need not speak the client's transport.
     expect(path).toMatch(/^<sip:127\.0\.0\.1:5060;transport=tcp;lr;cf=/);
     const west = world.scripted["west"]!;
     const sent = west.begin("MESSAGE", contact, { headers: [["Route", path!]] });

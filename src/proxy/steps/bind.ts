@@ -75,7 +75,7 @@ async function relayClaim(
   server: string,
   replan: () => void,
 ): Promise<void> {
-  const path = pathFor(core, exchange);
+  const path = pathFor(exchange);
   const way = await wayTo(core, exchange, {
     server,
     subdomain: null,
@@ -155,8 +155,8 @@ function actor(plan: BindPlan, exchange: Exchange): string {
 }
 
 /** RFC 3327 5.2: only for a UA that says it knows Path; it leads requests back over the client's own connection. */
-function pathFor(core: Core, exchange: Exchange): string | undefined {
+function pathFor(exchange: Exchange): number | undefined {
   const request: SipRequest = exchange.request;
   if (!request.values("Supported").some((tag) => tag.toLowerCase() === "path")) return undefined;
-  return core.keys.path(exchange.transaction.flow);
+  return exchange.transaction.flow.connectionId;
 }

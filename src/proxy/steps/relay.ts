@@ -18,7 +18,7 @@ export interface ServerWay {
   readonly identity: string | null;
   readonly fork: number | undefined;
   readonly maxBreadth: number | undefined;
-  readonly path: string | undefined;
+  readonly path: number | undefined;
 }
 
 /** The way to a server of ours: its nodes in rotation, the Request-URI it wants. */
