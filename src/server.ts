@@ -102,6 +102,8 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       telemetry.emit("configReloaded", { changes: lines });
       return lines;
     };
+    // Ready is who has asked the servers once: until then no answer proves anything.
+    await proxy.start();
     const admin = await createAdmin(runtime, {
       listen: config.admin,
       version: parts.version,
@@ -118,7 +120,6 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       warn: (what, detail) => telemetry.emit("warning", { what, detail }),
     });
     stops.push(() => admin.stop());
-    await proxy.start();
     return {
       points: transport.points,
       admin: admin.url,

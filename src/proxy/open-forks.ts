@@ -35,6 +35,14 @@ export interface OpenForkHandle {
 /** "again": what was waited for never opened; ask once more. */
 type Wake = (result: ForkResult | null | "again") => void;
 
+/** How the forks for one user have ended so far. */
+interface Ending {
+  readonly count: number;
+  readonly result: ForkResult | null;
+  /** Monotonic milliseconds. */
+  readonly at: number;
+}
+
 interface LocalFork {
   readonly key: OpenFork;
   released: boolean;
@@ -54,7 +62,7 @@ export class OpenForks {
   /** Waiting here for a fork of another proxy, by recipient. */
   readonly #remote = new Map<string, Set<Wake>>();
   /** Recipient -> endings seen, and the last one: one that ended between our question and our waiting is not missed. */
-  readonly #endings = new LRUCache<string, { readonly count: number; readonly result: ForkResult | null }>({
+  readonly #endings = new LRUCache<string, Ending>({
     max: 10_000,
   });
   readonly #unsubscribe: () => void;
@@ -69,6 +77,11 @@ export class OpenForks {
 
   stop(): void {
     this.#unsubscribe();
+  }
+
+  /** A server has come up: what all the others said is no answer any more. */
+  forgetAbsent(): void {
+    this.#endings.clear();
   }
 
   get size(): number {
@@ -111,6 +124,14 @@ export class OpenForks {
       const inTheWay = [...local].find((fork) => (request.mayWait ? !fork.released : sameKey(fork.key, request)));
       if (inTheWay !== undefined) return this.#wait(inTheWay.waiters, request, [inTheWay.key]);
     }
+    const ended = this.#endings.get(request.recipient);
+    if (
+      request.mayWait &&
+      ended?.result?.result === "all-said-404" &&
+      this.#runtime.clock.now() - ended.at < FRESH_MS
+    ) {
+      return { kind: "waited", result: ended.result };
+    }
     return this.#open(request);
   }
 
@@ -138,9 +159,9 @@ export class OpenForks {
         fork: {
           release: () => this.#release(fork, null),
           close: (result, learnedUntil) => {
-            this.#remove(recipient, fork, result);
-            // A row that cannot be deleted now expires by itself.
-            this.#directory.closeFork(id, recipient, result, learnedUntil).catch(() => undefined);
+            // Who comes while the result is being written waits for it. A row that cannot be deleted now expires by itself.
+            const written = this.#directory.closeFork(id, recipient, result, learnedUntil).catch(() => undefined);
+            void written.then(() => this.#remove(recipient, fork, result));
           },
         },
       };
@@ -207,7 +228,8 @@ export class OpenForks {
       for (const aor of [...this.#remote.keys()]) this.#wakeRemote(aor, null);
     } else if (change.kind === "fork-closed" || (change.kind === "binding" && change.server !== null)) {
       const result = change.kind === "fork-closed" ? change.result : null;
-      this.#endings.set(change.aor, { count: (this.#endings.get(change.aor)?.count ?? 0) + 1, result });
+      const count = (this.#endings.get(change.aor)?.count ?? 0) + 1;
+      this.#endings.set(change.aor, { count, result, at: this.#runtime.clock.now() });
       this.#wakeRemote(change.aor, result);
     }
   }
@@ -225,6 +247,9 @@ function isInvite(fork: ForkKey): boolean {
 }
 
 const INVITE_PATIENCE_MS = 1_000;
+
+/** How long "all said 404" is taken from here: until the cache has confirmed it. */
+const FRESH_MS = 250;
 
 /** How long a fork's row outlives its deadline, for answers that cross. */
 export const GRACE_MS = 2_000;

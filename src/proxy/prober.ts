@@ -69,6 +69,7 @@ export class SipProber implements Prober {
     }
   }
 
+  /** COMPAT Kamailio 5.6: its presence module answers 500 to a SUBSCRIBE whose From has no user. */
   #request(method: string, uri: string, sentBy: string, extra: Headers): SipRequest {
     const { random } = this.#runtime;
     const { domain } = this.#options();
@@ -77,7 +78,7 @@ export class SipProber implements Prober {
       uri,
       headers: [
         ["Max-Forwards", "70"],
-        ["From", `<sip:${domain}>;tag=${random.token(10)}`],
+        ["From", `<sip:${PROBE_USER}watcher@${domain}>;tag=${random.token(10)}`],
         ["To", `<${uri}>`],
         ["Call-ID", random.token(24)],
         ["CSeq", `1 ${method}`],

@@ -103,7 +103,7 @@ export class ProxyCore implements Core, TransactionUser {
       (uris) => this.locate(uris),
       () => ({ domain: this.options.domains[0]!, timeoutMs: this.options.health.timeoutMs }),
     );
-    this.rotation = new Rotation(this.runtime, this.telemetry, prober, options.health, () => this.cache.forgetAbsent());
+    this.rotation = new Rotation(this.runtime, this.telemetry, prober, options.health, () => this.#forgetAbsent());
     this.configure(options);
     this.transactions.user = this;
   }
@@ -290,6 +290,11 @@ export class ProxyCore implements Core, TransactionUser {
     const own =
       this.#domains.has(host) || this.transport.points.some((point) => this.transport.isOwn(host, point.port));
     return own ? `${aor.slice(0, at + 1)}${this.options.domains[0]}` : aor;
+  }
+
+  #forgetAbsent(): void {
+    this.cache.forgetAbsent();
+    this.openForks.forgetAbsent();
   }
 
   #report(exchange: Exchange, status: number): void {

@@ -201,7 +201,7 @@ export class Rotation {
     this.#onUp(server.options.name);
   }
 
-  /** A mark that nobody answered about stays unproven and is asked about again with the next round. */
+  /** A mark that nobody answered about, or with a 5xx, stays unproven and is asked about again with the next round. */
   async #checkMarks(server: Server): Promise<void> {
     const node = server.nodes.find((each) => each.up);
     if (node === undefined) return;
@@ -214,7 +214,7 @@ export class Rotation {
     const fooled = (mark: string): boolean =>
       verdicts.some(([each, result]) => each === mark && result !== "no-answer" && result >= 200 && result < 300);
     const silent = (mark: string): boolean =>
-      verdicts.some(([each, result]) => each === mark && result === "no-answer");
+      verdicts.some(([each, result]) => each === mark && (result === "no-answer" || (result >= 500 && result < 600)));
     for (const mark of server.options.proves) {
       if (fooled(mark) && !server.removed.includes(mark))
         this.#telemetry.emit("proofRemoved", { server: name, method: mark });
