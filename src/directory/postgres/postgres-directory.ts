@@ -36,7 +36,7 @@ import { type Migration, migrate, readMigrations } from "./migrate.ts";
 import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
-import { CLEAR, END_EXPIRED } from "./sweep.ts";
+import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
 import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
 
@@ -58,7 +58,10 @@ export interface PostgresOptions extends PoolOptions {
 }
 
 const DAY_MS = 86_400_000;
+/** Sweeps from one clearing away to the next. */
 const CLEAR_EVERY = 10;
+/** After a sweep that took all it may. */
+const FULL_SWEEP_MS = 20;
 const FORK_TRIES = 5;
 const PROVISION_BATCH = 200;
 
@@ -81,7 +84,8 @@ export class PostgresDirectory implements Directory {
   readonly #listeners = new Set<(change: Change) => void>();
   #migrations: readonly Migration[] | null = null;
   #sweep: Timer | null = null;
-  #sweeps = 0;
+  /** When changes and audit rows are next cleared away, monotonic milliseconds. */
+  #clearAt = 0;
   #started = false;
 
   constructor(runtime: Runtime, telemetry: Telemetry, options: PostgresOptions) {
@@ -325,20 +329,27 @@ export class PostgresDirectory implements Directory {
     for (const listener of [...this.#listeners]) listener(change);
   }
 
-  #scheduleSweep(): void {
-    this.#sweep = this.#runtime.timers.after(this.#options.sweepMs ?? 1000, () => {
-      const again = () => {
-        if (this.#started) this.#scheduleSweep();
+  #scheduleSweep(full = false): void {
+    this.#sweep = this.#runtime.timers.after(full ? FULL_SWEEP_MS : (this.#options.sweepMs ?? 1000), () => {
+      const again = (more: boolean) => {
+        if (this.#started) this.#scheduleSweep(more);
       };
-      this.#sweepOnce().then(again, again);
+      this.#sweepOnce().then(again, () => again(false));
     });
   }
 
-  async #sweepOnce(): Promise<void> {
-    const [row] = await this.#pool.run<{ ended: number }>(END_EXPIRED, []);
+  /** True: there is more to do than one statement may take, so the next follows soon. */
+  async #sweepOnce(): Promise<boolean> {
+    const [row] = await this.#pool.run<{ ended: number; looked: number }>(END_EXPIRED, []);
     if (row !== undefined && row.ended > 0) this.#wakeAll();
-    if (this.#sweeps++ % CLEAR_EVERY !== 0) return;
-    await this.#pool.run(CLEAR, [this.#options.changesKeptMs ?? 600_000, this.#options.auditKeptMs ?? 90 * DAY_MS]);
+    const full = row !== undefined && row.looked >= SWEEP_BATCH;
+    const now = this.#runtime.clock.now();
+    if (now < this.#clearAt) return full;
+    const kept = [this.#options.changesKeptMs ?? 600_000, this.#options.auditKeptMs ?? 90 * DAY_MS];
+    const [gone] = await this.#pool.run<{ cleared: number }>(CLEAR, kept);
+    const fullClear = gone !== undefined && gone.cleared >= CLEAR_BATCH;
+    if (!fullClear) this.#clearAt = now + CLEAR_EVERY * (this.#options.sweepMs ?? 1000);
+    return full || fullClear;
   }
 }
 

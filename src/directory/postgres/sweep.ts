@@ -1,21 +1,26 @@
 import type { Verb } from "./pool.ts";
 
+/** Rows one statement looks at or clears away at most. Whoever gets as many has not come to the end. */
+export const SWEEP_BATCH = 1000;
+export const CLEAR_BATCH = 10_000;
+
 /**
  * Ends bindings whose time is over, by the database's clock, and tells of it. Any proxy may; rows another has locked
  * are left to him. What is judged is judged again on the locked row: it may have been renewed a moment ago, and then it
  * is only noted when to look again.
  *
  * Rejected: an index on `expires_at` itself: every refresh would change all indexes of the row, not only those whose
- * binding ends (half the claims a second, measured with bench/register-sql.ts).
+ * binding ends (half the claims a second, measured with bench/register-sql.ts). `due_at <= clock_timestamp()`: a volatile
+ * function is no index condition, so that each sweep would read the whole index.
  */
 export const END_EXPIRED: Verb = {
   name: "end-expired",
   text: `
 with due as (
   select aor from codomain.slots
-  where due_at <= clock_timestamp()
+  where due_at <= statement_timestamp()
   order by due_at
-  limit 1000
+  limit ${SWEEP_BATCH}
   for update skip locked
 ),
 looked as (
@@ -41,7 +46,7 @@ told as (
   select 'binding', aor, null, previous, epoch from looked where verdict = 'bound' order by aor
   returning 1
 )
-select count(*)::int as ended from told`,
+select (select count(*) from told)::int as ended, (select count(*) from looked)::int as looked`,
 };
 
 /** One proxy at a time clears away what nobody needs any more: read changes, dead forks, old audit rows. */
@@ -50,14 +55,21 @@ export const CLEAR: Verb = {
   text: `
 with turn as materialized (select pg_try_advisory_xact_lock(7310868735002) as mine),
 forks as (
-  delete from codomain.open_forks where expires_at <= clock_timestamp() and (select mine from turn)
+  delete from codomain.open_forks where expires_at <= statement_timestamp() and (select mine from turn)
 ),
 changes as (
   delete from codomain.changes where id in (
-    select id from codomain.changes where at < clock_timestamp() - $1::float8 * interval '1 ms' order by at limit 10000)
+    select id from codomain.changes where at < statement_timestamp() - $1::float8 * interval '1 ms'
+    order by at limit ${CLEAR_BATCH})
   and (select mine from turn)
+  returning 1
+),
+audit as (
+  delete from codomain.audit where id in (
+    select id from codomain.audit where at < statement_timestamp() - $2::float8 * interval '1 ms'
+    order by at limit ${CLEAR_BATCH})
+  and (select mine from turn)
+  returning 1
 )
-delete from codomain.audit where id in (
-  select id from codomain.audit where at < clock_timestamp() - $2::float8 * interval '1 ms' order by at limit 10000)
-and (select mine from turn)`,
+select greatest((select count(*) from changes), (select count(*) from audit))::int as cleared`,
 };
