@@ -75,6 +75,7 @@ export class Rotation {
   #servers = new Map<string, Server>();
   #facts: readonly ServerFacts[] = [];
   #timer: Timer | undefined;
+  #started = false;
   #stopped = false;
   #lastRound = Number.NEGATIVE_INFINITY;
 
@@ -114,11 +115,13 @@ export class Rotation {
     }
     this.#servers = next;
     this.#refresh();
+    if (this.#started) this.#arm();
   }
 
   /** Probes every node and checks every mark once, then goes on in the background. Resolves after the first round. */
   async start(): Promise<void> {
     if (this.#options.intervalMs > 0) await this.#round();
+    this.#started = true;
     this.#arm();
   }
 
@@ -194,6 +197,7 @@ export class Rotation {
     found.up = false;
     this.#telemetry.emit("health", { server: name, node: node.raw, up: false, reason });
     this.#refresh();
+    if (this.#started) this.#arm();
   }
 
   async #recovered(server: Server): Promise<void> {
@@ -251,12 +255,20 @@ export class Rotation {
   }
 
   #arm(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#timer !== undefined) return;
     const { intervalMs } = this.#options;
+    if (intervalMs <= 0 && !this.#isAnyDown()) return;
     const wait = intervalMs > 0 ? Math.min(intervalMs, DOWN_INTERVAL_MS) : DOWN_INTERVAL_MS;
     this.#timer = this.#runtime.timers.after(wait, () => {
-      void this.#round().then(() => this.#arm());
+      void this.#round().then(() => {
+        this.#timer = undefined;
+        this.#arm();
+      });
     });
+  }
+
+  #isAnyDown(): boolean {
+    return [...this.#servers.values()].some((server) => server.nodes.some((node) => !node.up));
   }
 
   #refresh(): void {

@@ -162,6 +162,15 @@ describe("health (quality.md, Reliability)", () => {
     expect(answers.asked).toEqual([`OPTIONS ${A}`]);
   });
 
+  it("probes that a new configuration turns on begin by themselves", async () => {
+    build([server("east", [A])], { intervalMs: 0, failures: 3 });
+    await simulation.finish(rotation.start());
+    rotation.configure([server("east", [A])], { intervalMs: 10_000, failures: 3 });
+    await simulation.advance(20_000);
+    expect(answers.asked.filter((each) => each.startsWith("OPTIONS")).length).toBeGreaterThanOrEqual(1);
+    expect(rotation.facts[0]?.proves).toEqual(["MESSAGE", "INVITE", "SUBSCRIBE"]);
+  });
+
   it("a drained server is asked nothing new until it is resumed, and that is a coming up", () => {
     build([server("east", [A])]);
     expect(rotation.drain("east", true)).toBe(true);
