@@ -9,7 +9,7 @@ export interface CacheOptions {
   readonly absentMs?: number;
 }
 
-/** Few beside the users that exist; whoever scans for names fills this one and not the other. */
+/** Few beside the users that exist: whoever scans for names drives out those who do not exist, and no others. */
 const MOST_ABSENT = 100_000;
 
 /** Server and origin, one object for all users of them. */
@@ -55,6 +55,8 @@ class Cache implements DirectoryCache {
   readonly #runtime: Runtime;
   readonly #absentMs: number;
   readonly #known: LRUCache<string, Compact | Lookup>;
+  /** Who has neither record nor binding. */
+  readonly #nobody: LRUCache<string, Lookup & { state: "no-record" }>;
   readonly #absent: LRUCache<string, Lookup & { state: "all-said-404" }>;
   readonly #places = new Map<string, Place>();
   readonly #fetches = new Map<string, Fetch>();
@@ -69,13 +71,14 @@ class Cache implements DirectoryCache {
     this.#absentMs = options.absentMs ?? 10_000;
     const entries = Math.max(1, options.entries ?? 1_000_000);
     this.#known = new LRUCache({ max: entries });
+    this.#nobody = new LRUCache({ max: Math.min(entries, MOST_ABSENT) });
     this.#absent = new LRUCache({ max: Math.min(entries, MOST_ABSENT) });
     this.#since = runtime.clock.wall() - 1000;
     directory.onChange((change) => this.#changed(change));
   }
 
   get size(): number {
-    return this.#known.size + this.#absent.size;
+    return this.#known.size + this.#nobody.size + this.#absent.size;
   }
 
   peek(aor: string): Lookup | undefined {
@@ -87,7 +90,7 @@ class Cache implements DirectoryCache {
       }
     }
     const entry = this.#known.get(aor);
-    if (entry === undefined) return undefined;
+    if (entry === undefined) return this.#nobody.get(aor);
     const lookup = entry instanceof Compact ? this.#unpack(aor, entry) : entry;
     if (lookup.state !== "bound") return lookup;
     const { expiresAt } = lookup.binding;
@@ -108,6 +111,7 @@ class Cache implements DirectoryCache {
   #changed(change: Change): void {
     if (change.kind === "reset") {
       this.#known.clear();
+      this.#nobody.clear();
       this.forgetAbsent();
       for (const fetch of this.#fetches.values()) fetch.dirty = true;
       this.#fetches.clear();
@@ -115,6 +119,7 @@ class Cache implements DirectoryCache {
     }
     const { aor } = change;
     this.#known.delete(aor);
+    this.#nobody.delete(aor);
     this.#absent.delete(aor);
     const fetch = this.#fetches.get(aor);
     if (fetch !== undefined) {
@@ -153,9 +158,19 @@ class Cache implements DirectoryCache {
     };
     fetch.promise.then((lookup) => {
       over();
-      if (!fetch.dirty) this.#known.set(flat(aor), this.#pack(lookup));
+      if (!fetch.dirty) this.#store(flat(aor), lookup);
     }, over);
     return fetch;
+  }
+
+  #store(aor: string, lookup: Lookup): void {
+    if (lookup.state === "no-record") {
+      this.#known.delete(aor);
+      this.#nobody.set(aor, lookup);
+    } else {
+      this.#nobody.delete(aor);
+      this.#known.set(aor, this.#pack(lookup));
+    }
   }
 
   #pack(lookup: Lookup): Compact | Lookup {

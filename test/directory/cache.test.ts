@@ -47,6 +47,20 @@ describe("the cache in front of a directory", () => {
     cache = createDirectoryCache(slow as unknown as Directory, runtime, { entries: 3 });
   });
 
+  it("who asks for names that nobody has drives no user out", async () => {
+    const got = cache.lookup(JOE);
+    slow.asked[0]?.answer(bound("a"));
+    await got;
+    for (let i = 1; i <= 10; i++) {
+      const nobody = cache.lookup(`random${i}@example.com`);
+      slow.asked[i]?.answer({ state: "no-record", epoch: 0 });
+      await nobody;
+    }
+    expect(cache.peek(JOE)).toEqual(bound("a"));
+    expect(cache.peek("random10@example.com")).toEqual({ state: "no-record", epoch: 0 });
+    expect(cache.size).toBe(4);
+  });
+
   it("tells no record, no binding and bound apart, and gives back what it was given", async () => {
     const record = { aor: "b@x.org", model: "exclusive" as const, settings: { conflict: "refuse" }, identities: {} };
     const all: Lookup[] = [
