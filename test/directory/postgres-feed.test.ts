@@ -116,6 +116,22 @@ describe("the change feed on PostgreSQL (concurrency.md 5)", () => {
     await eventually(() => aors(heard).includes("quiet@x"));
   });
 
+  it("changes that are cleared away while a long transaction holds them back are made good by a reset", async () => {
+    const slow = await database.connect();
+    const [one, two] = [await open("one", { changesKeptMs: 600, sweepMs: 20, pollMs: 50 }), await open("two")];
+    const cache = createDirectoryCache(one, runtime);
+    await two.claim(claim(JOE, "a"));
+    const heard = listen(one);
+    await eventually(async () => (await cache.lookup(JOE)).state === "bound" && one.available);
+    await slow.query("begin");
+    await slow.query("select pg_current_xact_id()");
+    await two.claim(claim(JOE, "b"));
+    // It is still open when the row's time is over.
+    await eventually(() => heard.some((change) => change.kind === "reset"));
+    expect(await cache.lookup(JOE)).toMatchObject({ binding: { server: "b" } });
+    await slow.query("rollback");
+  });
+
   it("a thousand changes and more are told once each, in order", async () => {
     const east = await open("east");
     const heard = listen(east);

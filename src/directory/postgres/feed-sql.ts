@@ -12,7 +12,7 @@ export const FEED_START: Verb = {
 
 /**
  * What came after the cursor, in order of (xid, id), as far as no older transaction is still open: a row that commits
- * late is thus never skipped. `held`: rows are there that must wait for one (concurrency.md 5).
+ * late is thus never skipped. `held`: rows are there that must wait for one (concurrency.md 5); `held_ms`: since when.
  *
  * Rejected: `id > cursor`: ids are taken before the commit, so a row may appear behind the cursor. `skip locked` queues
  * and per-reader offsets in the database: a write per reader and change.
@@ -27,10 +27,13 @@ ready as (
   where (c.xid, c.id) > ($1::text::xid8, $2::bigint) and c.xid < (select xmin from horizon)
   order by c.xid, c.id
   limit 1000
+),
+waiting as materialized (
+  select c.at from codomain.changes c where c.xid >= (select xmin from horizon) order by c.xid, c.id limit 1
 )
 select r.xid::text as xid, r.id::text as id, r.kind, r.aor, r.server, r.previous, r.epoch::float8 as epoch, r.fork, r.result,
-  exists (select from codomain.changes c where c.xid >= h.xmin) as held
-from horizon h left join ready r on true
+  w.at is not null as held, extract(epoch from clock_timestamp() - w.at)::float8 * 1000 as held_ms
+from horizon h left join ready r on true left join waiting w on true
 order by r.xid, r.id`,
 };
 
@@ -46,6 +49,8 @@ export interface FeedRow {
   readonly fork: string | null;
   readonly result: "learned" | "all-said-404" | "inconclusive" | null;
   readonly held: boolean;
+  /** How long the first row that is held back has been there; null: none is. */
+  readonly held_ms: number | null;
 }
 
 export function changeOf(row: FeedRow): Change {

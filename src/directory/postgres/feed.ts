@@ -9,7 +9,7 @@ export interface FeedOptions {
   readonly pollMs: number;
   /** While rows are held back by an open transaction, this often. */
   readonly heldPollMs: number;
-  /** Changes are kept in the database this long; a reader who slept for half of it starts anew. */
+  /** Changes are kept in the database this long; a reader who slept or was held back for half of it starts anew. */
   readonly keptMs: number;
 }
 
@@ -40,6 +40,8 @@ export class Feed {
   #reading = false;
   #again = false;
   #lastRead = 0;
+  /** Rows were held back for so long that they may be cleared away unread. */
+  #overdue = false;
   #failures = 0;
 
   constructor(runtime: Runtime, pool: Pool, options: FeedOptions, emit: (change: Change) => void) {
@@ -157,7 +159,9 @@ export class Feed {
     this.#reading = false;
     if (this.#client !== client) return;
     const slept = this.#runtime.clock.now() - this.#lastRead;
-    if (slept > this.#options.keptMs / 2) this.#emit({ kind: "reset" });
+    const overdue = (rows[0]?.held_ms ?? 0) > this.#options.keptMs / 2;
+    if (slept > this.#options.keptMs / 2 || (this.#overdue && !overdue)) this.#emit({ kind: "reset" });
+    this.#overdue = overdue;
     this.#lastRead = this.#runtime.clock.now();
     const ready = rows.filter((row) => row.xid !== null);
     for (const row of ready) this.#emit(changeOf(row));
