@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { inDialog, notifiedDialog } from "../../src/demo/dialog.ts";
+import { answeringDialog, askingDialog, inDialog, notifiedDialog } from "../../src/demo/dialog.ts";
 import { buildRequest, type HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest } from "../../src/sip/message/message.ts";
 import type { Client, Script, World } from "../support/world.ts";
@@ -227,6 +227,27 @@ describe("requests within a dialog follow the route set (RFC 3261 12.2, 16.12)",
     expect((await world.simulation.finish(watch.refresh(600)))?.status).toBe(481);
   });
 
+  it.each([
+    ["BYE", 0],
+    ["INVITE", 408],
+  ] as const)(
+    "%s to somebody who is silent: RFC 4320 4.2 and 3261 16.8, and nothing is left",
+    async (method, status) => {
+      let silent = false;
+      const client = await servers({ east: (t, s) => (silent ? undefined : reply(t, s, 200)) });
+      const invite = client.begin("INVITE", BOB);
+      await client.all(invite);
+      silent = true;
+      if (method === "INVITE") world.simulation.partition([["127.0.0.1"], ["127.0.0.11"]]);
+      const dialog = askingDialog(invite.request, invite.responses.at(-1)!);
+      const sent = client.beginRequest(inDialog(dialog, method, [["Contact", "<sip:127.0.0.50:5060>"]]));
+      await client.all(sent);
+      expect(sent.final).toBe(status);
+      world.simulation.heal();
+      expect(await world.leftOver()).toEqual([]);
+    },
+  );
+
   it("a branch's 503 is no 503 of ours (16.7 step 6): 500", async () => {
     let status = 200;
     const other = await servers({ east: (t, s) => reply(t, s, status) });
@@ -357,6 +378,26 @@ describe("a client behind a connection (RFC 5626 5.3, RFC 3327)", () => {
     const sent = west.begin("MESSAGE", contact, { headers: [["Route", path!]] });
     await west.all(sent);
     expect(sent.final).toBe(430);
+  });
+
+  it("a dialog leads back over it too: NOTIFY, BYE and re-INVITE of the other side, by our Record-Route", async () => {
+    await servers({ east: always(404), west: always(200) });
+    const client = world.client("127.0.0.51");
+    const sent = client.begin("INVITE", BOB, { contacts: ["<sip:me@hidden.invalid>"], body: "x".repeat(1_500) });
+    await client.all(sent);
+    const west = world.scripted["west"]!;
+    const invite = west.seen("INVITE")[0]!;
+    const dialog = answeringDialog(invite, `at-${west.host}`);
+    for (const method of ["INVITE", "BYE"]) {
+      const answer = await world.simulation.finish(
+        west.stack.ask(inDialog(dialog, method, [["Contact", `<sip:${west.host}:5060>`]])),
+      );
+      expect([method, answer?.status]).toEqual([method, 200]);
+    }
+    expect(client.requests.map((each) => each.method)).toEqual(["INVITE", "BYE"]);
+    await world.simulation.finish(client.stop());
+    await world.simulation.advance(1_000);
+    expect((await world.simulation.finish(west.stack.ask(inDialog(dialog, "BYE", []))))?.status).toBe(430);
   });
 
   it("no Path for a client that does not say it knows it (RFC 3327 5.2)", async () => {
