@@ -28,6 +28,17 @@ export interface Events {
     readonly reason: string;
   };
   transportError: { readonly transport: string; readonly remote: string; readonly reason: string };
+  /** A SIP message as it came in or went out, body and credentials included: for captures, never for logs. */
+  message: {
+    readonly direction: "in" | "out";
+    readonly transport: string;
+    readonly localHost: string;
+    readonly localPort: number;
+    readonly remoteHost: string;
+    readonly remotePort: number;
+    /** One character per octet. */
+    readonly raw: string;
+  };
   retransmission: { readonly side: "client" | "server"; readonly method: string };
   /** One answer of one branch of a fork or relay. `status` 0: timeout or transport error. */
   branch: { readonly method: string; readonly server: string; readonly status: number; readonly durationMs: number };

@@ -41,7 +41,9 @@ interface Source<N extends EventName> {
   line(event: Events[N]): Line;
 }
 
-type Sources = { readonly [N in EventName]: Source<N> };
+/** All but whole messages: those are for captures. */
+type LoggedName = Exclude<EventName, "message">;
+type Sources = { readonly [N in LoggedName]: Source<N> };
 
 /** What outsiders chose, at a length that a log can bear. */
 const MAX_TEXT = 256;
@@ -154,7 +156,7 @@ export function createLogger(telemetry: Telemetry, options: LoggerOptions): Logg
   );
   let ends: (() => void)[] = [];
 
-  const listen = <N extends EventName>(name: N, threshold: number): void => {
+  const listen = <N extends LoggedName>(name: N, threshold: number): void => {
     const { worst, throttled, line } = SOURCES[name] as Source<N>;
     if (SEVERITY[worst] < threshold) return;
     const throttle = throttled ? new Throttle(clock) : undefined;
@@ -175,7 +177,7 @@ export function createLogger(telemetry: Telemetry, options: LoggerOptions): Logg
   const setLevel = (level: LogLevel): void => {
     stop();
     if (level === "off") return;
-    for (const name of Object.keys(SOURCES) as EventName[]) listen(name, SEVERITY[level]);
+    for (const name of Object.keys(SOURCES) as LoggedName[]) listen(name, SEVERITY[level]);
   };
   setLevel(options.level);
   return {

@@ -18,6 +18,7 @@ type Garbled = Parameters<StreamUser["garbled"]>[0];
 /** What hears of messages; connections come and go by themselves. */
 export interface ConnectionsUser {
   message(raw: string, flow: StreamFlow): void;
+  sent(raw: string, flow: StreamFlow): void;
   garbled(fault: Garbled, flow: StreamFlow): void;
 }
 
@@ -111,6 +112,10 @@ export class Connections implements StreamUser {
 
   message(raw: string, flow: StreamFlow): void {
     this.#settings.user.message(raw, flow);
+  }
+
+  sent(raw: string, flow: StreamFlow): void {
+    this.#settings.user.sent(raw, flow);
   }
 
   garbled(fault: Garbled, flow: StreamFlow): void {

@@ -156,7 +156,9 @@ class Layer implements TransportLayer, DatagramUser, ConnectionsUser {
     const verdict = this.#admit(flow);
     if (verdict === "drop") return;
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#ingress.receive(buffer.toString("latin1"), flow, verdict);
+    const raw = buffer.toString("latin1");
+    this.#capture("in", raw, flow);
+    this.#ingress.receive(raw, flow, verdict);
   }
 
   unreachable(error: Error, host: string, port: number): void {
@@ -169,11 +171,24 @@ class Layer implements TransportLayer, DatagramUser, ConnectionsUser {
 
   message(raw: string, flow: StreamFlow): void {
     const verdict = this.#admit(flow);
-    if (verdict !== "drop") this.#ingress.receive(raw, flow, verdict);
+    if (verdict === "drop") return;
+    this.#capture("in", raw, flow);
+    this.#ingress.receive(raw, flow, verdict);
+  }
+
+  sent(raw: string, flow: UdpFlow | StreamFlow): void {
+    this.#capture("out", raw, flow);
   }
 
   garbled(fault: Parameters<ConnectionsUser["garbled"]>[0], flow: StreamFlow): void {
     this.#ingress.unreadable(fault.error.status, fault.error.message, fault.error.partial, flow);
+  }
+
+  #capture(direction: "in" | "out", raw: string, flow: UdpFlow | StreamFlow): void {
+    if (!this.#telemetry.wants("message")) return;
+    const { transport, local, remoteHost, remotePort } = flow;
+    const ends = { localHost: local.host, localPort: local.port, remoteHost, remotePort };
+    this.#telemetry.emit("message", { direction, transport, ...ends, raw });
   }
 
   #admit(flow: Flow): Verdict {

@@ -1,5 +1,5 @@
 import { TransportError } from "../../base/errors.ts";
-import type { Clock, Connection, Timer, Timers } from "../../runtime/runtime.ts";
+import type { Address, Clock, Connection, Timer, Timers } from "../../runtime/runtime.ts";
 import { type Framed, StreamFramer } from "../message/frame.ts";
 import { bracketed, canonicalHost } from "./address.ts";
 import type { TransportLimits } from "./options.ts";
@@ -9,6 +9,7 @@ import type { Flow, TransportName } from "./transport.ts";
 /** What a connection hands its messages and its end to. */
 export interface StreamUser {
   message(raw: string, flow: StreamFlow): void;
+  sent(raw: string, flow: StreamFlow): void;
   /** The stream is broken at this place: nothing more can be read from it, so the connection is to be ended. */
   garbled(fault: Extract<Framed, { kind: "error" }>, flow: StreamFlow): void;
   /** Called once. */
@@ -84,6 +85,10 @@ export class StreamFlow implements Flow {
     this.#arm();
   }
 
+  get local(): Address {
+    return this.#connection.local;
+  }
+
   get open(): boolean {
     return this.#open;
   }
@@ -105,6 +110,7 @@ export class StreamFlow implements Flow {
       this.#settle();
     }
     this.#write(Buffer.from(raw, "latin1"));
+    this.#settings.user.sent(raw, this);
   }
 
   watch(closed: (error: Error) => void): () => void {

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { TransportError } from "../../base/errors.ts";
-import type { Network, Timer, Timers, UdpSocket } from "../../runtime/runtime.ts";
+import type { Address, Network, Timer, Timers, UdpSocket } from "../../runtime/runtime.ts";
 import { bracketed } from "./address.ts";
 import type { Point } from "./points.ts";
 import type { Flow } from "./transport.ts";
@@ -17,6 +17,7 @@ const RECENT = 64;
 /** What a UDP point hands its datagrams to. */
 export interface DatagramUser {
   datagram(bytes: Uint8Array, flow: UdpFlow): void;
+  sent(raw: string, flow: UdpFlow): void;
   /** The network said that a peer cannot be reached. */
   unreachable(error: Error, host: string, port: number): void;
 }
@@ -52,7 +53,11 @@ export class UdpFlow implements Flow {
       return;
     }
     if (failed !== undefined) this.#wait(failed);
-    this.#port.write(Buffer.from(raw, "latin1"), this.remoteHost, this.remotePort);
+    this.#port.write(raw, this);
+  }
+
+  get local(): Address {
+    return this.point;
   }
 
   /** A datagram path has no end to watch. */
@@ -144,8 +149,9 @@ export class UdpPort {
     return flow;
   }
 
-  write(bytes: Uint8Array, host: string, port: number): void {
-    this.#socket?.send(bytes, host, port);
+  write(raw: string, flow: UdpFlow): void {
+    this.#socket?.send(Buffer.from(raw, "latin1"), flow.remoteHost, flow.remotePort);
+    this.#user.sent(raw, flow);
   }
 
   later(run: () => void): void {
