@@ -52,6 +52,11 @@ export class Branch implements ClientTransactionUser {
     this.startedAt = core.runtime.clock.now();
   }
 
+  /** A 3xx was followed: what is answered now says nothing of the server. */
+  get redirected(): boolean {
+    return this.#attempts[this.#attempt - 1]?.requestUri !== undefined;
+  }
+
   get ended(): boolean {
     return this.#ended;
   }

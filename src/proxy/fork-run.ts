@@ -65,12 +65,19 @@ export class ForkRun implements BranchUser {
   }
 
   onFinal(result: BranchResult, branch: Branch): void {
+    if (branch.redirected) this.#teachesNothing(branch.server);
     this.#ended(branch.server, result);
   }
 
   onFurtherSuccess(response: SipResponse, branch: Branch): void {
     this.#responses.set(branch.server, response);
     this.#step({ kind: "ended", server: branch.server, ending: response.status });
+  }
+
+  #teachesNothing(server: string): void {
+    const { plan } = this.#state;
+    const provers = plan.provers.filter((each) => each !== server);
+    this.#state = { ...this.#state, plan: { ...plan, provers } };
   }
 
   #ended(server: string, result: BranchResult): void {

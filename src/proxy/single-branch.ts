@@ -12,9 +12,10 @@ export function upstream(response: SipResponse): SipResponse {
 /** A request that goes one way: provisional answers and every 2xx to INVITE pass, the end is `onEnd`'s to judge. */
 export class SingleBranch implements BranchUser {
   readonly #exchange: Exchange;
-  readonly #onEnd: (result: BranchResult) => void;
+  readonly #onEnd: (result: BranchResult, redirected: boolean) => void;
 
-  constructor(exchange: Exchange, onEnd: (result: BranchResult) => void) {
+  /** @param onEnd `redirected`: a 3xx was followed, and the result says nothing of the server that was asked. */
+  constructor(exchange: Exchange, onEnd: (result: BranchResult, redirected: boolean) => void) {
     this.#exchange = exchange;
     this.#onEnd = onEnd;
   }
@@ -35,9 +36,9 @@ export class SingleBranch implements BranchUser {
     this.#exchange.respond(upstream(response));
   }
 
-  onFinal(result: BranchResult): void {
+  onFinal(result: BranchResult, branch: Branch): void {
     // Whatever follows, there is nothing to take back until somebody else is asked.
     this.#exchange.onCancel = null;
-    this.#onEnd(result);
+    this.#onEnd(result, branch.redirected);
   }
 }

@@ -307,6 +307,21 @@ describe("3xx (RFC 3261 16.7 step 4)", () => {
     ]);
   });
 
+  it("followed: who answers elsewhere teaches nothing of the server, nor is anything unlearned", async () => {
+    const client = await servers({ east: always(302, contact("<sip:x@127.0.0.71>")), west: always(404) }, recurse);
+    let elsewhere = 200;
+    const other = world.client("127.0.0.71", (t, s) => reply(t, s, elsewhere));
+    await world.simulation.finish(other.started);
+    expect(await client.status("MESSAGE", BOB)).toBe(200);
+    expect(world.proxies[0]!.told.learned).toEqual([]);
+    await world.simulation.finish(
+      world.proxies[0]!.directory.learn("bob@example.com", "east", world.proxies[0]!.runtime.clock.wall() + 100_000),
+    );
+    elsewhere = 404;
+    expect(await client.status("MESSAGE", BOB)).toBe(404);
+    expect(world.proxies[0]!.told.unlearned).toEqual([]);
+  });
+
   it("a 2xx is no redirection, though it has a Contact", async () => {
     const client = await servers({ east: always(404), west: always(200) }, recurse);
     const call = client.begin("INVITE", BOB);

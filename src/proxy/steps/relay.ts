@@ -67,7 +67,8 @@ function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
 
 /** Sends the request to the one server that has the user. `replan` decides once more, without that server. */
 export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): void {
-  const end = (result: BranchResult): void => judge(core, exchange, plan, result, replan);
+  const end = (result: BranchResult, redirected: boolean): void =>
+    judge(core, exchange, plan, result, redirected, replan);
   const { server, subdomain, identity } = plan;
   const found = wayTo(core, exchange, {
     server,
@@ -84,16 +85,25 @@ export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: (
   } else new SingleBranch(exchange, end).start(core, found);
 }
 
-function judge(core: Core, exchange: Exchange, plan: RelayPlan, result: BranchResult, replan: () => void): void {
+function judge(
+  core: Core,
+  exchange: Exchange,
+  plan: RelayPlan,
+  result: BranchResult,
+  redirected: boolean,
+  replan: () => void,
+): void {
   if (result === "cancelled") return answer(core, exchange, { status: 487, phrase: "Request Terminated" });
   if (typeof result !== "string" && result.status < 300) {
     exchange.respond(upstream(result));
-    if (plan.binding === null || plan.binding.origin === "learned") renew(core, exchange, plan, result.status);
+    const learns = plan.binding === null || plan.binding.origin === "learned";
+    if (learns && !redirected) renew(core, exchange, plan, result.status);
     return;
   }
   switch (meaningOf(typeof result === "string" ? result : result.status)) {
     case "not-here":
-      if (plan.binding?.retry) return searchAgain(core, exchange, plan.server, plan.binding.epoch, replan);
+      if (plan.binding?.retry && !redirected)
+        return searchAgain(core, exchange, plan.server, plan.binding.epoch, replan);
       break;
     case "could-not-ask":
       return answer(core, exchange, {
