@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { createAdmin } from "./admin/admin.ts";
-import type { Config, ListenConfig, NodeConfig, ServerConfig } from "./config/config.ts";
+import type { CaptureConfig, Config, ListenConfig, NodeConfig, ServerConfig } from "./config/config.ts";
 import { diffConfig } from "./config/diff.ts";
 import { createDirectoryCache } from "./directory/cache.ts";
 import type { Directory } from "./directory/directory.ts";
@@ -13,6 +13,7 @@ import { createTransactionLayer } from "./sip/transaction/layer.ts";
 import { createTransportLayer } from "./sip/transport/layer.ts";
 import type { PointOptions, TransportOptions } from "./sip/transport/options.ts";
 import type { ListenPoint } from "./sip/transport/transport.ts";
+import { type CaptureOptions, createCapture } from "./telemetry/capture.ts";
 import type { Telemetry } from "./telemetry/events.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
@@ -78,6 +79,10 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       proxyOptions(config),
     );
     stops.push(() => proxy.stop());
+    if (config.capture !== null) {
+      const capture = await createCapture(runtime, telemetry, captureOptions(config.capture));
+      stops.push(() => capture.stop());
+    }
     await transport.start();
     stops.push(async () => {
       transactions.stop();
@@ -155,6 +160,10 @@ function directoryOptions(config: Config) {
     dataDirectory: config.database.kind === "embedded" ? config.database.path : "",
     proxy: config.proxyName,
   };
+}
+
+function captureOptions({ host, port, agent, key }: CaptureConfig): CaptureOptions {
+  return { url: { host, port }, agentId: agent, ...(key === null ? {} : { key }) };
 }
 
 /** Addresses of the servers: no limit per source applies to them. */

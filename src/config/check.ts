@@ -1,4 +1,4 @@
-import { isLoopback, isWildcard, splitHostPort } from "../sip/transport/address.ts";
+import { bracketed, isLoopback, isWildcard, splitHostPort } from "../sip/transport/address.ts";
 import { checkModels, checkTrees } from "./check-models.ts";
 import { checkServers } from "./check-servers.ts";
 import { Checks } from "./checks.ts";
@@ -122,6 +122,7 @@ function checkListen(draft: Draft, checks: Checks): void {
       );
     }
   }
+  checkPairs(draft, checks);
   const admin = draft.sections.admin;
   if (admin !== undefined) {
     const { host, port } = admin.url;
@@ -132,6 +133,29 @@ function checkListen(draft: Draft, checks: Checks): void {
         `Port ${port} of ${host} is taken by ${printPath(other.path)} already.`,
         "Give the admin page another port.",
       );
+  }
+}
+
+/** RFC 3261 18.2.1: "If a server listens on UDP, it MUST listen on TCP on the same port and interface." */
+function checkPairs(draft: Draft, checks: Checks): void {
+  // One that is at fault may be the one that is missing.
+  if (draft.listen.length < draft.listenWritten) return;
+  const tcp = draft.listen.flatMap(({ path, value: { transport, host, port } }) =>
+    transport === "tcp" ? [{ host, port, stream: true, path }] : [],
+  );
+  for (const { path, value } of draft.listen) {
+    const { transport, host, port } = value;
+    if (transport !== "udp" || port === 0) continue;
+    const same = tcp.some(
+      (each) => (!isWildcard(host) || isWildcard(each.host)) && collide(each, { host, port, stream: true, path }),
+    );
+    if (same) continue;
+    const address = `${bracketed(host)}:${port}`;
+    checks.warn(
+      path,
+      `There is no TCP listener on ${address}: messages too long for UDP cannot be received (RFC 3261 18.2.1).`,
+      `Add "tcp://${address}".`,
+    );
   }
 }
 

@@ -29,6 +29,8 @@ export interface Config {
   /** How long "all said 404" is remembered. */
   readonly absentMs: number;
   readonly logging: LoggingConfig;
+  /** Where copies of all messages go; null: nowhere. */
+  readonly capture: CaptureConfig | null;
 }
 
 export type ListenTransport = "udp" | "tcp" | "tls" | "ws" | "wss";
@@ -174,6 +176,15 @@ export type LogLevel = "off" | "error" | "warn" | "info" | "debug";
 
 export interface LoggingConfig {
   readonly level: LogLevel;
+}
+
+/** A Homer collector, by HEP version 3 over UDP. */
+export interface CaptureConfig {
+  /** An IP address without brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly agent: number;
+  readonly key: string | null;
 }
 
 /** Freezes a value and all it holds. */

@@ -23,9 +23,10 @@ const AT_START: readonly string[] = [
   "timers.t4",
   "limits",
   "absentMs",
+  "capture",
 ];
 /** Their values hold passwords, tokens or keys. */
-const SECRET: readonly string[] = ["listen", "database", "admin.token"];
+const SECRET: readonly string[] = ["listen", "database", "admin.token", "capture"];
 const BY_NAME: readonly string[] = ["servers", "trees"];
 const SECTIONS: readonly string[] = [
   "admin",

@@ -2,7 +2,15 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { resolve } from "node:path";
 import { isLoopback } from "../sip/transport/address.ts";
 import { nodesOf } from "./check-servers.ts";
-import type { Config, DatabaseConfig, ListenConfig, ModelRule, ServerConfig, TlsConfig } from "./config.ts";
+import type {
+  CaptureConfig,
+  Config,
+  DatabaseConfig,
+  ListenConfig,
+  ModelRule,
+  ServerConfig,
+  TlsConfig,
+} from "./config.ts";
 import type { Draft, Sections } from "./draft.ts";
 import type { Path, PathFault } from "./faults.ts";
 import { canonicalAor } from "./scalars.ts";
@@ -60,7 +68,12 @@ export function resolveConfig(
     learnedMs: sections.learned,
     absentMs: sections["absent-memory"],
     logging: sections.logging,
+    capture: resolveCapture(sections.capture),
   };
+}
+
+function resolveCapture(value: Sections["capture"]): CaptureConfig | null {
+  return value === undefined ? null : { ...value.hep, agent: value.agent, key: value.key ?? null };
 }
 
 function resolveListen({ path, value }: Draft["listen"][number], files: Files, report: Report): ListenConfig {

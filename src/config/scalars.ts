@@ -114,6 +114,18 @@ export const listenUrl = () =>
     return { url: text, transport, host: canonicalHost(host), port };
   });
 
+/** `udp://127.0.0.1:9060`: a Homer collector. */
+export const collectorUrl = () =>
+  z.string().transform((text, context): { host: string; port: number } => {
+    const form = 'Write it as "udp://127.0.0.1:9060", with an IP address and a port.';
+    const match = /^udp:\/\/(\[[^\]]*\]|[^:/?#]*):(\d{1,5})\/?$/i.exec(text);
+    if (match === null) return bad(context, text, `"${text}" is no address of a collector.`, form);
+    const port = Number(match[2]);
+    if (familyOf(match[1]!) === undefined) return bad(context, text, `"${match[1]}" is no IP address.`, form);
+    if (port < 1 || port > 65535) return bad(context, text, `${port} is no port.`, "Write a port from 1 to 65535.");
+    return { host: canonicalHost(match[1]!), port };
+  });
+
 /** `sip:127.0.0.11:5060`, `sips:east.example.com`, `sip:east.example.com;transport=tcp`: where a server is, no user in it. */
 export const serverUri = () =>
   z.string().transform((text, context): NodeConfig => {

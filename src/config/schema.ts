@@ -1,5 +1,15 @@
 import { z } from "zod";
-import { adminUrl, aorPattern, databaseUrl, duration, hostName, listenUrl, serverUri, size } from "./scalars.ts";
+import {
+  adminUrl,
+  aorPattern,
+  collectorUrl,
+  databaseUrl,
+  duration,
+  hostName,
+  listenUrl,
+  serverUri,
+  size,
+} from "./scalars.ts";
 
 /** The shape of the YAML, key by key; descriptions go into the published JSON Schema. What names what is `check.ts`'s matter. */
 
@@ -221,6 +231,15 @@ const logging = z
   .prefault({})
   .describe("JSON lines on standard output.");
 
+const capture = z
+  .strictObject({
+    hep: collectorUrl().describe("Where the collector listens for HEP version 3: udp://ADDRESS:PORT."),
+    agent: count(1, 4_294_967_295).default(2001).describe("This proxy's capture agent id."),
+    key: text("What the collector asks agents for.").optional(),
+  })
+  .optional()
+  .describe("A copy of every message, body and credentials included, to a Homer collector. Default: none.");
+
 /** Sections that stand by themselves; the collections are read element by element (`resolve.ts`). */
 export const sections = {
   domain: hostName("domain").optional().describe("The domain served. Default: example.com."),
@@ -247,6 +266,7 @@ export const sections = {
   learned: duration(1000).prefault("24h").describe("How long a learned place of a user is believed."),
   "absent-memory": duration(0).prefault("10s").describe("How long it is remembered that every server said 404."),
   logging,
+  capture,
 } as const;
 
 export const configSchema = z

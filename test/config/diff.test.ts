@@ -34,6 +34,7 @@ describe("what a reload changes", () => {
     [`${BASE}database: postgres://h/d\n`, ["changed database restart"]],
     [`${BASE}listen: [udp://127.0.0.1:5060]\n`, ["changed listen restart"]],
     [`${BASE}timers: { t1: 250ms, c: 4m }\n`, ["changed timers.t1 restart", "changed timers.c"]],
+    [`${BASE}capture: { hep: "udp://127.0.0.1:9060" }\n`, ["changed capture restart"]],
     [`${BASE}trees: { hq: { root: east } }\n`, ["added trees.hq"]],
   ])("%#: is listed with whether it needs a restart", (text, expected) => {
     expect(changes(text)).toEqual(expected);

@@ -68,6 +68,23 @@ describe("a configuration", () => {
     expect(config.database.kind).toBe("embedded");
   });
 
+  it("sends captures nowhere, unless told where: then as agent 2001, without a key", () => {
+    const text = `domain: a.com\n${SERVERS}`;
+    expect(good(text).capture).toBeNull();
+    expect(good(`${text}capture: { hep: "udp://[::1]:9060" }\n`).capture).toEqual({
+      host: "::1",
+      port: 9060,
+      agent: 2001,
+      key: null,
+    });
+    expect(good(`${text}capture: { hep: "udp://127.0.0.1:9060", agent: 7, key: k }\n`).capture).toEqual({
+      host: "127.0.0.1",
+      port: 9060,
+      agent: 7,
+      key: "k",
+    });
+  });
+
   it("is frozen to its depths", () => {
     const config = good(`domain: a.com\n${SERVERS}`);
     expect(() => {
@@ -219,7 +236,7 @@ clients: { home: eats }
   it.each([
     ["an unknown key", "domian: a.com\n", "domian", 'Did you mean "domain"?'],
     ["an unknown key of a section", "health: { intervall: 1s }\n", "health.intervall", 'Did you mean "interval"?'],
-    ["a reserved key that does nothing yet", "hep: udp://127.0.0.1:9060\n", "hep", "Use one of: "],
+    ["a key of a section at the top", "hep: udp://127.0.0.1:9060\n", "hep", "Use one of: "],
     ["a duration without a unit", "learned: 24\n", "learned", 'Write a number and a unit: "500ms"'],
     ["a duration of another kind", "learned: a day\n", "learned", 'Write a number and a unit: "500ms"'],
     ["an empty value", "learned:\n", "learned", "Write one, or remove the key."],
@@ -238,6 +255,10 @@ clients: { home: eats }
     ["no listener", "listen: []\n", "listen", "or leave it out"],
     ["tcp and ws on one port", "listen: [tcp://127.0.0.1:5060, ws://127.0.0.1:5060]\n", "listen[1]", "another port"],
     ["a certificate for udp", "listen: [{ url: udp://127.0.0.1:5060, cert: a.pem }]\n", "listen[0].cert", "Remove it"],
+    ["a collector on a name", 'capture: { hep: "udp://homer:9060" }\n', "capture.hep", "with an IP address and a port"],
+    ["a collector without a port", 'capture: { hep: "udp://127.0.0.1" }\n', "capture.hep", "IP address and a port"],
+    ["a collector over TCP", 'capture: { hep: "tcp://127.0.0.1:9060" }\n', "capture.hep", "udp://127.0.0.1:9060"],
+    ["a capture to nowhere", "capture: { agent: 1 }\n", "capture.hep", "Where the collector listens"],
     ["a decision after the sender's own timer F", "decision-time: 40s\n", "decision-time", "Write less than 32s."],
     ["a T1 longer than T2", "timers: { t1: 5s }\n", "timers.t1", "make T1 shorter"],
     ["a database of another kind", "database: mysql://x\n", "database", '"embedded"'],
@@ -433,10 +454,31 @@ describe("warnings keep nobody from starting", () => {
   });
 
   it("a wildcard that peers are not told a name for", () => {
-    const loaded = loadConfig(`domain: a.com\nlisten: [udp://0.0.0.0:5060]\n${SERVERS}`, { env: {} });
+    const loaded = loadConfig(`domain: a.com\nlisten: [tcp://0.0.0.0:5060]\n${SERVERS}`, { env: {} });
     expect("warnings" in loaded ? loaded.warnings.map((each) => each.fix) : []).toEqual([
       expect.stringContaining('"advertise: HOST"'),
     ]);
+  });
+
+  it.each([
+    ["udp://127.0.0.1:5060", ["listen[0]"], ['Add "tcp://127.0.0.1:5060".']],
+    ["udp://127.0.0.1:5060, tcp://127.0.0.1:5061", ["listen[0]"], ['Add "tcp://127.0.0.1:5060".']],
+    ["udp://127.0.0.1:5060, ws://127.0.0.1:5060", ["listen[0]"], ['Add "tcp://127.0.0.1:5060".']],
+    ["tcp://127.0.0.1:5060, udp://127.0.0.2:5060", ["listen[1]"], ['Add "tcp://127.0.0.2:5060".']],
+    ['"udp://[::1]:5060", tcp://127.0.0.1:5060', ["listen[0]"], ['Add "tcp://[::1]:5060".']],
+    ["tcp://127.0.0.1:5060, udp://127.0.0.1:5060", [], []],
+    ['udp://127.0.0.1:5060, { url: "tcp://0.0.0.0:5060", advertise: a.com }', [], []],
+    [
+      '{ url: "udp://0.0.0.0:5060", advertise: a.com }, tcp://127.0.0.1:5060',
+      ["listen[0]"],
+      ['Add "tcp://0.0.0.0:5060".'],
+    ],
+    // Any free port: no two get the same.
+    ["udp://127.0.0.1:0", [], []],
+  ])("RFC 3261 18.2.1: UDP without TCP on the same address and port: %s", (listen, paths, fixes) => {
+    const loaded = loadConfig(`domain: a.com\nlisten: [${listen}]\n${SERVERS}`, { env: {} });
+    const told = "warnings" in loaded ? loaded.warnings : undefined;
+    expect([told?.map((each) => each.path), told?.map((each) => each.fix)]).toEqual([paths, fixes]);
   });
 
   it("RFC 3261 16.6: timer C of three minutes or less", () => {
