@@ -184,25 +184,36 @@ export class OpenForks {
     return this.#wait(waiters, request, outcome.forks);
   }
 
-  #wait(waiters: Set<Wake>, request: EntryRequest, forks: readonly ForkKey[]): Promise<Entry> {
-    if (this.#waiting >= this.#maxWaiting) return Promise.resolve({ kind: "too-late" });
+  #wait(waiters: Set<Wake>, request: EntryRequest, forks: readonly OpenFork[]): Promise<Entry> {
+    if (this.#waiting >= this.#maxWaiting) {
+      this.#dropIfEmpty(request.recipient, waiters);
+      return Promise.resolve({ kind: "too-late" });
+    }
     this.#waiting++;
     return new Promise((resolve) => {
       const done = (entry: Entry | Promise<Entry>): void => {
         if (!waiters.delete(wake)) return;
         this.#waiting--;
         timer.cancel();
+        this.#dropIfEmpty(request.recipient, waiters);
         resolve(entry);
       };
       const wake: Wake = (result) => done(result === "again" ? this.enter(request) : { kind: "waited", result });
       waiters.add(wake);
       const remaining = Math.max(0, request.deadline - this.#runtime.clock.now());
+      // Nobody tells of a fork whose proxy has died; once its row is over it is in nobody's way.
+      const open = Math.max(0, Math.max(...forks.map((fork) => fork.expiresAt)) - this.#runtime.clock.wall());
       // An INVITE may ring for minutes and conclude nothing: it keeps nobody else from asking.
-      const patience = forks.every(isInvite) ? Math.min(remaining, INVITE_PATIENCE_MS) : remaining;
+      const patience = Math.min(remaining, open, forks.every(isInvite) ? INVITE_PATIENCE_MS : remaining);
       const timer = this.#runtime.timers.after(patience, () =>
         done(patience < remaining ? { kind: "waited", result: null } : { kind: "too-late" }),
       );
     });
+  }
+
+  /** The waiters of another proxy's fork; those of a local one go with it. */
+  #dropIfEmpty(recipient: string, waiters: Set<Wake>): void {
+    if (waiters.size === 0 && this.#remote.get(recipient) === waiters) this.#remote.delete(recipient);
   }
 
   #add(recipient: string, fork: LocalFork): void {

@@ -194,6 +194,16 @@ describe("the directory", () => {
     await simulation.advance(2_500);
     expect((await simulation.finish(two.enter(request({ sender: "cid@example.com" })))).kind).toBe("opened");
   });
+
+  it("who waits for a fork that nobody closes (a crash) goes on when its time is over", async () => {
+    await opened(one);
+    await simulation.advance(4_000);
+    const began = runtime.clock.now();
+    const late = entering(two, { sender: "cid@example.com" });
+    await simulation.run(() => late.entry !== undefined);
+    expect(late.entry).toEqual({ kind: "waited", result: null });
+    expect(runtime.clock.now() - began).toBeLessThan(6_100);
+  });
 });
 
 describe("returned requests are known before anything else is decided", () => {
