@@ -235,7 +235,7 @@ const capture = z
   .strictObject({
     hep: collectorUrl().describe("Where the collector listens for HEP version 3: udp://ADDRESS:PORT."),
     agent: count(1, 4_294_967_295).default(2001).describe("This proxy's capture agent id."),
-    key: text("What the collector asks agents for.").optional(),
+    key: text("What the collector asks agents for.").max(256).optional(),
   })
   .optional()
   .describe("A copy of every message, body and credentials included, to a Homer collector. Default: none.");

@@ -17,6 +17,8 @@ export interface Capture {
   stop(): Promise<void>;
 }
 
+/** Characters of a Call-ID that are told: peers choose it. */
+const MAX_CALL_ID = 256;
 const UDP = 17;
 const TCP = 6;
 /** RFC 3261 7.3.3: `i` is the compact form. */
@@ -75,5 +77,9 @@ function packet(event: Events["message"], timeMs: number, { agentId, key }: Capt
 
 function callIdOf(raw: string): string | undefined {
   const end = raw.indexOf("\r\n\r\n");
-  return CALL_ID.exec(end < 0 ? raw : raw.slice(0, end))?.[1]?.trim() || undefined;
+  return (
+    CALL_ID.exec(end < 0 ? raw : raw.slice(0, end))?.[1]
+      ?.trim()
+      .slice(0, MAX_CALL_ID) || undefined
+  );
 }

@@ -110,11 +110,13 @@ describe("a capture", () => {
     const tell = (raw: string): void => world.proxies[0]!.telemetry.emit("message", { ...EVENT, direction: "in", raw });
     tell("OPTIONS sip:a SIP/2.0\r\ni : short \r\n\r\n");
     tell("OPTIONS sip:a SIP/2.0\r\nCALL-ID:long\r\n\r\n");
+    tell(`OPTIONS sip:a SIP/2.0\r\nCall-ID: ${"x".repeat(65_400)}\r\n\r\n`);
     tell("OPTIONS sip:a SIP/2.0\r\nX: y\r\n\r\nCall-ID: none\r\n");
     await world.simulation.advance(10);
     expect(got.filter((each) => each.raw.startsWith("OPTIONS sip:a ")).map((each) => each.callId)).toEqual([
       "short",
       "long",
+      "x".repeat(256),
       "",
     ]);
   });
