@@ -89,6 +89,8 @@ export class Feed {
     try {
       await client.connect();
       await client.query(`listen ${CHANNEL}`);
+      // The read is planned once, when the outbox may be empty, and must not stay a scan of all of it as it grows.
+      await client.query("set enable_seqscan = off");
       const { rows } = await client.query<{ xid: string }>(FEED_START.text);
       const start: Cursor = { xid: BigInt(rows[0]?.xid ?? "0"), id: 0n };
       // After a fail-over the new server may be behind what was read from the old one.
