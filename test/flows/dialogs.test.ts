@@ -400,6 +400,20 @@ describe("a client behind a connection (RFC 5626 5.3, RFC 3327)", () => {
     expect((await world.simulation.finish(west.stack.ask(inDialog(dialog, "BYE", []))))?.status).toBe(430);
   });
 
+  it("who comes over a new connection, the old one gone, goes on with his dialog", async () => {
+    await servers({ east: always(404), west: always(200) });
+    const client = world.client("127.0.0.51");
+    const body = "x".repeat(1_500);
+    const sent = client.begin("INVITE", BOB, { contacts: ["<sip:me@hidden.invalid>"], body });
+    await client.all(sent);
+    // Nothing moves for ten minutes: the connection is closed.
+    await world.simulation.advance(700_000);
+    const dialog = askingDialog(sent.request, sent.responses.at(-1)!);
+    const bye = await world.simulation.finish(client.stack.ask(inDialog(dialog, "BYE", [], body)));
+    expect(bye?.status).toBe(200);
+    expect(world.scripted["west"]!.seen("BYE")).toHaveLength(1);
+  });
+
   it("no Path for a client that does not say it knows it (RFC 3327 5.2)", async () => {
     await servers({ east: always(404), west: always(200) }, home("west"));
     expect((await register([])).path).toBeUndefined();

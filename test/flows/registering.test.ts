@@ -94,8 +94,10 @@ describe("a client's REGISTER is judged by its 2xx, which lists all contacts (mo
     expect((await register(two, 1, 600)).status).toBe(200);
     expect((await register(one, 2, 0)).status).toBe(200);
     expect(await lookup()).toMatchObject({ state: "bound", binding: { server: "west", epoch: 1 } });
+    const claims = world.proxies[0]!.told.bound!.length;
     expect((await register(two, 2, 0)).status).toBe(200);
     expect(await lookup()).toMatchObject({ state: "no-binding", epoch: 2 });
+    expect(world.proxies[0]!.told.bound).toHaveLength(claims);
   });
 
   it("its expiry is the latest of the contacts listed, and a refusal changes nothing", async () => {

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { buildResponse } from "../../src/sip/message/build.ts";
+import type { SipResponse } from "../../src/sip/message/message.ts";
 import type { Client, World, WorldOptions } from "../support/world.ts";
 import { always, createWorld, reply } from "../support/world.ts";
 
@@ -64,6 +66,22 @@ describe("some servers could not be asked: 480 with Retry-After, never 404, noth
     await world.simulation.advance(2_000);
     expect(sent.statuses.filter((status) => status >= 200)).toEqual(late);
     expect(late).toHaveLength(1);
+  });
+
+  it("an answer that was meant for nobody behind us is none (RFC 3261 16.7 step 3)", async () => {
+    const client = await domain({
+      servers: {
+        west: {
+          script: (transaction) => {
+            const { request } = transaction;
+            const ours = request.values("Via")[0]!;
+            const ok = buildResponse(request, 200).edit().set("Via", ours).build();
+            transaction.respond(ok as SipResponse);
+          },
+        },
+      },
+    });
+    expect(await client.status("MESSAGE", BOB)).toBe(480);
   });
 
   it("a transport that nobody listens on is no answer either", async () => {

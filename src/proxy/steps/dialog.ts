@@ -24,10 +24,19 @@ export type Hop =
 
 /** RFC 3261 16.5, 16.6 step 7: the connection named, else the topmost Route, else the Request-URI. */
 export function nextHop(core: Core, request: SipRequest, connectionId: number): Hop | Promise<Hop> {
-  if (connectionId !== 0) {
-    const flow = core.transport.connection(connectionId);
-    return flow === undefined ? { kind: "gone" } : { kind: "way", targets: [flow] };
-  }
+  const flow = connectionId === 0 ? undefined : core.transport.connection(connectionId);
+  if (flow !== undefined) return { kind: "way", targets: [flow] };
+  const hop = hopByUri(core, request);
+  if (connectionId === 0) return hop;
+  // It may be the client himself who comes over a new connection, and his address may lead to him without one.
+  return hop instanceof Promise ? hop.then(orGone) : orGone(hop);
+}
+
+function orGone(hop: Hop): Hop {
+  return hop.kind === "way" && hop.targets.length === 0 ? { kind: "gone" } : hop;
+}
+
+function hopByUri(core: Core, request: SipRequest): Hop | Promise<Hop> {
   const route = request.routes[0];
   const uri = asSip(route === undefined ? request.uri : route.uri);
   if (uri === undefined || (route === undefined && core.isOurs(uri))) return { kind: "directory" };
