@@ -305,6 +305,31 @@ describe("strict routers (RFC 3261 16.4, 16.6 step 6, 16.12.1.2)", () => {
     expect([bye.requestUri, bye.headers("Route")]).toEqual(["sip:127.0.0.12:5060", []]);
   });
 
+  it("16.4: the Request-URI counts as our Route then: it shows the dialog, and a client may go on in it", async () => {
+    const { client, route, to, invite } = await established();
+    const callee = world.client("127.0.0.71");
+    await world.simulation.finish(callee.started);
+    const strict = (key: string) =>
+      client.beginRequest(
+        buildRequest({
+          method: "BYE",
+          uri: route.replace(/k=\w+/, key),
+          headers: [
+            ["Max-Forwards", "70"],
+            ["Route", "<sip:127.0.0.71:5060>"],
+            ["From", invite.from.raw],
+            ["To", to],
+            ["Call-ID", invite.callId],
+            ["CSeq", "2 BYE"],
+          ],
+        }),
+      );
+    const right = strict(/k=\w+/.exec(route)![0]);
+    const wrong = strict("k=0123456789abcdef");
+    await client.all(right, wrong);
+    expect([right.final, wrong.final]).toEqual([200, 403]);
+  });
+
   it("16.6 step 6: one in front of us gets its own URI as Request-URI, the real one last in Route", async () => {
     const { client, route, to, invite } = await established();
     const strict = world.client("127.0.0.71");

@@ -334,6 +334,31 @@ describe("digest (RFC 7616, RFC 8760; RFC 3261 22)", () => {
     expect(await client.status("REGISTER", DOMAIN, { toUser: carol, from: carol, headers })).toBe(403);
   });
 
+  it("a dialog of his own lets nobody in as somebody else: what the directory is asked about is challenged", async () => {
+    const client = await domain();
+    const callId = "his-own";
+    const challenge = (await client.send("INVITE", BOB, { from: BOB })).at(-1)!;
+    const invite = client.begin("INVITE", BOB, { from: BOB, callId, headers: [answerTo(challenge, "INVITE", BOB)] });
+    await client.all(invite);
+    const route: HeaderPair = ["Route", invite.responses.at(-1)!.recordRoutes[0]!.raw];
+    const carol = "sip:carol@example.com";
+    const inside = { from: carol, toUser: carol, callId, headers: [route] };
+    const forged = (method: string, uri: string) =>
+      client.request(method, uri, inside).edit().set("To", `<${carol}>;tag=x`).build();
+    for (const [method, uri, status] of [
+      ["REGISTER", DOMAIN, 401],
+      ["MESSAGE", carol, 407],
+      ["PUBLISH", carol, 407],
+      ["INVITE", "tel:+1", 407],
+      // A request that really is one of the dialog is none of the directory's.
+      ["INFO", "sip:127.0.0.11:5060", 200],
+    ] as const) {
+      const sent = client.beginRequest(forged(method, uri));
+      await client.all(sent);
+      expect([method, sent.final]).toEqual([method, status]);
+    }
+  });
+
   it("servers are not challenged", async () => {
     await domain();
     expect(await world.scripted["west"]!.status("MESSAGE", "sip:nobody@example.com")).toBe(404);

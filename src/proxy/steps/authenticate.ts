@@ -1,17 +1,22 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Credentials } from "../../directory/directory.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
-import { aorOf, equalUris, parseUri } from "../../sip/message/uri.ts";
+import { equalUris, parseUri } from "../../sip/message/uri.ts";
 import type { Core } from "../core.ts";
 import { type DigestAnswer, parseDigest } from "../digest.ts";
 import type { Exchange } from "../exchange.ts";
-import { asSip } from "../next-hop.ts";
 import { answer } from "../responses.ts";
+import { aorFor } from "./resolve.ts";
 
-/** Clients prove who they are where the proxy is told to ask; in a dialog set up through us they have done so. */
+/**
+ * Clients prove who they are where the proxy is told to ask. What follows the route of a dialog set up through us comes
+ * from who has done so; what the directory is asked about does not, whatever tag and Route it carries.
+ */
 export function mustAuthenticate(core: Core, exchange: Exchange): boolean {
-  if (core.options.clients.authenticate !== "digest" || exchange.origin.kind !== "client") return false;
-  return exchange.request.to.tag === undefined || exchange.ownRoute?.authentic !== true;
+  const { origin, ownRoute, request } = exchange;
+  if (core.options.clients.authenticate !== "digest" || origin.kind !== "client") return false;
+  if (request.to.tag === undefined || ownRoute?.authentic !== true || request.method === "REGISTER") return true;
+  return !request.has("Route") && ownRoute.connectionId === 0 && aorFor(core, request, origin) !== undefined;
 }
 
 /** RFC 3261 22.2, 22.3: a REGISTER is challenged with 401, all else with 407. True: it may go on. */
@@ -36,10 +41,6 @@ export async function authenticate(core: Core, exchange: Exchange): Promise<bool
   }
   const verdict = core.nonces.verify(given, request.method, credentials);
   if (verdict !== "right") return challenge(core, exchange, registering, verdict === "stale");
-  if (registering && !registersHimself(core, exchange, user)) {
-    answer(core, exchange, { status: 403, phrase: "Forbidden", warning: "A user registers himself only" });
-    return false;
-  }
   exchange.origin = { kind: "client", authenticated: user };
   return true;
 }
@@ -71,9 +72,4 @@ function aorOfUser(core: Core, given: DigestAnswer): string {
     given.username.includes("@") ? given.username : `${given.username}@${core.options.domains[0]}`,
     null,
   );
-}
-
-function registersHimself(core: Core, exchange: Exchange, user: string): boolean {
-  const to = asSip(exchange.request.to.uri);
-  return to?.user !== undefined && core.canonical(aorOf(to), null) === user;
 }
