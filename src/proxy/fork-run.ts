@@ -1,3 +1,4 @@
+import type { ForkResult } from "../directory/directory.ts";
 import { meaningOf, type NotifyState } from "../federation/answers.ts";
 import { type ForkEffect, type ForkEvent, type ForkState, startFork, stepFork } from "../federation/fork-outcome.ts";
 import { splitBreadth } from "../federation/loop-hash.ts";
@@ -216,13 +217,18 @@ export class ForkRun implements BranchUser {
   }
 
   /** What was learned is in the directory before the fork is closed: whoever waited finds it there. */
-  #close(result: Parameters<OpenForkHandle["close"]>[0]): void {
+  #close(result: ForkResult): void {
     this.#deadline?.cancel();
     this.#deadline = null;
     const { runtime, options } = this.#core;
-    void this.#learning.then(() => this.#open.close(result, runtime.clock.wall() + options.learnedMs));
+    // What was learned is bound already; to claim it once more, seconds later, might undo what happened since.
+    void this.#learning.then((epoch) =>
+      this.#open.close(epoch === null ? result : LEARNED_BEFORE, runtime.clock.wall() + options.learnedMs),
+    );
   }
 }
+
+const LEARNED_BEFORE: ForkResult = { result: "inconclusive" };
 
 /** RFC 6665 4.1.2.4: how long a NOTIFY may follow its SUBSCRIBE, 64*T1. */
 const TIMER_N_MS = 32_000;

@@ -35,7 +35,7 @@ export interface OpenForkHandle {
 /** "again": what was waited for never opened; ask once more. */
 type Wake = (result: ForkResult | null | "again") => void;
 
-/** How the forks for one user have ended so far. */
+/** How the last fork for one user ended. */
 interface Ending {
   readonly count: number;
   readonly result: ForkResult | null;
@@ -67,6 +67,8 @@ export class OpenForks {
   });
   readonly #unsubscribe: () => void;
   #waiting = 0;
+  /** Endings told so far, of everybody: no two have the same number, whatever was forgotten between them. */
+  #told = 0;
 
   constructor(runtime: Runtime, directory: Directory, maxWaiting: number) {
     this.#runtime = runtime;
@@ -239,8 +241,7 @@ export class OpenForks {
       for (const aor of [...this.#remote.keys()]) this.#wakeRemote(aor, null);
     } else if (change.kind === "fork-closed" || (change.kind === "binding" && change.server !== null)) {
       const result = change.kind === "fork-closed" ? change.result : null;
-      const count = (this.#endings.get(change.aor)?.count ?? 0) + 1;
-      this.#endings.set(change.aor, { count, result, at: this.#runtime.clock.now() });
+      this.#endings.set(change.aor, { count: ++this.#told, result, at: this.#runtime.clock.now() });
       this.#wakeRemote(change.aor, result);
     }
   }
