@@ -33,6 +33,14 @@ async function settled(...calls: Outgoing[]): Promise<void> {
   await world.simulation.run(() => calls.every((call) => call.ended));
 }
 
+/** West has a name, and the name servers take their time. */
+const NAMED = {
+  zone: { "west.test": { a: ["127.0.0.12"] } },
+  uris: { west: "sip:west.test:5060" },
+  dnsMs: 400,
+  options: { health: { intervalMs: 0, failures: 3, timeoutMs: 2_000 } },
+};
+
 describe("CANCEL reaches every open branch (RFC 3261 9, 16.10)", () => {
   it("while forking: each branch gets it, 487 goes upstream", async () => {
     const client = await servers({ east: rings(0), west: rings(0), north: rings(0) });
@@ -94,16 +102,30 @@ describe("CANCEL reaches every open branch (RFC 3261 9, 16.10)", () => {
   });
 
   it("while a server's name is being resolved: that server never rings", async () => {
-    const client = await servers(
-      { east: rings(0), west: rings(0) },
-      { zone: { "west.test": { a: ["127.0.0.12"] } }, uris: { west: "sip:west.test:5060" } },
-    );
+    const client = await servers({ east: rings(0), west: rings(0) }, NAMED);
+    await world.simulation.advance(60_000);
     const call = client.begin("INVITE", BOB);
     await world.simulation.run(() => world.scripted["east"]!.seen("INVITE").length > 0);
     call.cancel();
     await settled(call);
+    await world.simulation.advance(2_000);
     expect(call.final).toBe(487);
+    expect(world.scripted["west"]!.seen("INVITE")).toEqual([]);
     expect(await world.leftOver()).toEqual([]);
+  });
+
+  it("while the name of the one server that has him is being resolved: 487 at once, and it never rings", async () => {
+    const client = await servers({ east: always(404), west: rings(0) }, NAMED);
+    const { directory, runtime } = world.proxies[0]!;
+    await world.simulation.finish(directory.learn("bob@example.com", "west", runtime.clock.wall() + 1_000_000));
+    await world.simulation.advance(60_000);
+    const call = client.begin("INVITE", BOB);
+    await world.simulation.advance(100);
+    call.cancel();
+    await settled(call);
+    await world.simulation.advance(2_000);
+    expect(call.final).toBe(487);
+    expect(world.scripted["west"]!.seen("INVITE")).toEqual([]);
   });
 
   it("crossing the 200: the call stands, the CANCEL has no effect (9.2)", async () => {

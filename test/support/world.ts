@@ -8,6 +8,7 @@ import type { MemoryOptions } from "../../src/directory/memory-store.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import { PROBE_USER } from "../../src/proxy/prober.ts";
 import { ProxyCore } from "../../src/proxy/proxy-core.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
 import {
   createSimulation,
   type Faults,
@@ -69,6 +70,8 @@ export interface WorldOptions {
   readonly database?: MemoryOptions;
   readonly faults?: Partial<Faults>;
   readonly zone?: Zone;
+  /** How long name servers take, virtual milliseconds; default: no time. */
+  readonly dnsMs?: number;
   /** Nodes of a server, where they are not the one the server listens on. */
   readonly uris?: Readonly<Record<string, string | readonly string[]>>;
 }
@@ -119,7 +122,8 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
   const database = createMemoryDatabase(simulation.runtime(["127.0.0.200"]), given.database);
   const proxies: ProxyNode[] = [];
   for (let i = 0; i < (given.proxies ?? 1); i++) {
-    proxies.push(await startProxy(simulation, `127.0.0.${1 + i}`, database, worldOptions(hosts, given)));
+    const options = worldOptions(hosts, given);
+    proxies.push(await startProxy(simulation, `127.0.0.${1 + i}`, database, options, given.dnsMs));
   }
   // What one proxy asked while the other was not there yet is asked again with the next round.
   if (proxies.length > 1) await simulation.advance(10_500);
@@ -190,8 +194,10 @@ export async function startProxy(
   host: string,
   database: MemoryDatabase,
   options: ProxyOptions,
+  dnsMs = 0,
 ): Promise<ProxyNode> {
-  const runtime = simulation.runtime([host]);
+  const machine = simulation.runtime([host]);
+  const runtime = dnsMs === 0 ? machine : withSlowNames(machine, dnsMs);
   const telemetry = new Telemetry();
   const told: Record<string, unknown[]> = {};
   for (const name of KEPT) {
@@ -209,7 +215,7 @@ export async function startProxy(
   await simulation.finish(core.start());
   return {
     host,
-    runtime,
+    runtime: machine,
     core,
     directory,
     transport,
@@ -221,6 +227,33 @@ export async function startProxy(
       transactions.stop();
       await transport.stop();
       await directory.stop();
+    },
+  };
+}
+
+function withSlowNames(machine: SimulatedRuntime, ms: number): Runtime {
+  const { clock, timers, random, network } = machine;
+  const slowly =
+    <T>(ask: (name: string) => Promise<T>) =>
+    async (name: string): Promise<T> => {
+      await new Promise<void>((resolve) => timers.after(ms, resolve));
+      return ask(name);
+    };
+  const { resolver } = network;
+  return {
+    clock,
+    timers,
+    random,
+    network: {
+      udp: (bind, handler) => network.udp(bind, handler),
+      listen: (options, accept) => network.listen(options, accept),
+      connect: (options) => network.connect(options),
+      resolver: {
+        naptr: slowly((name) => resolver.naptr(name)),
+        srv: slowly((name) => resolver.srv(name)),
+        a: slowly((name) => resolver.a(name)),
+        aaaa: slowly((name) => resolver.aaaa(name)),
+      },
     },
   };
 }
