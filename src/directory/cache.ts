@@ -103,6 +103,10 @@ class Cache implements DirectoryCache {
     return this.peek(aor) ?? this.#fetch(aor).promise;
   }
 
+  forget(aor: string): void {
+    this.#known.delete(aor);
+  }
+
   forgetAbsent(): void {
     this.#absentRound++;
     this.#absent.clear();

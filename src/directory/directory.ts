@@ -263,6 +263,8 @@ export interface DirectoryCache {
   peek(aor: string): Lookup | undefined;
   /** From memory, else from the database, by the fill rule (concurrency.md 6). Rejects with DirectoryUnavailable where neither knows. */
   lookup(aor: string): Promise<Lookup>;
+  /** Forgets one user: of a binding that was only extended nobody is told. */
+  forget(aor: string): void;
   /** Forgets every "all said 404", for when a server comes up. */
   forgetAbsent(): void;
   readonly size: number;

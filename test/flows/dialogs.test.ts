@@ -198,6 +198,7 @@ describe("requests within a dialog follow the route set (RFC 3261 12.2, 16.12)",
     const ack = client.request("ACK", BOB);
     client.stack.sendAck(ack, { host: "127.0.0.1", port: 5060 });
     client.stack.sendAck(client.request("ACK", "sip:nobody@example.com"), { host: "127.0.0.1", port: 5060 });
+    client.stack.sendAck(client.request("ACK", BOB, { maxForwards: 0 }), { host: "127.0.0.1", port: 5060 });
     await world.simulation.advance(1_000);
     expect(world.scripted["west"]!.acks.map((each) => each.callId)).toEqual([ack.callId]);
     expect(world.scripted["east"]!.acks).toEqual([]);

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { buildResponse } from "../../src/sip/message/build.ts";
 import { always, createWorld, reply, type Script, type World } from "../support/world.ts";
 
@@ -48,6 +48,21 @@ describe("models.md, Lifetimes", () => {
     await world.simulation.advance(24.1 * 3_600_000);
     expect(await client.status("MESSAGE", BOB)).toBe(200);
     expect(messages()).toEqual([2, 4]);
+  });
+
+  it("what is fresh is not written again: a busy user costs no write a request", async () => {
+    world = await createWorld({ ...RARE, servers: { east: { script: always(404) }, west: { script: always(200) } } });
+    const { directory } = world.proxies[0]!;
+    const learn = vi.spyOn(directory, "learn");
+    const client = world.client("127.0.0.50");
+    for (let i = 0; i < 5; i++) expect(await client.status("MESSAGE", BOB)).toBe(200);
+    expect(learn).toHaveBeenCalledTimes(1);
+    await world.simulation.advance(12.5 * 3_600_000);
+    for (let i = 0; i < 5; i++) {
+      expect(await client.status("MESSAGE", BOB)).toBe(200);
+      await world.simulation.advance(1_000);
+    }
+    expect(learn).toHaveBeenCalledTimes(2);
   });
 
   it("a 404 from the server learned: unlearned on the epoch, one fork without it, once only", async () => {

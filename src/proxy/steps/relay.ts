@@ -151,9 +151,9 @@ export function learnIfDue(core: Core, aor: string, server: string): void {
   }
   core.directory.learn(aor, server, now + core.options.learnedMs).then(
     (outcome) => {
-      if (outcome.outcome === "bound" && outcome.changed) {
-        core.telemetry.emit("learned", { aor, server, epoch: outcome.binding.epoch });
-      }
+      if (outcome.outcome !== "bound") return;
+      if (outcome.changed) core.telemetry.emit("learned", { aor, server, epoch: outcome.binding.epoch });
+      else core.cache.forget(aor);
     },
     () => undefined,
   );
