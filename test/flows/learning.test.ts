@@ -270,6 +270,26 @@ describe("concurrent requests of other senders for one unbound user", () => {
   });
 });
 
+describe("what is learned or claimed while a fork is being recorded", () => {
+  it("is seen once the record stands: nobody is searched who has just been found", async () => {
+    world = await createWorld({
+      servers: { east: { script: always(200) }, west: { script: always(200) } },
+      database: { latencyMs: [100, 100] },
+    });
+    const client = world.client("127.0.0.50");
+    const sent = client.begin("MESSAGE", BOB);
+    // The lookup has found nothing, the fork is on its way to its row.
+    await world.simulation.advance(250);
+    const { directory, runtime } = world.proxies[0]!;
+    const claim = directory.learn(AOR, "west", runtime.clock.wall() + 1_000_000);
+    await client.all(sent);
+    await claim;
+    expect(sent.final).toBe(200);
+    expect(messages()).toEqual([0, 1]);
+    expect(await world.leftOver()).toEqual([]);
+  });
+});
+
 describe("models.md, Proof", () => {
   it("a MESSAGE 202 is no delivery (RFC 3428 7): forwarded, nothing learned", async () => {
     world = await createWorld({ servers: { east: { script: always(404) }, west: { script: always(202) } } });
