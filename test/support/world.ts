@@ -37,6 +37,7 @@ export interface World {
   client(host: string, script?: Script): Client;
   /** Runs until nothing is open any more, and says what is left all the same. */
   leftOver(): Promise<readonly string[]>;
+  /** Ends everything; rejects where something is left open. */
   stop(): Promise<void>;
 }
 
@@ -155,6 +156,10 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
       for (const client of [...clients, ...Object.values(scripted)]) await simulation.finish(client.stop());
       for (const proxy of proxies) await simulation.finish(proxy.stop());
       for (const server of Object.values(servers)) await simulation.finish(server.stop());
+      // What was on its way to the database arrives; then nothing may be left anywhere.
+      await simulation.advance(1_000);
+      const leaks = simulation.leaks();
+      if (leaks.length > 0) throw new Error(`still open when the world has ended: ${leaks.join("; ")}`);
     },
   };
 }
