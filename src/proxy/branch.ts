@@ -140,7 +140,7 @@ export class Branch implements ClientTransactionUser {
       } else this.#provisional = true;
       return;
     }
-    this.#report(true, `answered ${status}`);
+    this.#report(true, "answers");
     if (this.#ended) {
       if (this.#isInvite && status < 300) this.#user.onFurtherSuccess(response, this);
       return;

@@ -40,6 +40,8 @@ export interface Core {
   readonly draining: boolean;
   /** A step threw: it is answered 500 and reported, and nothing else suffers. */
   failed(exchange: Exchange, error: Error): void;
+  /** What every branch of this process begins with. */
+  readonly branchPrefix: string;
   /** A new branch with the loop detection value as its second part (RFC 5393 4.2.1). */
   branch(loopHash: string): string;
   /** Where these URIs are, in order; at once where no name has to be resolved. Empty: nowhere. Never rejects. */

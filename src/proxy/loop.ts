@@ -18,8 +18,8 @@ export function loopHashFor(exchange: Exchange): string {
 
 /** RFC 5393 4.2.2: one of our own Vias carries the very value this request would get again. */
 export function hasLooped(core: Core, exchange: Exchange): boolean {
+  if (!exchange.request.raw.includes(core.branchPrefix)) return false;
   const { vias } = exchange.request;
-  if (vias.length < 2) return false;
   let hash: string | undefined;
   for (const via of vias) {
     const second = via.branch === undefined ? -1 : via.branch.lastIndexOf(SEPARATOR);

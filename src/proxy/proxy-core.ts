@@ -69,7 +69,7 @@ export class ProxyCore implements Core, TransactionUser {
   settings!: DecisionSettings;
   draining = false;
   readonly #locator: Locator;
-  readonly #branchPrefix: string;
+  readonly branchPrefix: string;
   readonly #invites = new Map<ServerTransaction, Exchange>();
   readonly #finished = (exchange: Exchange, status: number): void => this.#report(exchange, status);
   #locateOptions: LocateOptions = { transports: new Set() };
@@ -95,7 +95,7 @@ export class ProxyCore implements Core, TransactionUser {
     this.openForks = new OpenForks(this.runtime, this.directory, options.maxWaiting);
     this.subscriptionForks = new SubscriptionForks(this.runtime, options.maxWaiting);
     this.#locator = createLocator(this.runtime.network.resolver, random, clock);
-    this.#branchPrefix = `z9hG4bK${random.token(12)}.`;
+    this.branchPrefix = `z9hG4bK${random.token(12)}.`;
     const prober = new SipProber(
       this.runtime,
       this.transport,
@@ -218,7 +218,7 @@ export class ProxyCore implements Core, TransactionUser {
 
   branch(loopHash: string): string {
     this.#branches++;
-    return `${this.#branchPrefix}${this.#branches.toString(36)}${SEPARATOR}${loopHash}`;
+    return `${this.branchPrefix}${this.#branches.toString(36)}${SEPARATOR}${loopHash}`;
   }
 
   locate(uris: readonly SipUri[]): readonly Target[] | Promise<readonly Target[]> {

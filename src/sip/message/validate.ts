@@ -40,10 +40,13 @@ export function validateRequest(m: SipRequest, rules: RequestRules = {}): Fault 
   }
 }
 
-/** What is wrong with a response that parsed: it is to be dropped (RFC 3261 18.1.2); null where nothing is. */
+/**
+ * What is wrong with a response that parsed: it is to be dropped (RFC 3261 18.1.2); null where nothing is. Only what tells
+ * whose it is is read; the rest is for him who asked.
+ */
 export function validateResponse(m: SipResponse): Fault | null {
   try {
-    return commonFault(m) ?? broadcastFault(m);
+    return responseFault(m) ?? broadcastFault(m);
   } catch (error) {
     return syntaxFault(error);
   }
@@ -85,16 +88,39 @@ function requestFault(m: SipRequest): Fault | null {
   return null;
 }
 
-/** Headers that are mandatory in every message (RFC 3261 8.1.1, 8.2.6), single ones that stand twice, and Content-Length. */
+function responseFault(m: SipResponse): Fault | null {
+  const fault = duplicateFault(m);
+  if (fault !== null) return fault;
+  for (const id of MANDATORY) if (m.index.find(id) < 0) return bad(`${headerName(id)}: it is missing`);
+  m.via;
+  m.cseq;
+  return lengthFault(m);
+}
+
+const MANDATORY = [H.From, H.To, H.CallId] as const;
+
+/** Headers that are mandatory in every request (RFC 3261 8.1.1), single ones that stand twice, and Content-Length. */
 function commonFault(m: SipMessage): Fault | null {
   const fault = duplicateFault(m);
   if (fault !== null) return fault;
-  m.vias;
   m.via;
+  // Lower ones are read only where the list goes on: in most requests it does not.
+  if (hasMoreVias(m)) m.vias;
   m.from;
   m.to;
   m.callId;
   m.cseq;
+  return lengthFault(m);
+}
+
+function hasMoreVias(m: SipMessage): boolean {
+  const { index } = m;
+  const first = index.find(H.Via);
+  for (let line = first + 1; line < index.count; line++) if (index.id(line) === H.Via) return true;
+  return index.value(first).includes(",");
+}
+
+function lengthFault(m: SipMessage): Fault | null {
   const length = m.contentLength;
   // RFC 3261 18.3: over UDP a body shorter than Content-Length is an error; a framed one is never shorter.
   if (length !== undefined && length > m.raw.length - m.index.bodyStart)
@@ -138,11 +164,13 @@ function ruleFault(m: SipRequest, rules: RequestRules): Fault | null {
   return null;
 }
 
+const BROADCAST = "255.255.255.255";
+
 /** RFC 4475 3.3.10: a response is not sent on to the broadcast address. */
 function broadcastFault(m: SipResponse): Fault | null {
+  if (!m.raw.includes(BROADCAST)) return null;
   for (const via of m.vias) {
-    if (via.host === "255.255.255.255" || via.received === "255.255.255.255")
-      return bad("Via: it names the broadcast address");
+    if (via.host === BROADCAST || via.received === BROADCAST) return bad("Via: it names the broadcast address");
   }
   return null;
 }
