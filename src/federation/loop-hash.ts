@@ -47,9 +47,10 @@ function mix(hash: number, text: string): number {
 /** RFC 5393 5.3.3: what a request without the header counts as, and the most that is let in. */
 export const MAX_BREADTH = 60;
 
-/** The breadth a request brings: its header, else and at most 60. */
-export function incomingBreadth(header: number | undefined): number {
-  return header === undefined ? MAX_BREADTH : Math.min(header, MAX_BREADTH);
+/** The breadth a request brings: its header, else and at most 60, or as many as there are servers to search. */
+export function incomingBreadth(header: number | undefined, servers = 0): number {
+  const most = Math.max(MAX_BREADTH, servers);
+  return header === undefined ? most : Math.min(header, most);
 }
 
 /**

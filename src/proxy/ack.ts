@@ -40,7 +40,7 @@ async function route(core: Core, received: SipRequest, flow: Flow): Promise<bool
   const way = await firstFlow(core, targets, request.raw.length);
   if (way === undefined) return false;
   const asserted = origin.kind === "server" ? "keep" : "remove";
-  const maxBreadth = breadthOf(request);
+  const maxBreadth = breadthOf(core, request);
   core.transactions.sendStateless(
     forwardCopy(request, { ...UNALTERED, asserted, maxBreadth, stream: way.reliable }),
     way,

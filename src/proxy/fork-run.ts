@@ -146,7 +146,7 @@ export class ForkRun implements BranchUser {
   }
 
   #askAll(servers: readonly string[]): void {
-    const shares = splitBreadth(breadthOf(this.#exchange.request), servers.length);
+    const shares = splitBreadth(breadthOf(this.#core, this.#exchange.request), servers.length);
     servers.forEach((server, i) => {
       this.#ask(server, shares?.[i] ?? 1);
     });

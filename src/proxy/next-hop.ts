@@ -69,15 +69,16 @@ export function copyFor(
     recordRoute: isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined,
     path: way.path === undefined ? undefined : core.keys.path(flow.point, way.path),
     asserted: assertedIdentity(core, exchange, way, flow),
-    maxBreadth: way.maxBreadth ?? breadthOf(request),
+    maxBreadth: way.maxBreadth ?? breadthOf(core, request),
     stream: flow.reliable,
   });
 }
 
-export function breadthOf(request: SipRequest): number {
+export function breadthOf(core: Core, request: SipRequest): number {
   const text = request.header("Max-Breadth");
   const value = text === undefined ? undefined : Number.parseInt(text, 10);
-  return incomingBreadth(value === undefined || Number.isNaN(value) ? undefined : value);
+  const servers = core.rotation.facts.length;
+  return incomingBreadth(value === undefined || Number.isNaN(value) ? undefined : value, servers);
 }
 
 /** RFC 3325 5: our servers are trusted, nobody else is. */

@@ -146,6 +146,15 @@ describe("RFC 5393", () => {
     ]);
   });
 
+  it("5.3.3: a domain of more than 60 servers is searched all the same", async () => {
+    const names = Array.from({ length: 70 }, (_, index) => `s${index}`);
+    world = await createWorld({
+      servers: Object.fromEntries(names.map((name, index) => [name, { script: always(index === 69 ? 200 : 404) }])),
+    });
+    expect(await world.client("127.0.1.1").status("MESSAGE", BOB)).toBe(200);
+    expect(Object.values(world.scripted).map((server) => server.seen("MESSAGE").length)).toEqual(names.map(() => 1));
+  });
+
   it("5.3.3: with less breadth than branches, 440; with none, not even to a single one", async () => {
     await twoServers();
     const client = world.client("127.0.0.50");

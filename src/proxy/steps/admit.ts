@@ -19,7 +19,7 @@ export function admit(core: Core, exchange: Exchange): boolean {
     return true;
   }
   // RFC 5393 5.3.3: what brings no breadth cannot go on, not even to one.
-  if (breadthOf(request) < 1) {
+  if (breadthOf(core, request) < 1) {
     answer(core, exchange, { status: 440, phrase: "Max-Breadth Exceeded" });
     return true;
   }

@@ -22,7 +22,7 @@ export async function fork(
   const { aor: recipient, method, event, origin } = exchange;
   // RFC 5393 5.3.3: with less breadth than branches, an honest refusal instead of a search that misses somebody.
   const widest = Math.max(...plan.stages.map((stage) => stage.length));
-  if (splitBreadth(breadthOf(exchange.request), widest) === null) {
+  if (splitBreadth(breadthOf(core, exchange.request), widest) === null) {
     return answer(core, exchange, { status: 440, phrase: "Max-Breadth Exceeded" });
   }
   let entry: Entry;
