@@ -46,7 +46,7 @@ function imports(text: string): string[] {
 }
 
 /** What is wrong with `file` (relative to src) importing these; empty if nothing is. */
-export function violations(file: string, text: string): string[] {
+function violations(file: string, text: string): string[] {
   const from = room(file);
   const wrong: string[] = [];
   if (floorOf(from) < 0) wrong.push(`${file}: '${from}' is on no floor of this house`);
@@ -55,8 +55,10 @@ export function violations(file: string, text: string): string[] {
     const to = room(target);
     if (to === from || floorOf(from) < 0) continue;
     if (floorOf(to) <= floorOf(from)) wrong.push(`${file} imports ${target}: arrows go downward`);
-    if (to === "config" && !CONFIG_READERS.includes(from)) wrong.push(`${file} imports ${target}: only the top reads config`);
-    if (from === "admin" && to.startsWith("sip/")) wrong.push(`${file} imports ${target}: admin talks to ports, never to sip`);
+    if (to === "config" && !CONFIG_READERS.includes(from))
+      wrong.push(`${file} imports ${target}: only the top reads config`);
+    if (from === "admin" && to.startsWith("sip/"))
+      wrong.push(`${file} imports ${target}: admin talks to ports, never to sip`);
   }
   return wrong;
 }
