@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import type { UdpSocket } from "../../src/runtime/runtime.ts";
 import { type Capture, type CaptureOptions, createCapture } from "../../src/telemetry/capture.ts";
 import type { Events } from "../../src/telemetry/events.ts";
 import { always, createWorld, type World } from "../support/world.ts";
@@ -8,9 +9,12 @@ const BOB = "sip:bob@example.com";
 
 let world: World;
 let capture: Capture | undefined;
+let collector: UdpSocket | undefined;
 afterEach(async () => {
   if (capture !== undefined) await world.simulation.finish(capture.stop());
+  if (collector !== undefined) await world.simulation.finish(collector.close());
   capture = undefined;
+  collector = undefined;
   await world.stop();
 });
 
@@ -44,7 +48,7 @@ function decode(packet: Uint8Array): Got {
 async function setUp(options: Partial<CaptureOptions> = {}): Promise<Got[]> {
   world = await createWorld({ servers: { east: { script: always(200) } } });
   const got: Got[] = [];
-  await world.simulation.finish(
+  collector = await world.simulation.finish(
     world.simulation.runtime([COLLECTOR.host]).network.udp(COLLECTOR, {
       receive: (bytes) => void got.push(decode(bytes)),
       failed: () => undefined,
