@@ -8,6 +8,7 @@ import { createDirectory } from "./directory/postgres/directory.ts";
 import type { ProxyOptions, ServerOptions } from "./proxy/options.ts";
 import { ProxyCore } from "./proxy/proxy-core.ts";
 import type { Runtime } from "./runtime/runtime.ts";
+import { createServices, SERVICE_OPTIONS } from "./services.ts";
 import { parseUri, type SipUri, tryAorOf } from "./sip/message/uri.ts";
 import { createTransactionLayer } from "./sip/transaction/layer.ts";
 import { createTransportLayer } from "./sip/transport/layer.ts";
@@ -109,6 +110,9 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     };
     // Ready is who has asked the servers once: until then no answer proves anything.
     await proxy.start();
+    const services = createServices(proxy, directory, SERVICE_OPTIONS);
+    await services.start();
+    stops.push(() => services.stop());
     const admin = await createAdmin(runtime, {
       listen: config.admin,
       version: parts.version,
@@ -219,6 +223,8 @@ export function proxyOptions(config: Config): ProxyOptions {
     recurse: config.recurse,
     clients: config.clients,
     decisionMs: config.decisionMs,
+    hold: { users: config.subscriptions.hold, events: config.subscriptions.holdEvents },
+    absentMessages: config.messages.absent,
     timerCMs: config.timers.c,
     learnedMs: config.learnedMs,
     retryAfterS: RETRY_AFTER_S,
@@ -238,6 +244,7 @@ function serverOptions(server: ServerConfig): ServerOptions {
     claims: server.claims,
     proves: server.proves,
     subdomain: server.subdomain,
+    repoint: server.repoint,
   };
 }
 

@@ -11,6 +11,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["cli"],
   ["demo"],
   ["server.ts"],
+  ["services.ts"],
   ["admin"],
   ["config"],
   ["proxy", "subscription", "messaging", "gateway"],

@@ -1,6 +1,6 @@
 import { decideClaim } from "./claims.ts";
 import { reject } from "./construct.ts";
-import { decideExclusive } from "./exclusive.ts";
+import { decideExclusive, decideRegServer } from "./exclusive.ts";
 import type { Facts } from "./facts.ts";
 import { decidePartitioned } from "./partitioned.ts";
 import type { Plan } from "./plan.ts";
@@ -15,6 +15,7 @@ const UNKNOWN_ORIGIN = Object.freeze(["it comes from no server, no client and no
 export function decide(facts: Facts): Plan {
   if (facts.origin.kind === "unknown") return reject(403, UNKNOWN_ORIGIN);
   if (facts.method === "REGISTER" || facts.method === "PUBLISH") return decideClaim(facts);
+  if (facts.regServer !== null) return decideRegServer(facts, facts.regServer);
   switch (facts.model.model) {
     case "partitioned":
       return decidePartitioned(facts);

@@ -85,12 +85,18 @@ export function planSummary(plan: Plan): string {
       return `reject ${plan.status} ${plan.phrase}`;
     case "bind":
       return plan.relayTo === null ? `${plan.action} for ${plan.server}` : `relay ${plan.relayTo}, bind by its 2xx`;
+    case "hold":
+      return plan.server === null ? "hold" : `hold, extended to ${plan.server}`;
+    case "store":
+      return plan.behindOthers ? "store, if earlier ones are waiting" : "store";
+    case "reginfo":
+      return plan.aor === null ? `reginfo of all users on ${plan.server}` : "reginfo";
   }
 }
 
 function details(plan: Plan): string[] {
   const lines: string[] = [];
-  if (plan.kind !== "redirect" && plan.unlearn !== null) {
+  if ("unlearn" in plan && plan.unlearn !== null) {
     lines.push(`first dropped: what was learned of ${plan.unlearn.server}, epoch ${plan.unlearn.epoch}`);
   }
   switch (plan.kind) {

@@ -21,6 +21,8 @@ export interface ServerFacts {
   /** Requests it sends that bind: `register`, `publish`. */
   readonly claims: readonly ("register" | "publish")[];
   readonly onward: Onward;
+  /** Whether a dialog with it can be one leg of ours. */
+  readonly repoint: boolean;
 }
 
 /** How a user's model was found, and its settings. */
@@ -55,6 +57,8 @@ export interface Facts {
   readonly origin: Origin;
   /** Canonical AoR the request is for. */
   readonly aor: string;
+  /** A SUBSCRIBE to `sip:reg@domain;server=NAME`, registrations of all that server's users: its name; else null. */
+  readonly regServer: string | null;
   /** Canonical AoR of the watcher or sender, and whether it may be believed. `decide` reads it only where it must, so it may be a getter. */
   readonly sender: { readonly aor: string; readonly trusted: boolean };
   readonly lookup: Lookup | { readonly state: "unavailable" };
@@ -81,6 +85,10 @@ export interface DecisionSettings {
   readonly routing: "proxy" | "redirect";
   /** Server name -> subdomain host, where users are handed out or rewritten as `user@host` (draft, "Subdomaining"). */
   readonly subdomains: Readonly<Record<string, string>>;
+  /** For whom subscriptions are held, and of which event packages while the user is on no server. */
+  readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
+  /** What becomes of a MESSAGE that cannot be delivered now. */
+  readonly absentMessages: "refuse" | "store";
   /** Retry-After where a server or the directory is away, seconds. */
   readonly retryAfter: number;
 }

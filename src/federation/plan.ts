@@ -4,7 +4,7 @@ import type { BindingOrigin } from "../directory/directory.ts";
  * What is to be done with a request. Every plan carries the reasoning that led to it, in the order it was found;
  * `codomain explain` prints it, the log line carries it.
  */
-export type Plan = RelayPlan | ForkPlan | RedirectPlan | RejectPlan | BindPlan;
+export type Plan = RelayPlan | ForkPlan | RedirectPlan | RejectPlan | BindPlan | HoldPlan | StorePlan | ReginfoPlan;
 
 interface Reasoned {
   /** Shared constants: never changed, cheap to carry. */
@@ -94,4 +94,31 @@ export interface BindPlan extends Reasoned {
   readonly refuseWith: 403 | 302;
   readonly equalRank: boolean;
   readonly unlearn: StaleBinding | null;
+}
+
+/** A SUBSCRIBE answered by us back-to-back: kept durably, and extended to whichever server has the user (models.md, "Exclusive"). */
+export interface HoldPlan extends Reasoned {
+  readonly kind: "hold";
+  /** The server it is extended to now; null: the user is on none, it is held. */
+  readonly server: string | null;
+  /** Of the binding; where `server` is null, of the slot. */
+  readonly epoch: number;
+  /** True: refused with 404 where the user has no record and was never bound. */
+  readonly known: boolean;
+}
+
+/** A MESSAGE kept until it can be delivered, and answered 202 (models.md, "Stored messages"). */
+export interface StorePlan extends Reasoned {
+  readonly kind: "store";
+  /** True: only if earlier messages of this sender are waiting; else it goes its way. */
+  readonly behindOthers: boolean;
+}
+
+/** A SUBSCRIBE to the reg event package of which we are the notifier (RFC 3680). */
+export interface ReginfoPlan extends Reasoned {
+  readonly kind: "reginfo";
+  /** The server that asks. */
+  readonly server: string;
+  /** Null: for every user this server has. */
+  readonly aor: string | null;
 }

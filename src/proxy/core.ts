@@ -10,6 +10,7 @@ import type { Target, TransportLayer } from "../sip/transport/transport.ts";
 import type { Telemetry } from "../telemetry/events.ts";
 import type { DigestNonces } from "./digest.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Handlers } from "./handlers.ts";
 import type { KnownCredentials } from "./known-credentials.ts";
 import type { OpenForks } from "./open-forks.ts";
 import type { ProxyOptions } from "./options.ts";
@@ -36,6 +37,8 @@ export interface Core {
   readonly models: ModelTable;
   readonly identities: IdentityTable;
   readonly settings: DecisionSettings;
+  /** What is carried out beside the proxy. */
+  readonly handlers: Handlers;
   /** New work outside dialogs is turned away with 503. */
   readonly draining: boolean;
   /** A step threw: it is answered 500 and reported, and nothing else suffers. */

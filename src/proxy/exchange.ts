@@ -30,6 +30,8 @@ export class Exchange {
   without: readonly string[] = NOBODY;
   /** It has waited on an open fork once and waits no more. */
   hasWaited = false;
+  /** False: the store was asked, and nothing of this sender waits there. */
+  mayQueue = true;
   /** Called when the client takes its INVITE back (RFC 3261 9.2). */
   onCancel: ((reason: string | undefined) => void) | null = null;
   /** Told of the final response once. */

@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly proves: readonly string[];
   /** Subdomain its users are handed out or rewritten under; null: none. */
   readonly subdomain: string | null;
+  /** Whether a dialog with it can be one leg of a back-to-back subscription. */
+  readonly repoint: boolean;
 }
 
 export interface ModelRule {
@@ -40,6 +42,10 @@ export interface ProxyOptions {
   };
   /** Non-INVITE decisions fall within this time of receipt, milliseconds. */
   readonly decisionMs: number;
+  /** For whom subscriptions are held, and of which event packages while the user is on no server. */
+  readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
+  /** What becomes of a MESSAGE that cannot be delivered now. */
+  readonly absentMessages: "refuse" | "store";
   /** Timer C, milliseconds; more than 3 minutes (RFC 3261 16.6 step 11). */
   readonly timerCMs: number;
   readonly learnedMs: number;

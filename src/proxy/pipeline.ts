@@ -11,7 +11,7 @@ import { answer, reject } from "./responses.ts";
 import { admit } from "./steps/admit.ts";
 import { authenticate, mustAuthenticate } from "./steps/authenticate.ts";
 import { bind } from "./steps/bind.ts";
-import { followRoute } from "./steps/dialog.ts";
+import { followRoute, forward } from "./steps/dialog.ts";
 import { askedOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
 import { fork } from "./steps/fork.ts";
 import { identify } from "./steps/identify.ts";
@@ -45,13 +45,23 @@ function takeRoutes(core: Core, exchange: Exchange): void {
 /** In-dialog requests follow the route set, never the directory; so does what has a route or another domain. */
 function route(core: Core, exchange: Exchange): void | Promise<void> {
   const { request, ownRoute } = exchange;
+  const { tag } = request.to;
+  if (tag !== undefined && core.handlers.ownsTag(tag)) return ownDialog(core, exchange);
   const aor = aorFor(core, request, exchange.origin);
-  const routed =
-    request.to.tag !== undefined || (ownRoute !== null && ownRoute.connectionId !== 0) || request.has("Route");
+  const routed = tag !== undefined || (ownRoute !== null && ownRoute.connectionId !== 0) || request.has("Route");
   if (routed || aor === undefined) {
     return followRoute(core, exchange).then((done) => (done ? undefined : resolve(core, exchange, aor)));
   }
   return resolve(core, exchange, aor);
+}
+
+/** A dialog of our own: answered beside the proxy, or sent to the proxy that owns it. */
+async function ownDialog(core: Core, exchange: Exchange): Promise<void> {
+  const done = await core.handlers.inDialog(exchange);
+  if (done === "answered" || exchange.transaction.completed) return;
+  const targets = await core.locate([done.forwardTo]);
+  exchange.request = exchange.request.edit().setRequestUri(done.forwardTo.raw).build();
+  forward(core, exchange, targets);
 }
 
 function resolve(core: Core, exchange: Exchange, aor: string | undefined): void | Promise<void> {
@@ -108,7 +118,7 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
     const again = now === undefined ? lookUpFresh(core, exchange.aor) : Promise.resolve(now);
     again.then((each) => act(core, exchange, each)).catch((error: Error) => core.failed(exchange, error));
   };
-  if (plan.kind !== "fork" && plan.kind !== "redirect" && plan.unlearn !== null) {
+  if ("unlearn" in plan && plan.kind !== "fork" && plan.unlearn !== null) {
     core.directory.unlearn(exchange.aor, plan.unlearn.server, plan.unlearn.epoch).catch(() => undefined);
   }
   switch (plan.kind) {
@@ -124,7 +134,21 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
       return bind(core, exchange, plan, replan);
     case "reject":
       return reject(core, exchange, plan);
+    case "hold":
+      return core.handlers.hold(exchange, plan);
+    case "reginfo":
+      return core.handlers.reginfo(exchange, plan);
+    case "store":
+      return core.handlers.store(exchange, plan).then((stored) => {
+        if (!stored) unqueued(core, exchange, known);
+      });
   }
+}
+
+/** Nothing was waiting before this MESSAGE any more: it goes its way. */
+function unqueued(core: Core, exchange: Exchange, known: Known): void | Promise<void> {
+  exchange.mayQueue = false;
+  return act(core, exchange, known);
 }
 
 const WITH_EVENT: ReadonlySet<string> = new Set(["SUBSCRIBE", "NOTIFY", "PUBLISH"]);

@@ -9,6 +9,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
+import type { Outbound } from "../sip/transaction/outbound.ts";
 import type { ServerTransaction, TransactionLayer, TransactionUser } from "../sip/transaction/transaction.ts";
 import { createLocator, type LocateOptions, type Locator } from "../sip/transport/location.ts";
 import type { Flow, Target, TransportLayer } from "../sip/transport/transport.ts";
@@ -17,10 +18,12 @@ import { forwardAck } from "./ack.ts";
 import type { Core } from "./core.ts";
 import { DigestNonces } from "./digest.ts";
 import { Exchange } from "./exchange.ts";
+import { type Handlers, NO_HANDLERS } from "./handlers.ts";
 import { KnownCredentials } from "./known-credentials.ts";
 import { SEPARATOR } from "./loop.ts";
 import { OpenForks } from "./open-forks.ts";
 import type { ProxyOptions } from "./options.ts";
+import { createOutbound } from "./outbound.ts";
 import { run } from "./pipeline.ts";
 import { SipProber } from "./prober.ts";
 import { answer } from "./responses.ts";
@@ -68,6 +71,8 @@ export class ProxyCore implements Core, TransactionUser {
   identities!: IdentityTable;
   settings!: DecisionSettings;
   draining = false;
+  handlers: Handlers = NO_HANDLERS;
+  readonly outbound: Outbound = createOutbound(this);
   readonly #locator: Locator;
   readonly branchPrefix: string;
   readonly #invites = new Map<ServerTransaction, Exchange>();
@@ -135,6 +140,8 @@ export class ProxyCore implements Core, TransactionUser {
       subdomains: Object.fromEntries(
         servers.filter((each) => each.subdomain !== null).map((each) => [each.name, each.subdomain!]),
       ),
+      hold: options.hold,
+      absentMessages: options.absentMessages,
       retryAfter: options.retryAfterS,
     };
     this.#domains = new Set([...options.domains, ...Object.values(this.settings.subdomains)]);
@@ -170,6 +177,7 @@ export class ProxyCore implements Core, TransactionUser {
         event: question.event ?? (["SUBSCRIBE", "PUBLISH", "NOTIFY"].includes(question.method) ? "presence" : ""),
         origin,
         aor,
+        regServer: null,
         sender: { aor: question.watcher ?? "", trusted: origin.kind === "server" },
         claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
         without: [],

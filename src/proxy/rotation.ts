@@ -282,6 +282,7 @@ export class Rotation {
       proves: server.proven,
       claims: server.options.claims,
       onward: server.options.onward,
+      repoint: server.options.repoint,
     }));
   }
 }

@@ -10,7 +10,7 @@ function decideExclusive(change: Partial<Facts>) {
 }
 
 describe("exclusive, bound", () => {
-  for (const method of ["SUBSCRIBE", "MESSAGE", "INVITE", "OPTIONS", "PUBLISH"]) {
+  for (const method of ["MESSAGE", "INVITE", "OPTIONS", "PUBLISH"]) {
     it(`relays ${method} to the holder`, () => {
       expect(decideExclusive({ method, lookup: bound("west", "registered") })).toMatchObject({
         kind: "relay",
@@ -19,6 +19,22 @@ describe("exclusive, bound", () => {
       });
     });
   }
+
+  it("extends SUBSCRIBE to the holder, back-to-back, also while it cannot be asked", () => {
+    const ask = { method: "SUBSCRIBE", event: "presence", lookup: bound("west", "registered") };
+    expect(decideExclusive(ask)).toMatchObject({ kind: "hold", server: "west", epoch: 7 });
+    const servers = [server("east"), server("west", { up: false })];
+    expect(decideExclusive({ ...ask, servers })).toMatchObject({ kind: "hold", server: "west" });
+  });
+
+  it("passes SUBSCRIBE on to a holder whose dialogs cannot be moved", () => {
+    const servers = [server("east"), server("west", { repoint: false })];
+    const lookup = bound("west", "registered");
+    expect(decideExclusive({ method: "SUBSCRIBE", event: "presence", servers, lookup })).toMatchObject({
+      kind: "relay",
+      server: "west",
+    });
+  });
 
   it("asked by the very holder: 480, binding kept", () => {
     const plan = decideExclusive({ origin: fromServer("west"), lookup: bound("west", "registered") });
@@ -44,10 +60,34 @@ describe("exclusive, unbound", () => {
     });
   }
 
-  it("SUBSCRIBE of a user with a record gets 480 and says why it is not held", () => {
-    const plan = decideExclusive({ method: "SUBSCRIBE", lookup: NO_BINDING });
-    expect(plan).toMatchObject({ kind: "reject", status: 480 });
-    expect(plan.reasons.join(" ")).toContain("holding");
+  it("SUBSCRIBE of a user with a record is held", () => {
+    const plan = decideExclusive({ method: "SUBSCRIBE", event: "presence", lookup: NO_BINDING });
+    expect(plan).toMatchObject({ kind: "hold", server: null, epoch: 3, known: true });
+  });
+
+  it("SUBSCRIBE to an event package that is not held gets 480", () => {
+    expect(decideExclusive({ method: "SUBSCRIBE", event: "dialog", lookup: NO_BINDING })).toMatchObject({
+      kind: "reject",
+      status: 480,
+    });
+  });
+
+  it("with `hold: any` a user nobody knows is held too", () => {
+    const hold = { users: "any", events: ["presence"] } as const;
+    const plan = decideExclusive({
+      method: "SUBSCRIBE",
+      event: "presence",
+      lookup: NO_RECORD,
+      settings: { ...facts().settings, hold },
+    });
+    expect(plan).toMatchObject({ kind: "hold", server: null, epoch: 0, known: false });
+  });
+
+  it("the directory away: a new back-to-back SUBSCRIBE gets 500 with Retry-After", () => {
+    const away = { method: "SUBSCRIBE", event: "presence", directoryAvailable: false };
+    for (const lookup of [NO_BINDING, bound("west", "registered")]) {
+      expect(decideExclusive({ ...away, lookup })).toMatchObject({ kind: "reject", status: 500, retryAfter: 10 });
+    }
   });
 
   it("SUBSCRIBE of a user nobody knows gets 404", () => {
@@ -66,10 +106,35 @@ describe("exclusive, unbound", () => {
   });
 });
 
+describe("subscriptions to registrations (RFC 3680)", () => {
+  const reg = { method: "SUBSCRIBE", event: "reg", lookup: bound("west", "registered") };
+
+  it("of a server to a user are answered here, whoever holds him", () => {
+    for (const name of ["east", "west"]) {
+      expect(decideExclusive({ ...reg, origin: fromServer(name) })).toMatchObject({
+        kind: "reginfo",
+        server: name,
+        aor: "alice@example.com",
+      });
+    }
+  });
+
+  it("of a server to all its users are answered here; of another server's users 403", () => {
+    const whole = { ...reg, regServer: "west" };
+    expect(decideExclusive({ ...whole, origin: fromServer("west") })).toMatchObject({ kind: "reginfo", aor: null });
+    expect(decideExclusive({ ...whole, origin: fromServer("east") })).toMatchObject({ kind: "reject", status: 403 });
+    expect(decideExclusive(whole)).toMatchObject({ kind: "reject", status: 403 });
+  });
+
+  it("of a client go to his server", () => {
+    expect(decideExclusive(reg)).toMatchObject({ kind: "hold", server: "west" });
+  });
+});
+
 describe("unioned", () => {
   for (const style of ["hierarchical", "peer"] as const) {
     it(`${style}: refused with a reason, never sent to one of his servers`, () => {
-      for (const method of ["SUBSCRIBE", "MESSAGE", "INVITE"]) {
+      for (const method of ["MESSAGE", "INVITE"]) {
         const plan = decide(facts({ method, model: { model: "unioned", style }, lookup: bound("west", "registered") }));
         expect(plan).toMatchObject({ kind: "reject", status: 480 });
         expect(plan.reasons.join(" ")).toContain("unioned");

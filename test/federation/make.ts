@@ -20,6 +20,7 @@ export function server(name: string, change: Partial<ServerFacts> = {}): ServerF
     proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
     claims: ["register"],
     onward: "none",
+    repoint: true,
     ...change,
   };
 }
@@ -42,7 +43,14 @@ export function bound(
   };
 }
 
-export const DEFAULT_SETTINGS: Facts["settings"] = { home: null, routing: "proxy", subdomains: {}, retryAfter: 10 };
+export const DEFAULT_SETTINGS: Facts["settings"] = {
+  home: null,
+  routing: "proxy",
+  subdomains: {},
+  hold: { users: "known", events: ["presence"] },
+  absentMessages: "refuse",
+  retryAfter: 10,
+};
 
 /** A MESSAGE from a client for an unbound partitioned user; servers east, west, north are up. */
 export function facts(change: Partial<Facts> = {}): Facts {
@@ -52,6 +60,7 @@ export function facts(change: Partial<Facts> = {}): Facts {
     event: "",
     origin: CLIENT,
     aor: AOR,
+    regServer: null,
     sender: { aor: "bob@example.com", trusted: false },
     lookup: NO_BINDING,
     directoryAvailable: true,

@@ -322,7 +322,11 @@ function targets(plan: ReturnType<typeof decide>): readonly string[] {
       return plan.stages.flat();
     case "bind":
       return plan.relayTo === null ? [] : [plan.relayTo];
+    case "hold":
+      return plan.server === null ? [] : [plan.server];
     case "reject":
+    case "store":
+    case "reginfo":
       return [];
   }
 }
@@ -381,7 +385,7 @@ describe("for all facts", () => {
   });
 
   holds("only a learned binding is ever dropped, on its epoch", (given, plan) => {
-    if (plan.kind === "redirect" || plan.unlearn === null) return;
+    if (!("unlearn" in plan) || plan.unlearn === null) return;
     expect(given.lookup).toMatchObject({
       state: "bound",
       binding: { origin: "learned", server: plan.unlearn.server, epoch: plan.unlearn.epoch },

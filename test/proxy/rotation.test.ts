@@ -20,6 +20,7 @@ function server(name: string, nodes: readonly string[], more: Partial<ServerOpti
     claims: [],
     proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
     subdomain: null,
+    repoint: true,
     ...more,
   };
 }

@@ -16,6 +16,7 @@ import {
   type Simulation,
   type Zone,
 } from "../../src/runtime/simulated.ts";
+import { createServices, SERVICE_OPTIONS } from "../../src/services.ts";
 import { buildRequest, buildResponse, type HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message/message.ts";
 import { parseUri, type SipUri } from "../../src/sip/message/uri.ts";
@@ -177,6 +178,7 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
       claims: ["register"],
       proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
       subdomain: null,
+      repoint: true,
       ...given.serverOptions,
       ...given.each?.[name],
     })),
@@ -185,6 +187,8 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
     recurse: false,
     clients: { authenticate: "none", realm: DOMAIN, home: null },
     decisionMs: 8_000,
+    hold: { users: "known", events: ["presence"] },
+    absentMessages: "refuse",
     timerCMs: 181_000,
     learnedMs: 86_400_000,
     retryAfterS: 10,
@@ -218,6 +222,8 @@ export async function startProxy(
   const core = new ProxyCore({ runtime, telemetry, transport, transactions, directory, cache }, options);
   await simulation.finish(transport.start());
   await simulation.finish(core.start());
+  const services = createServices(core, directory, SERVICE_OPTIONS);
+  await simulation.finish(services.start());
   return {
     host,
     runtime: machine,
@@ -228,6 +234,7 @@ export async function startProxy(
     telemetry,
     told: told as ProxyNode["told"],
     async stop() {
+      await services.stop();
       core.stop();
       transactions.stop();
       await transport.stop();

@@ -132,7 +132,7 @@ async function hasMoved(core: Core, exchange: Exchange, targets: readonly (Targe
   return movedSince(server, known instanceof Promise ? await known : known, core.runtime.clock.wall());
 }
 
-function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): void {
+export function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): void {
   const end = (result: BranchResult): void => {
     // RFC 3261 16.7 step 6: a 503 speaks of one server behind us, and is not passed on as ours.
     if (typeof result !== "string" && result.status !== 503) return exchange.respond(upstream(result));

@@ -14,6 +14,7 @@ export interface Asked {
   readonly event: string;
   readonly origin: Origin;
   readonly aor: string;
+  readonly regServer: string | null;
   readonly sender: { readonly aor: string; readonly trusted: boolean };
   readonly claim: ClaimFacts;
   readonly without: readonly string[];
@@ -28,6 +29,7 @@ export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
     event: asked.event,
     origin: asked.origin,
     aor: asked.aor,
+    regServer: asked.regServer,
     sender: asked.sender,
     lookup,
     directoryAvailable: core.directory.available,
@@ -55,10 +57,17 @@ export function askedOf(core: Core, exchange: Exchange): Asked {
     event: exchange.event,
     origin: exchange.origin,
     aor: exchange.aor,
+    regServer: regServerOf(exchange),
     sender: exchange.sender,
     claim: claimOf(core, exchange.request, exchange.origin),
     without: exchange.without,
   };
+}
+
+function regServerOf(exchange: Exchange): string | null {
+  if (exchange.event !== "reg" || exchange.method !== "SUBSCRIBE") return null;
+  const { uri } = exchange.request;
+  return uri.kind === "sip" && uri.user === "reg" ? (uri.params.get("server") ?? null) : null;
 }
 
 /** Who sends it: read from the headers only when asked for, which most requests are not. */

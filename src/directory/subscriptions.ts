@@ -1,0 +1,98 @@
+/**
+ * Subscriptions of which this domain's proxies are the notifier (models.md, "Exclusive"): the port. Each row is written
+ * by its owner only, under its fencing epoch (`leases.ts`); `memory-subscriptions.ts` and `postgres/subscriptions.ts`
+ * pass one contract suite. What is expected is answered as data; what is thrown is a DirectoryUnavailable.
+ */
+
+/** The part of a row that its owner changes. */
+export interface SubscriptionState {
+  /** The watcher's dialog; text that only the owner reads. */
+  readonly dialog: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+  /** CSeqs of NOTIFYs up to this one may be used; a new owner begins after it. */
+  readonly notifyReserved: number;
+  /** The dialog with the server that has the user; null: there is none, the subscription is held. Text that only the owner reads. */
+  readonly leg: string | null;
+  readonly legServer: string | null;
+  /** As `notifyReserved`, of SUBSCRIBEs on the leg. */
+  readonly legReserved: number;
+  /** The epoch of the binding that was acted upon last. Behind the slot's: work to do (concurrency.md 4). */
+  readonly extendedEpoch: number;
+}
+
+export interface StoredSubscription extends SubscriptionState {
+  /** Our tag in the watcher's dialog; leads any proxy from a request in the dialog to the row. */
+  readonly id: string;
+  /** `reg`: we are the notifier ourselves (RFC 3680), and there is never a leg. */
+  readonly kind: "presence" | "reg";
+  /** Canonical AoR of the presentity. Of a `reg` subscription to a whole server: `server:NAME`. */
+  readonly aor: string;
+  /** Canonical AoR. */
+  readonly watcher: string;
+  /** Server the watcher's request came from; null: a client. */
+  readonly origin: string | null;
+  readonly event: string;
+  /** Rises with every change of hands. */
+  readonly fence: number;
+}
+
+/** Where the user is, read in the statement that inserted or took the row. */
+export interface SlotState {
+  readonly server: string | null;
+  readonly epoch: number;
+}
+
+export type InsertOutcome =
+  | { readonly outcome: "inserted"; readonly slot: SlotState }
+  /** Neither a record nor a past binding, and these were asked for. */
+  | { readonly outcome: "no-record" }
+  /** The owner's lease is over. */
+  | { readonly outcome: "over" };
+
+export interface TakenSubscription {
+  readonly subscription: StoredSubscription;
+  readonly slot: SlotState;
+}
+
+export interface SubscriptionQuery {
+  readonly aor?: string;
+  readonly watcher?: string;
+  /** True: held only, with no leg; false: those with a leg. */
+  readonly held?: boolean;
+  /** Exclusive lower bound of the id, for paging. */
+  readonly after?: string;
+  /** At most 1000. */
+  readonly limit: number;
+}
+
+export interface ListedSubscription extends StoredSubscription {
+  readonly owner: string;
+}
+
+export interface SubscriptionStore {
+  /**
+   * Durable when it resolves. Inserts of one moment share one statement; each is safe to repeat (the same id again is the
+   * same insert).
+   * @param known only where the user has a record, or was ever bound.
+   */
+  insert(owner: string, subscription: Omit<StoredSubscription, "fence">, known: boolean): Promise<InsertOutcome>;
+  /** Under owner and fence; `lost`: another has it, or it is gone. The whole state, so that a repeat changes nothing. Batched. */
+  update(owner: string, id: string, fence: number, state: SubscriptionState): Promise<"done" | "lost">;
+  /** Batched. Safe to repeat. */
+  remove(owner: string, id: string, fence: number): Promise<void>;
+  /**
+   * Takes up to `limit` rows from owners whose lease is over, raising their fence and both reserves by `RESERVE`, so that
+   * what is returned may be used from the old reserve on. Rows that are expired are removed in place of taken. Two that
+   * take at once get different rows.
+   */
+  take(owner: string, limit: number): Promise<readonly TakenSubscription[]>;
+  /** Who owns the row now, for a request that came to the wrong proxy; null: no such row. */
+  ownerOf(id: string): Promise<{ readonly owner: string; readonly contact: string | null } | null>;
+  list(query: SubscriptionQuery): Promise<readonly ListedSubscription[]>;
+  /** How many there are, of all owners. */
+  count(): Promise<{ readonly held: number; readonly live: number }>;
+}
+
+/** CSeqs reserved at a time (concurrency.md 7). */
+export const RESERVE = 16;

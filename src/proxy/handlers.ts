@@ -1,0 +1,56 @@
+import type { Origin } from "../federation/facts.ts";
+import type { HoldPlan, ReginfoPlan, StorePlan } from "../federation/plan.ts";
+import type { Sender } from "../federation/sender.ts";
+import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { SipUri } from "../sip/message/uri.ts";
+import type { ServerTransaction } from "../sip/transaction/transaction.ts";
+
+/** A request handed over; an Exchange is one. */
+export interface Handed {
+  readonly transaction: ServerTransaction;
+  /** As it is to be read: our own Route values are gone. */
+  readonly request: SipRequest;
+  readonly origin: Origin;
+  /** Canonical AoR it is for; empty in a dialog. */
+  readonly aor: string;
+  /** Event package; empty where the method has none. */
+  readonly event: string;
+  /** Watcher or sender. */
+  readonly sender: Sender;
+  respond(response: SipResponse): void;
+}
+
+/** What became of a request in a dialog of ours. */
+export type InDialog =
+  | "answered"
+  /** Another proxy owns the dialog: it is to be sent there. */
+  | { readonly forwardTo: SipUri };
+
+/**
+ * Plans and dialogs that are carried out beside the proxy, in subscription/ and messaging/, which it does not import
+ * (architecture.md): registered where everything is built.
+ */
+export interface Handlers {
+  /** True for a To tag that one of our own dialogs has, or had. */
+  ownsTag(tag: string): boolean;
+  /** A request with such a tag. */
+  inDialog(handed: Handed): InDialog | Promise<InDialog>;
+  /** Back-to-back: held, and extended to the server that has the user. */
+  hold(handed: Handed, plan: HoldPlan): Promise<void>;
+  /** A SUBSCRIBE to reg of which we are the notifier (RFC 3680). */
+  reginfo(handed: Handed, plan: ReginfoPlan): Promise<void>;
+  /** False: nothing of this pair is queued any more, so it is to be routed as if it had not been. */
+  store(handed: Handed, plan: StorePlan): Promise<boolean>;
+}
+
+export const NO_HANDLERS: Handlers = {
+  ownsTag: () => false,
+  inDialog: () => "answered",
+  hold: notBuilt,
+  reginfo: notBuilt,
+  store: notBuilt,
+};
+
+function notBuilt(): never {
+  throw new Error("nobody carries out this plan");
+}
