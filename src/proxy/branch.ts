@@ -130,7 +130,7 @@ export class Branch implements ClientTransactionUser {
     if (transaction !== this.#transaction) return;
     const response = this.#trusted ? received : withoutIdentity(received);
     // RFC 3261 16.7 step 3: without a second Via it was meant for nobody behind us.
-    if (response.vias.length < 2) return;
+    if (!response.hasLowerVia) return;
     const { status } = response;
     if (status < 200) {
       if (status > 100) {

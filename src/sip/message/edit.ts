@@ -1,6 +1,6 @@
 import { bytesOf, matchesAt, skipSpace, trimEnd } from "./bytes.ts";
 import { MalformedHeader } from "./errors.ts";
-import { HeaderIndex } from "./header-index.ts";
+import { HeaderIndex, STRIDE } from "./header-index.ts";
 import { H, headerId, headerName } from "./header-names.ts";
 import { elementEnd } from "./headers/list.ts";
 import type { SipMessage, SipRequest } from "./message.ts";
@@ -100,7 +100,8 @@ export class Editor<M extends SipMessage = SipMessage> {
     const index = this.#index;
     const raw = this.#message.raw;
     const lines = this.#lines;
-    const cells: number[] = [];
+    const cells = scratch;
+    let filled = 0;
     let out = this.#startLine();
     // The bytes of `raw` from runStart to runEnd are due to be copied next.
     let runStart = 0;
@@ -112,7 +113,9 @@ export class Editor<M extends SipMessage = SipMessage> {
         const start = index.start(line);
         const end = index.start(line + 1);
         const colon = position + index.colon(line) - start;
-        cells.push(position, index.isFolded(line) ? colon * 2 + 1 : colon * 2, index.id(line));
+        cells[filled] = position;
+        cells[filled + 1] = index.isFolded(line) ? colon * 2 + 1 : colon * 2;
+        cells[filled + 2] = index.id(line);
         position += end - start;
         if (start !== runEnd) {
           if (runEnd > runStart) out += raw.slice(runStart, runEnd);
@@ -124,13 +127,16 @@ export class Editor<M extends SipMessage = SipMessage> {
         // Only what is left of a list can be folded.
         const colon = position + this.#addedColons[-1 - line]!;
         const folded = text.indexOf("\n") < text.length - 1 ? 1 : 0;
-        cells.push(position, colon * 2 + folded, this.#addedIds[-1 - line]!);
+        cells[filled] = position;
+        cells[filled + 1] = colon * 2 + folded;
+        cells[filled + 2] = this.#addedIds[-1 - line]!;
         position += text.length;
         out += runEnd > runStart ? raw.slice(runStart, runEnd) + text : text;
         runStart = runEnd;
       }
+      filled += STRIDE;
     }
-    cells.push(position);
+    cells[filled] = position;
     if (runEnd > runStart) {
       if (runEnd === index.headEnd && this.#body === undefined) runEnd = raw.length;
       out += raw.slice(runStart, runEnd);
@@ -138,7 +144,7 @@ export class Editor<M extends SipMessage = SipMessage> {
     if (runEnd !== raw.length || runStart === runEnd) {
       out += this.#body === undefined ? raw.slice(index.headEnd) : `\r\n${this.#body}`;
     }
-    return this.#message.derive(out, new HeaderIndex(out, cells, position + 2), this.#requestUri) as M;
+    return this.#message.derive(out, new HeaderIndex(out, cells.slice(0, filled + 1), position + 2), this.#requestUri) as M;
   }
 
   /** The new start line, or "" where the old one stays. RFC 4475 3.1.2.9: no extra spaces are passed on. */
@@ -214,6 +220,9 @@ export class Editor<M extends SipMessage = SipMessage> {
 }
 
 const NONE = new Uint8Array(0);
+
+/** Where `build` writes before it knows how much there is: copying it is cheaper than growing an array. */
+const scratch: number[] = [];
 
 /** A value must not bring lines of its own. */
 function checked(name: string, value: string): string {

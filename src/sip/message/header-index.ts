@@ -87,6 +87,14 @@ export class HeaderIndex {
     return trimEnd(bytesOf(this.raw), start, this.start(line + 1));
   }
 
+  /** Whether the value of a line holds this octet. */
+  holds(line: number, octet: number): boolean {
+    const bytes = bytesOf(this.raw);
+    const end = this.start(line + 1);
+    for (let at = this.colon(line) + 1; at < end; at++) if (bytes[at] === octet) return true;
+    return false;
+  }
+
   /** The value of a line as it stands there: trimmed, not unfolded. */
   rawValue(line: number): string {
     const start = this.valueStart(line);

@@ -1,4 +1,4 @@
-import { bytesOf, skipSpace, trimEnd } from "./bytes.ts";
+import { bytesOf, COMMA, skipSpace, trimEnd } from "./bytes.ts";
 import { Editor } from "./edit.ts";
 import { MalformedHeader, ParseError } from "./errors.ts";
 import { type HeaderIndex, HeadFault, scanHead } from "./header-index.ts";
@@ -106,6 +106,14 @@ export abstract class SipMessage {
       this.#via = this.#read(line, parseFirstVia);
     }
     return this.#via;
+  }
+
+  /** Whether there is a Via below the topmost. It is read only where both stand on one line. */
+  get hasLowerVia(): boolean {
+    const index = this.index;
+    const first = index.find(H.Via);
+    if (index.find(H.Via, first + 1) >= 0) return true;
+    return first >= 0 && index.holds(first, COMMA) && this.vias.length > 1;
   }
 
   get vias(): readonly Via[] {

@@ -105,19 +105,12 @@ function commonFault(m: SipMessage): Fault | null {
   if (fault !== null) return fault;
   m.via;
   // Lower ones are read only where the list goes on: in most requests it does not.
-  if (hasMoreVias(m)) m.vias;
+  if (m.hasLowerVia) m.vias;
   m.from;
   m.to;
   m.callId;
   m.cseq;
   return lengthFault(m);
-}
-
-function hasMoreVias(m: SipMessage): boolean {
-  const { index } = m;
-  const first = index.find(H.Via);
-  for (let line = first + 1; line < index.count; line++) if (index.id(line) === H.Via) return true;
-  return index.value(first).includes(",");
 }
 
 function lengthFault(m: SipMessage): Fault | null {

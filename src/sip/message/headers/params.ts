@@ -1,4 +1,4 @@
-import { bytesOf, closingQuote, EQUALS, QUOTE, SEMICOLON, skipSpace, tableOf } from "../bytes.ts";
+import { bytesOf, closingQuote, EQUALS, matchesAt, QUOTE, SEMICOLON, skipSpace, tableOf } from "../bytes.ts";
 import { lowerAscii, unescapeQuoted } from "../text.ts";
 
 const MANY = 16;
@@ -60,6 +60,20 @@ export class Params {
 const NAME_STOPS = tableOf(';=" \t\r\n');
 const VALUE_STOPS = tableOf(';" \t\r\n');
 
+/** Names that nearly every message holds, by length: one string for all, cheaper than a piece of each message. */
+const USUAL: Array<{ readonly name: string; readonly bytes: Uint8Array } | undefined> = [];
+for (const name of ["lr", "tag", "rport", "branch", "received"]) {
+  USUAL[name.length] = { name, bytes: Buffer.from(name, "latin1") };
+}
+
+function nameAt(text: string, bytes: Uint8Array, start: number, end: number): string {
+  const usual = USUAL[end - start];
+  return usual !== undefined && matchesAt(bytes, start, end, usual.bytes) ? usual.name : text.slice(start, end);
+}
+
+/** Where a list is written before it is known how long it is. */
+const found: (string | undefined)[] = [];
+
 /** Why a text is no parameter list. */
 export class ParamsFault {
   readonly reason: string;
@@ -77,7 +91,7 @@ export function parseParams(text: string, at: number, end: number = text.length)
   const bytes = bytesOf(text);
   at = skipSpace(bytes, at, end);
   if (at === end) return Params.NONE;
-  let cells: (string | undefined)[] | undefined;
+  let filled = 0;
   let capitals = false;
   while (at < end) {
     if (bytes[at] !== SEMICOLON) return new ParamsFault(`unexpected '${text.slice(at, Math.min(at + 16, end))}'`);
@@ -107,13 +121,14 @@ export function parseParams(text: string, at: number, end: number = text.length)
       at = skipSpace(bytes, at, end);
     }
     if (nameEnd > nameStart) {
-      const name = text.slice(nameStart, nameEnd);
-      // Most lists hold one: an array that is never grown is the smallest.
-      if (cells === undefined) cells = [name, value];
-      else cells.push(name, value);
+      found[filled] = nameAt(text, bytes, nameStart, nameEnd);
+      found[filled + 1] = value;
+      filled += 2;
     }
   }
-  if (cells === undefined) return Params.NONE;
+  if (filled === 0) return Params.NONE;
+  const cells = found.slice(0, filled);
+  if (filled > 2 * MANY) found.length = 0;
   if (capitals) for (let i = 0; i < cells.length; i += 2) cells[i] = lowerAscii(cells[i]!);
   return new Params(cells);
 }

@@ -35,6 +35,7 @@ export interface Via {
   readonly raw: string;
 }
 
+const ZERO = 48;
 const WORD_STOPS = tableOf(":; \t\r\n");
 const SIP_2 = Buffer.from("SIP/2.0/", "latin1");
 
@@ -60,11 +61,14 @@ export function parseVia(text: string, start = 0, end: number = text.length): Vi
   const host = lowerAt(text, hostStart, hostEnd);
   at = skipSpace(bytes, hostEnd, end);
   let port: number | undefined;
+  let sentBy = host;
   if (at < end && bytes[at] === COLON) {
     const portStart = skipSpace(bytes, at + 1, end);
     at = wordEnd(bytes, portStart, end);
     port = digitsAt(bytes, portStart, at, 65_535);
     if (port < 0) throw new MalformedHeader("Via", "the port is no number up to 65535");
+    const isExact = portStart === hostEnd + 1 && bytes[portStart] !== ZERO;
+    sentBy = isExact ? lowerAt(text, hostStart, at) : `${host}:${port}`;
   }
   const params = parseParams(text, at, end);
   if (params instanceof ParamsFault) throw new MalformedHeader("Via", params.reason);
@@ -73,7 +77,7 @@ export function parseVia(text: string, start = 0, end: number = text.length): Vi
     transport,
     host,
     port,
-    sentBy: port === undefined ? host : `${host}:${port}`,
+    sentBy,
     branch: params.getLower("branch"),
     received: params.getLower("received"),
     rport: rportOf(params),
