@@ -1,6 +1,6 @@
 import type { Directory, DirectoryCache } from "../directory/directory.ts";
 import { decide } from "../federation/decide.ts";
-import { type Explanation, originText, planSummary, renderExplanation } from "../federation/explain.ts";
+import { type Explanation, renderExplanation } from "../federation/explain.ts";
 import type { DecisionSettings, Origin } from "../federation/facts.ts";
 import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
 import { compileModels, type ModelTable } from "../federation/model.ts";
@@ -26,6 +26,7 @@ import type { ProxyOptions } from "./options.ts";
 import { createOutbound } from "./outbound.ts";
 import { run } from "./pipeline.ts";
 import { SipProber } from "./prober.ts";
+import { RequestEvent } from "./request-event.ts";
 import { answer } from "./responses.ts";
 import { Rotation, type ServerStatus } from "./rotation.ts";
 import { RouteKeys } from "./route-header.ts";
@@ -310,19 +311,8 @@ export class ProxyCore implements Core, TransactionUser {
     if (exchange.isInvite) this.#invites.delete(exchange.transaction);
     if (this.#open === 0 && this.#idle.length > 0) for (const resolve of this.#idle.splice(0)) resolve();
     if (!this.telemetry.wants("request")) return;
-    const { plan, aor, request } = exchange;
-    const at = aor.lastIndexOf("@");
-    this.telemetry.emit("request", {
-      method: request.method,
-      callId: request.callId,
-      domain: aor.slice(at + 1),
-      user: aor.slice(0, Math.max(0, at)),
-      origin: originText(exchange.origin),
-      plan: plan === null ? "" : planSummary(plan),
-      status,
-      durationMs: this.runtime.clock.now() - exchange.transaction.receivedAt,
-      reasons: plan?.reasons ?? [],
-    });
+    const durationMs = this.runtime.clock.now() - exchange.transaction.receivedAt;
+    this.telemetry.emit("request", new RequestEvent(exchange, status, durationMs));
   }
 }
 

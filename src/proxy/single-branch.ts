@@ -6,7 +6,7 @@ import type { Way } from "./next-hop.ts";
 
 /** A response on its way back: our Via is taken off (RFC 3261 16.7 step 3). */
 export function upstream(response: SipResponse): SipResponse {
-  return response.edit().removeFirstValue("Via").build() as SipResponse;
+  return response.withoutTopVia();
 }
 
 /** A request that goes one way: provisional answers and every 2xx to INVITE pass, the end is `onEnd`'s to judge. */

@@ -144,7 +144,11 @@ export class Editor<M extends SipMessage = SipMessage> {
     if (runEnd !== raw.length || runStart === runEnd) {
       out += this.#body === undefined ? raw.slice(index.headEnd) : `\r\n${this.#body}`;
     }
-    return this.#message.derive(out, new HeaderIndex(out, cells.slice(0, filled + 1), position + 2), this.#requestUri) as M;
+    return this.#message.derive(
+      out,
+      new HeaderIndex(out, cells.slice(0, filled + 1), position + 2),
+      this.#requestUri,
+    ) as M;
   }
 
   /** The new start line, or "" where the old one stays. RFC 4475 3.1.2.9: no extra spaces are passed on. */
@@ -187,7 +191,11 @@ export class Editor<M extends SipMessage = SipMessage> {
   #insert(at: number, id: number, name: string, value: string): void {
     const spelled = id === H.Other ? name : headerName(id);
     if (id === H.Other && !isToken(name)) throw new MalformedHeader(name, "the name is no token");
-    this.#lines.splice(at, 0, this.#add(id, `${spelled}: ${checked(name, value)}\r\n`, spelled.length));
+    const added = this.#add(id, `${spelled}: ${checked(name, value)}\r\n`, spelled.length);
+    const lines = this.#lines;
+    lines.push(added);
+    for (let i = lines.length - 1; i > at; i--) lines[i] = lines[i - 1]!;
+    lines[at] = added;
   }
 
   /** Puts a line with another value where one stands, its name spelled as it was. `rest`: value and line end. */

@@ -21,8 +21,13 @@ export class HeaderIndex {
   readonly cells: readonly number[];
   readonly count: number;
   readonly bodyStart: number;
+  /** Bit id % 32 is set for every id that stands in `cells`: most that is asked for is not there. */
+  readonly #ids: number;
 
   constructor(raw: string, cells: readonly number[], bodyStart: number) {
+    let ids = 0;
+    for (let i = 2; i < cells.length; i += STRIDE) ids |= 1 << cells[i]!;
+    this.#ids = ids;
     this.raw = raw;
     this.cells = cells;
     this.count = (cells.length - 1) / STRIDE;
@@ -57,6 +62,7 @@ export class HeaderIndex {
 
   /** The first line from `from` on with this header id, or -1. */
   find(id: number, from = 0): number {
+    if ((this.#ids & (1 << id)) === 0) return -1;
     const cells = this.cells;
     for (let i = from * STRIDE + 2; i < cells.length; i += STRIDE) if (cells[i] === id) return (i - 2) / STRIDE;
     return -1;

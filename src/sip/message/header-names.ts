@@ -63,6 +63,7 @@ const NAMES: ReadonlyArray<readonly [string, string?]> = [
   ["Content-Encoding", "e"],
   ["Identity", "y"],
   ["Identity-Info", "n"],
+  ["P-Preferred-Identity"],
   ["Path"],
   ["Privacy"],
   ["Proxy-Authenticate"],

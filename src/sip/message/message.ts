@@ -328,6 +328,16 @@ export class SipResponse extends SipMessage {
     return new Editor<SipResponse>(this, undefined);
   }
 
+  /** The same without its topmost Via value. */
+  withoutTopVia(): SipResponse {
+    const { index, raw } = this;
+    const line = index.find(H.Via);
+    if (line < 0 || index.holds(line, COMMA)) return this.edit().removeFirstValue("Via").build();
+    // A line of its own: what is left is indexed when somebody asks, which is rare for what only goes on.
+    const rest = raw.slice(0, index.start(line)) + raw.slice(index.start(line + 1));
+    return new SipResponse(rest, this.status, this.reason);
+  }
+
   override derive(raw: string, index: HeaderIndex): SipResponse {
     return new SipResponse(raw, this.status, this.reason, index);
   }

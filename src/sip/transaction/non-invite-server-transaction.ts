@@ -95,7 +95,8 @@ export class NonInviteServerTransaction implements LiveServer, TimerOwner<NonInv
           driver.respond(this.#last, this);
           break;
         case "start100":
-          driver.wheel.start(this.#timer, driver.timing.nonInvite100, "timer100");
+          // In the very call that it was received in.
+          driver.wheel.start(this.#timer, driver.timing.nonInvite100, "timer100", this.receivedAt);
           break;
         case "startExpire":
           driver.wheel.start(this.#timer, this.#left(0), "timerExpire");

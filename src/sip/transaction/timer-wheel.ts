@@ -78,12 +78,11 @@ export class TimerWheel {
     return this.#size;
   }
 
-  /** Starts or restarts `timer` to fire in `ms` milliseconds. */
-  start<L extends string>(timer: WheelTimer<L>, ms: number, label: L): void {
+  /** Starts or restarts `timer` to fire in `ms` milliseconds from `now`, which who has just read the clock hands over. */
+  start<L extends string>(timer: WheelTimer<L>, ms: number, label: L, now = this.#runtime.clock.now()): void {
     const link = timer as unknown as Link;
     if (timer.slot !== IDLE) this.#unlink(link);
     else this.#size++;
-    const now = this.#runtime.clock.now();
     if (this.#size === 1 && !this.#advancing) this.#cursor = Math.floor(now / TICK_MS);
     const due = Math.max(Math.ceil((now + ms) / TICK_MS), this.#cursor + 1);
     const slot = due & MASK;
