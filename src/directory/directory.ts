@@ -1,3 +1,6 @@
+import type { Leases } from "./leases.ts";
+import type { SubscriptionStore } from "./subscriptions.ts";
+
 /**
  * Where users are: the port. `postgres/` is the real one, `memory.ts` its twin for the simulation; both pass the same
  * contract suite. Expected outcomes are data, never exceptions; what is thrown is a DirectoryUnavailable.
@@ -108,6 +111,8 @@ export interface Move {
   readonly to: string;
   /** Acts only while he is on this server; absent: wherever he is. */
   readonly from?: string;
+  /** Acts only at this epoch, together with `from`; absent: any. Of one who is on `to` already nothing is asked. */
+  readonly epoch?: number;
   /** As in a claim: true in the exclusive model, where `provisioned` alone pins a user. */
   readonly equalRank?: boolean;
   readonly actor: string;
@@ -156,6 +161,11 @@ export type Change =
     }
   | { readonly kind: "user"; readonly aor: string }
   | { readonly kind: "fork-closed"; readonly aor: string; readonly fork: string; readonly result: ForkResult }
+  /**
+   * A move that makes before it breaks is about to happen: second legs go up to `server` now, and come down again where
+   * no binding change followed by `until` (milliseconds since 1970). A hint: nothing may depend on its arrival.
+   */
+  | { readonly kind: "preparing"; readonly aor: string; readonly server: string; readonly until: number }
   /** The feed was interrupted: drop everything. */
   | { readonly kind: "reset" };
 
@@ -239,6 +249,9 @@ export interface Directory {
     before: unknown;
     after: unknown;
   }): Promise<void>;
+
+  readonly leases: Leases;
+  readonly subscriptions: SubscriptionStore;
 
   /** In batches, each its own transaction; a refused row stops nobody. Safe to repeat. */
   importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport>;

@@ -32,6 +32,8 @@ export interface Slot {
 /** A claim, a move (`onlyFrom`) or a learn (with the fork it closes): all go through one test-and-set. */
 export interface ClaimAsk extends Claim {
   readonly onlyFrom: string | null;
+  /** With `onlyFrom`; null: any. */
+  readonly onlyEpoch: number | null;
   /** The open fork that this ends, in the same transaction. */
   readonly fork: string | null;
 }
@@ -125,8 +127,10 @@ type Verdict = "bound" | "repeat" | "held-by" | "stale";
 
 function verdictOf(ask: ClaimAsk, holder: Binding | null, known: KnownClaim | undefined, now: number): Verdict {
   const sameServer = holder?.server === ask.server;
-  if (ask.onlyFrom !== null && !sameServer && holder?.server !== ask.onlyFrom)
-    return holder === null ? "stale" : "held-by";
+  if (ask.onlyFrom !== null && !sameServer) {
+    if (holder === null) return "stale";
+    if (holder.server !== ask.onlyFrom || (ask.onlyEpoch ?? holder.epoch) !== holder.epoch) return "held-by";
+  }
   if (known !== undefined && ask.order !== undefined) {
     if (ask.order.cseq < known.cseq) return "stale";
     if (ask.order.cseq === known.cseq) {

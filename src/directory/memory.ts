@@ -126,7 +126,7 @@ class MemoryDirectory implements Directory {
   }
 
   claim(claim: Claim): Promise<ClaimOutcome> {
-    return this.#submit({ ...claim, onlyFrom: null, fork: null });
+    return this.#submit({ ...claim, onlyFrom: null, onlyEpoch: null, fork: null });
   }
 
   move(move: Move): Promise<ClaimOutcome> {

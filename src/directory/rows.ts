@@ -61,6 +61,7 @@ export function movement(move: Move): ClaimAsk {
     equalRank: move.equalRank ?? false,
     actor: move.actor,
     onlyFrom: move.from ?? null,
+    onlyEpoch: move.epoch ?? null,
     fork: null,
   };
 }
@@ -68,7 +69,7 @@ export function movement(move: Move): ClaimAsk {
 /** Learning as the claim it is: of two servers learned at once the first stays. */
 export function learning(aor: string, server: string, expiresAt: number, fork: string | null, actor: string): ClaimAsk {
   const ask = { aor, server, origin: "learned", expiresAt, conflict: "refuse", equalRank: false } as const;
-  return { ...ask, actor, onlyFrom: null, fork };
+  return { ...ask, actor, onlyFrom: null, onlyEpoch: null, fork };
 }
 
 /** A provisioned binding of an import, as the claim it is. */
@@ -81,5 +82,5 @@ export function provisioning(row: ImportRow, actor: string): ClaimAsk[] {
     expiresAt: null,
     conflict: "takeover",
   } as const;
-  return [{ ...ask, equalRank: false, actor, onlyFrom: null, fork: null }];
+  return [{ ...ask, equalRank: false, actor, onlyFrom: null, onlyEpoch: null, fork: null }];
 }

@@ -359,6 +359,16 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
         });
       });
 
+      it("move: at an epoch that is gone, nothing, although he is on that server again; at his own, done", async () => {
+        await claim("a");
+        await bind("b", "admin");
+        await h.run(h.east.move({ aor: JOE, to: "a", actor: "root" }));
+        const move = (epoch: number) => h.run(h.east.move({ aor: JOE, to: "b", from: "a", epoch, actor: "root" }));
+        expect(await move(1)).toMatchObject({ outcome: "held-by", binding: { server: "a", epoch: 3 } });
+        expect(await move(3)).toMatchObject({ outcome: "bound", changed: true, binding: { server: "b", epoch: 4 } });
+        expect(await move(3)).toMatchObject({ outcome: "bound", changed: false, binding: { server: "b", epoch: 4 } });
+      });
+
       it("move: from a server, of a user bound nowhere, is stale and leaves no trace", async () => {
         expect(await h.run(h.east.move({ aor: JOE, to: "b", from: "a", actor: "root" }))).toEqual({
           outcome: "stale",

@@ -34,6 +34,7 @@ const step = fc.oneof(
       takeover: fc.boolean(),
       equalRank: fc.boolean(),
       onlyFrom: fc.option(server, { nil: null, freq: 8 }),
+      onlyEpoch: fc.option(fc.integer({ min: 0, max: 4 }), { nil: null, freq: 2 }),
     }),
   },
   {
@@ -62,6 +63,7 @@ function askOf(aor: string, each: Step & { kind: "claim" }, base: number): Claim
     equalRank: each.equalRank,
     actor: "t",
     onlyFrom: given === undefined ? each.onlyFrom : null,
+    onlyEpoch: given === undefined && each.onlyFrom !== null ? each.onlyEpoch : null,
     fork: null,
     ...(given === undefined
       ? {}

@@ -42,7 +42,7 @@ function claim(server: string, more: Partial<Claim> = {}, text = CLAIM.text): Ac
     equalRank: true,
     actor: "t",
   } as const;
-  return claimAct(`claim ${server}`, { ...ask, ...more, onlyFrom: null, fork: null }, text);
+  return claimAct(`claim ${server}`, { ...ask, ...more, onlyFrom: null, onlyEpoch: null, fork: null }, text);
 }
 
 function unbind(more: Partial<Unbind> = {}): Act {

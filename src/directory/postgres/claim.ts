@@ -26,7 +26,7 @@ with asked as materialized (
   select a.*, to_timestamp(a.expires / 1000.0) as expires_at
   from json_to_recordset($1::json) as a(
     aor text, server text, origin text, expires float8, takeover boolean, equal boolean,
-    key text, cseq bigint, until float8, only_from text, fork text, actor text)
+    key text, cseq bigint, until float8, only_from text, only_epoch float8, fork text, actor text)
 ),
 judged as (
   insert into codomain.slots as s (aor, server, origin, epoch, expires_at, due_at, claims, verdict, previous)
@@ -107,7 +107,8 @@ judged as (
       offset 0
     ) k
     cross join lateral (select case
-      when a.only_from is not null and not h.same and h.holder is distinct from a.only_from
+      when a.only_from is not null and not h.same
+        and (h.holder is distinct from a.only_from or h.epoch <> a.only_epoch)
         then case when h.holder is null then 'stale' else 'held-by' end
       when a.cseq < k.cseq then 'stale'
       when a.cseq = k.cseq then case
@@ -170,6 +171,7 @@ export function askOfClaim(claim: ClaimAsk): object {
     cseq: order?.cseq ?? null,
     until: order === undefined ? null : storable(order.expiresAt),
     only_from: claim.onlyFrom,
+    only_epoch: claim.onlyEpoch,
     fork: claim.fork,
     actor: claim.actor,
   };

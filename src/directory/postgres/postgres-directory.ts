@@ -157,7 +157,7 @@ export class PostgresDirectory implements Directory {
   }
 
   claim(claim: Claim): Promise<ClaimOutcome> {
-    return this.#submit({ ...claim, onlyFrom: null, fork: null });
+    return this.#submit({ ...claim, onlyFrom: null, onlyEpoch: null, fork: null });
   }
 
   move(move: Move): Promise<ClaimOutcome> {
