@@ -1,30 +1,18 @@
 import { askingDialog, inDialog } from "../../src/demo/dialog.ts";
 import { createExampleServer, type ExampleServer, type ExampleServerOptions } from "../../src/demo/example-server.ts";
 import { Stack } from "../../src/demo/stack.ts";
-import { createDirectoryCache } from "../../src/directory/cache.ts";
-import type { Directory } from "../../src/directory/directory.ts";
 import { createMemoryDatabase, type MemoryDatabase } from "../../src/directory/memory.ts";
 import type { MemoryOptions } from "../../src/directory/memory-store.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import { PROBE_USER } from "../../src/proxy/prober.ts";
-import { ProxyCore } from "../../src/proxy/proxy-core.ts";
-import type { Runtime } from "../../src/runtime/runtime.ts";
-import {
-  createSimulation,
-  type Faults,
-  type SimulatedRuntime,
-  type Simulation,
-  type Zone,
-} from "../../src/runtime/simulated.ts";
-import { createServices, SERVICE_OPTIONS } from "../../src/services.ts";
+import { createSimulation, type Faults, type Simulation, type Zone } from "../../src/runtime/simulated.ts";
+import type { ServiceOptions } from "../../src/services.ts";
 import { buildRequest, buildResponse, type HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message/message.ts";
 import { parseUri, type SipUri } from "../../src/sip/message/uri.ts";
-import { createTransactionLayer } from "../../src/sip/transaction/layer.ts";
-import type { ClientTransaction, ServerTransaction, TransactionLayer } from "../../src/sip/transaction/transaction.ts";
-import { createTransportLayer } from "../../src/sip/transport/layer.ts";
-import type { TransportLayer } from "../../src/sip/transport/transport.ts";
-import { type EventName, type Events, Telemetry } from "../../src/telemetry/events.ts";
+import type { ClientTransaction, ServerTransaction } from "../../src/sip/transaction/transaction.ts";
+import type { Tap } from "./process.ts";
+import { leftAt, type ProxyNode, type ProxyNodeOptions, startProxy } from "./proxy-node.ts";
 
 /** A whole domain in one process on virtual time: proxies on one database, example servers, clients. */
 export interface World {
@@ -36,6 +24,8 @@ export interface World {
   readonly scripted: Readonly<Record<string, Client>>;
   /** @param script what it does with requests; without it each is answered 200. */
   client(host: string, script?: Script): Client;
+  /** A proxy that was killed starts again at its address, with an empty memory. Does not drive the simulation. */
+  restart(host: string): Promise<void>;
   /** Runs until nothing is open any more, and says what is left all the same. */
   leftOver(): Promise<readonly string[]>;
   /** Ends everything; rejects where something is left open. */
@@ -44,19 +34,6 @@ export interface World {
 
 /** What a scripted server does with a request; probes are answered without it. */
 export type Script = (transaction: ServerTransaction, self: Client) => void;
-
-export interface ProxyNode {
-  readonly host: string;
-  readonly runtime: SimulatedRuntime;
-  readonly core: ProxyCore;
-  readonly directory: Directory;
-  readonly transport: TransportLayer;
-  readonly transactions: TransactionLayer;
-  readonly telemetry: Telemetry;
-  /** Everything of these kinds that was told. */
-  readonly told: Partial<{ [N in EventName]: Events[N][] }>;
-  stop(): Promise<void>;
-}
 
 export interface WorldOptions {
   readonly seed?: number;
@@ -70,6 +47,11 @@ export interface WorldOptions {
   /** Of single servers, over `serverOptions`. */
   readonly each?: Readonly<Record<string, Partial<ProxyOptions["servers"][number]>>>;
   readonly database?: MemoryOptions;
+  readonly services?: Partial<ServiceOptions>;
+  /** Milliseconds on the proxies' wires to the database, over what the database takes; what is on them when a proxy is killed may be lost. */
+  readonly wireMs?: readonly [number, number];
+  /** Sees every datagram of every proxy. */
+  readonly tap?: Tap;
   readonly faults?: Partial<Faults>;
   readonly zone?: Zone;
   /** How long name servers take, virtual milliseconds; default: no time. */
@@ -79,19 +61,6 @@ export interface WorldOptions {
 }
 
 const DOMAIN = "example.com";
-const KEPT: readonly EventName[] = [
-  "request",
-  "learned",
-  "unlearned",
-  "conflict",
-  "loop",
-  "warning",
-  "bound",
-  "refused",
-  "proofRemoved",
-  "health",
-];
-
 export async function createWorld(given: WorldOptions = {}): Promise<World> {
   const simulation = createSimulation({
     seed: given.seed ?? 1,
@@ -123,9 +92,15 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
   }
   const database = createMemoryDatabase(simulation.runtime(["127.0.0.200"]), given.database);
   const proxies: ProxyNode[] = [];
+  const nodeOptions = {
+    proxy: worldOptions(hosts, given),
+    wire: { runtime: simulation.runtime(["127.0.0.201"]), latencyMs: given.wireMs ?? [0, 0] },
+    ...(given.services === undefined ? {} : { services: given.services }),
+    ...(given.dnsMs === undefined ? {} : { dnsMs: given.dnsMs }),
+    ...(given.tap === undefined ? {} : { tap: given.tap }),
+  } satisfies ProxyNodeOptions;
   for (let i = 0; i < (given.proxies ?? 1); i++) {
-    const options = worldOptions(hosts, given);
-    proxies.push(await startProxy(simulation, `127.0.0.${1 + i}`, database, options, given.dnsMs));
+    proxies.push(await simulation.finish(startProxy(simulation, `127.0.0.${1 + i}`, database, nodeOptions)));
   }
   // What one proxy asked while the other was not there yet is asked again with the next round.
   if (proxies.length > 1) await simulation.advance(10_500);
@@ -149,13 +124,18 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
       clients.push(client);
       return client;
     },
+    async restart(host) {
+      const index = proxies.findIndex((proxy) => proxy.host === host);
+      const machine = proxies[index]!.runtime.restart();
+      proxies[index] = await startProxy(simulation, host, database, { ...nodeOptions, machine });
+    },
     async leftOver() {
       await simulation.advance(IDLE_MS);
-      return proxies.flatMap((proxy) => leftAt(proxy));
+      return proxies.filter((proxy) => proxy.process.alive).flatMap((proxy) => leftAt(proxy));
     },
     async stop() {
       for (const client of [...clients, ...Object.values(scripted)]) await simulation.finish(client.stop());
-      for (const proxy of proxies) await simulation.finish(proxy.stop());
+      for (const proxy of proxies) if (proxy.process.alive) await simulation.finish(proxy.stop());
       for (const server of Object.values(servers)) await simulation.finish(server.stop());
       // What was on its way to the database arrives; then nothing may be left anywhere.
       await simulation.advance(1_000);
@@ -198,95 +178,8 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
   };
 }
 
-export async function startProxy(
-  simulation: Simulation,
-  host: string,
-  database: MemoryDatabase,
-  options: ProxyOptions,
-  dnsMs = 0,
-): Promise<ProxyNode> {
-  const machine = simulation.runtime([host]);
-  const runtime = dnsMs === 0 ? machine : withSlowNames(machine, dnsMs);
-  const telemetry = new Telemetry();
-  const told: Record<string, unknown[]> = {};
-  for (const name of KEPT) {
-    told[name] = [];
-    telemetry.on(name, (event) => told[name]!.push(event));
-  }
-  const directory = database.directory(`proxy-${host}`);
-  await simulation.finish(directory.start());
-  const cache = createDirectoryCache(directory, runtime, {});
-  const points = (["udp", "tcp"] as const).map((transport) => ({ transport, host, port: 5060 }));
-  const transport = createTransportLayer(runtime, telemetry, { points });
-  const transactions = createTransactionLayer(runtime, transport, telemetry, { maxCompletedBytes: 64 << 20 });
-  const core = new ProxyCore({ runtime, telemetry, transport, transactions, directory, cache }, options);
-  await simulation.finish(transport.start());
-  await simulation.finish(core.start());
-  const services = createServices(core, directory, SERVICE_OPTIONS);
-  await simulation.finish(services.start());
-  return {
-    host,
-    runtime: machine,
-    core,
-    directory,
-    transport,
-    transactions,
-    telemetry,
-    told: told as ProxyNode["told"],
-    async stop() {
-      await services.stop();
-      core.stop();
-      transactions.stop();
-      await transport.stop();
-      await directory.stop();
-    },
-  };
-}
-
-function withSlowNames(machine: SimulatedRuntime, ms: number): Runtime {
-  const { clock, timers, random, network } = machine;
-  const slowly =
-    <T>(ask: (name: string) => Promise<T>) =>
-    async (name: string): Promise<T> => {
-      await new Promise<void>((resolve) => timers.after(ms, resolve));
-      return ask(name);
-    };
-  const { resolver } = network;
-  return {
-    clock,
-    timers,
-    random,
-    network: {
-      udp: (bind, handler) => network.udp(bind, handler),
-      listen: (options, accept) => network.listen(options, accept),
-      connect: (options) => network.connect(options),
-      resolver: {
-        naptr: slowly((name) => resolver.naptr(name)),
-        srv: slowly((name) => resolver.srv(name)),
-        a: slowly((name) => resolver.a(name)),
-        aaaa: slowly((name) => resolver.aaaa(name)),
-      },
-    },
-  };
-}
-
 /** Longer than any timer of a transaction or fork runs on after the last message: 64*T1 after the decision, and T4. */
 const IDLE_MS = 80_000;
-
-function leftAt(proxy: ProxyNode): string[] {
-  const { core, transactions } = proxy;
-  const { server, client, completed } = transactions.counts();
-  const left = {
-    "server transactions": server,
-    "client transactions": client,
-    "completed transactions": completed,
-    "open exchanges": core.open,
-    "open forks": core.openForks.size,
-    "waiting requests": core.openForks.waiting,
-    "forked subscriptions": core.subscriptionForks.size,
-  };
-  return Object.entries(left).flatMap(([what, count]) => (count === 0 ? [] : [`${proxy.host}: ${count} ${what}`]));
-}
 
 /** What every server answers alike: is it alive, and does it have a user that cannot exist? */
 function behindProbes(script: Script): Script {
