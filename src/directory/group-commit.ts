@@ -1,6 +1,8 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 
 export interface GroupCommitOptions<Ask, Answer> {
+  /** What two asks must not have in common to share a statement, such as the row they write. */
+  readonly key: (ask: Ask) => string;
   /** One statement for all of them; answers in the order of the batch. */
   readonly run: (batch: readonly Ask[]) => Promise<readonly Answer[]>;
   /** At most this many in one statement. */
@@ -16,17 +18,18 @@ export interface GroupCommitOptions<Ask, Answer> {
 }
 
 interface Waiting<Ask, Answer> {
+  readonly key: string;
   readonly ask: Ask;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * Group commit (concurrency.md 3): those who arrive while statements are in flight share the next one. An AoR is in one
- * statement at a time, so two asks for it are judged in the order they came; a batch is sorted by AoR, so that the
+ * Group commit (concurrency.md 3): those who arrive while statements are in flight share the next one. A key is in one
+ * statement at a time, so two asks for it are judged in the order they came; a batch is sorted by key, so that the
  * batches of two proxies lock their rows in one order. Each caller gets his own answer.
  */
-export class GroupCommit<Ask extends { readonly aor: string }, Answer> {
+export class GroupCommit<Ask, Answer> {
   readonly #options: GroupCommitOptions<Ask, Answer>;
   #waiting: Array<Waiting<Ask, Answer>> = [];
   readonly #inFlight = new Set<string>();
@@ -48,7 +51,7 @@ export class GroupCommit<Ask extends { readonly aor: string }, Answer> {
       );
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ ask, resolve, reject });
+      this.#waiting.push({ key: this.#options.key(ask), ask, resolve, reject });
       this.#schedule();
     });
   }
@@ -70,23 +73,23 @@ export class GroupCommit<Ask extends { readonly aor: string }, Answer> {
     }
   }
 
-  /** The longest-waiting first; whose AoR is in flight or in this batch already stays for a later one. */
+  /** The longest-waiting first; whose key is in flight or in this batch already stays for a later one. */
   #take(): Array<Waiting<Ask, Answer>> {
     const batch: Array<Waiting<Ask, Answer>> = [];
     const left: Array<Waiting<Ask, Answer>> = [];
     let at = 0;
     for (; at < this.#waiting.length && batch.length < this.#options.maxBatch; at++) {
       const each = this.#waiting[at] as Waiting<Ask, Answer>;
-      if (this.#inFlight.has(each.ask.aor)) {
+      if (this.#inFlight.has(each.key)) {
         left.push(each);
       } else {
-        this.#inFlight.add(each.ask.aor);
+        this.#inFlight.add(each.key);
         batch.push(each);
       }
     }
     if (batch.length === 0) return batch;
     this.#waiting = left.concat(this.#waiting.slice(at));
-    batch.sort((a, b) => (a.ask.aor < b.ask.aor ? -1 : 1));
+    batch.sort((a, b) => (a.key < b.key ? -1 : 1));
     return batch;
   }
 
@@ -96,7 +99,7 @@ export class GroupCommit<Ask extends { readonly aor: string }, Answer> {
       await this.#answer(batch);
     } finally {
       this.#busy--;
-      for (const each of batch) this.#inFlight.delete(each.ask.aor);
+      for (const each of batch) this.#inFlight.delete(each.key);
       if (this.#waiting.length > 0) this.#start();
     }
   }

@@ -12,9 +12,13 @@ export interface Leases {
   open(contact: string, leaseMs: number): Promise<string>;
   /** `over`: somebody has declared it over, or nothing is known of it. */
   renew(owner: string, leaseMs: number): Promise<"renewed" | "over">;
-  /** Gives up: what it owns may be taken at once. */
+  /** Gives up, for good: what it owns may be taken at once. */
   close(owner: string): Promise<void>;
-  /** Declares over every lease that has lapsed by the database's clock; says of which owners something is left to take. */
+  /**
+   * Declares over every lease that has lapsed by the database's clock, for good; says of which owners something is left
+   * to take, however long they have been over. Only for a proxy that has itself renewed without a gap for a whole lease:
+   * after an outage of the database everybody's has lapsed.
+   */
   endLapsed(): Promise<readonly string[]>;
   /** The contact of an owner whose lease runs; null: there is none. */
   contactOf(owner: string): Promise<string | null>;

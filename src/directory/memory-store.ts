@@ -20,6 +20,8 @@ export interface MemoryOptions {
   readonly changesKept?: number;
   /** For tests only: verbs read the slot from their snapshot in place of locking it. The races are then to be seen. */
   readonly unsafeWithoutLocks?: boolean;
+  /** For tests only: updates and removals of subscriptions do not ask whose the row is. */
+  readonly unsafeWithoutFences?: boolean;
 }
 
 interface Version {
@@ -53,6 +55,7 @@ export class MemoryStore {
       lockTimeoutMs: options.lockTimeoutMs ?? 5000,
       changesKept: options.changesKept ?? 10_000,
       unsafeWithoutLocks: options.unsafeWithoutLocks ?? false,
+      unsafeWithoutFences: options.unsafeWithoutFences ?? false,
     };
     this.log = new ChangeLog(this.options.changesKept);
   }

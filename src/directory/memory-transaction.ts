@@ -64,6 +64,18 @@ export class Transaction {
     return own !== undefined ? own[2] : this.#store.row(table, key).versions.at(-1)?.value;
   }
 
+  /** `for update skip locked`: undefined where another holds the row, or there is none. */
+  tryLock(table: string, key: string, seq: number): unknown {
+    if (this.#store.options.unsafeWithoutLocks) return this.read(table, key, seq);
+    const name = `${table}/${key}`;
+    const row = this.#store.table(table).get(key);
+    if (row === undefined || (row.owner !== null && row.owner !== this)) return undefined;
+    row.owner = this;
+    this.#locks.set(name, [table, key, row]);
+    const own = this.#writes.get(name);
+    return own !== undefined ? own[2] : row.versions.at(-1)?.value;
+  }
+
   #wait(row: Row): Promise<void> {
     return new Promise((resolve, reject) => {
       const wake = () => {
@@ -145,6 +157,11 @@ export class Statement {
   /** Waits for whoever holds the row, then the newest committed value. A key that has no row yet can be locked too. */
   async lock<T>(table: string, key: string): Promise<T | undefined> {
     return (await this.#transaction.lock(table, key, this.#seq)) as T | undefined;
+  }
+
+  /** The newest committed value where nobody holds the row, which is then locked; else undefined, at once. */
+  tryLock<T>(table: string, key: string): T | undefined {
+    return this.#transaction.tryLock(table, key, this.#seq) as T | undefined;
   }
 
   write(table: string, key: string, value: unknown): void {

@@ -24,7 +24,9 @@ import type {
 import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
 import { MemoryFeed } from "./memory-feed.ts";
+import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
+import { MemorySubscriptions } from "./memory-subscriptions.ts";
 import type { Statement } from "./memory-transaction.ts";
 import { isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
@@ -65,6 +67,8 @@ const AUDIT_KEPT = 10_000;
 
 class MemoryDirectory implements Directory {
   readonly proxy: string;
+  readonly leases: MemoryLeases;
+  readonly subscriptions: MemorySubscriptions;
   readonly #store: MemoryStore;
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
@@ -75,8 +79,12 @@ class MemoryDirectory implements Directory {
   constructor(store: MemoryStore, proxy: string) {
     this.#store = store;
     this.proxy = proxy;
+    const access: MemoryAccess = { ask: (work) => this.#ask(work), write: (work) => this.#write(work) };
+    this.leases = new MemoryLeases(store, access, proxy);
+    this.subscriptions = new MemorySubscriptions(store, access);
     this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({
+      key: (ask) => ask.aor,
       run: (batch) => this.#guard(this.#store.autocommit((statement) => this.#judge(statement, batch))),
       maxBatch: 64,
       lanes: 2,
@@ -399,7 +407,9 @@ class MemoryDirectory implements Directory {
       const again = () => {
         if (this.#feed.running) this.#scheduleSweep();
       };
-      this.#sweepExpired().then(again, again);
+      this.#sweepExpired()
+        .then(() => this.subscriptions.sweep())
+        .then(again, again);
     });
   }
 

@@ -37,7 +37,10 @@ export interface StoredSubscription extends SubscriptionState {
   readonly fence: number;
 }
 
-/** Where the user is, read in the statement that inserted or took the row. */
+/**
+ * Where the user is, as the statement that inserted, took or looked at the row saw it: the binding that stands, an
+ * expired one counting as none, one epoch later.
+ */
 export interface SlotState {
   readonly server: string | null;
   readonly epoch: number;
@@ -55,10 +58,19 @@ export interface TakenSubscription {
   readonly slot: SlotState;
 }
 
+/** What one's own row says, without the texts. */
+export interface OwnedSubscription {
+  readonly id: string;
+  readonly fence: number;
+  readonly extendedEpoch: number;
+  readonly slot: SlotState;
+}
+
 export interface SubscriptionQuery {
+  readonly kind?: StoredSubscription["kind"];
   readonly aor?: string;
   readonly watcher?: string;
-  /** True: held only, with no leg; false: those with a leg. */
+  /** True: only those of a presentity with no leg; false: those with a leg. */
   readonly held?: boolean;
   /** Exclusive lower bound of the id, for paging. */
   readonly after?: string;
@@ -70,29 +82,64 @@ export interface ListedSubscription extends StoredSubscription {
   readonly owner: string;
 }
 
+export interface SubscriptionCount {
+  /** Of a presentity, with no leg. */
+  readonly held: number;
+  /** With a leg. */
+  readonly live: number;
+  readonly reg: number;
+}
+
 export interface SubscriptionStore {
   /**
-   * Durable when it resolves. Inserts of one moment share one statement; each is safe to repeat (the same id again is the
-   * same insert).
+   * Durable when it resolves; the row's fence is FIRST_FENCE. Inserts of one moment share one statement; each is safe to
+   * repeat (the same id again is the same insert). Whoever gives up on one whose answer was lost removes it.
    * @param known only where the user has a record, or was ever bound.
    */
   insert(owner: string, subscription: Omit<StoredSubscription, "fence">, known: boolean): Promise<InsertOutcome>;
-  /** Under owner and fence; `lost`: another has it, or it is gone. The whole state, so that a repeat changes nothing. Batched. */
+  /**
+   * Under owner and fence; `lost`: another has it, or it is gone. The whole state, so that a repeat changes nothing; of
+   * two for one row the one asked for later stands, in whatever order they get to the database. Batched.
+   */
   update(owner: string, id: string, fence: number, state: SubscriptionState): Promise<"done" | "lost">;
   /** Batched. Safe to repeat. */
   remove(owner: string, id: string, fence: number): Promise<void>;
   /**
-   * Takes up to `limit` rows from owners whose lease is over, raising their fence and both reserves by `RESERVE`, so that
-   * what is returned may be used from the old reserve on. Rows that are expired are removed in place of taken. Two that
-   * take at once get different rows.
+   * Takes up to `limit` rows (at most MOST_TAKEN) from owners whose lease is over, raising their fence and both reserves
+   * by RESERVE, so that what is returned may be used from the old reserve on. Rows that are expired are removed in place
+   * of taken. Two that take at once get different rows. Empty: nothing is left but what another is taking, or the
+   * taker's own lease is over.
+   *
+   * A change of the feed that comes between the asking and the answer is newer than `slot` and is about rows that the
+   * caller does not know yet: he notes what he hears meanwhile. Where the answer is lost, the rows are his all the same:
+   * `owned` shows them.
    */
   take(owner: string, limit: number): Promise<readonly TakenSubscription[]>;
-  /** Who owns the row now, for a request that came to the wrong proxy; null: no such row. */
+  /**
+   * A page of one's own rows in order of the id, at most MOST_OWNED, for the background look and after a break of the
+   * feed. One that the caller does not know was taken or inserted under an answer that was lost, unless a take, insert
+   * or remove of his was under way: then the next look tells. `load` fetches it.
+   * @param after exclusive lower bound; "" for the first page.
+   */
+  owned(owner: string, after: string, limit: number): Promise<readonly OwnedSubscription[]>;
+  /** Those of these (at most MOST_OWNED) that the owner owns, whole. CSeqs begin after the reserve, which is to be raised first. */
+  load(owner: string, ids: readonly string[]): Promise<readonly TakenSubscription[]>;
+  /** Who owns the row now, for a request that came to the wrong proxy; null: no such row. `contact` null: his lease has lapsed. */
   ownerOf(id: string): Promise<{ readonly owner: string; readonly contact: string | null } | null>;
+  /** In order of the id. */
   list(query: SubscriptionQuery): Promise<readonly ListedSubscription[]>;
-  /** How many there are, of all owners. */
-  count(): Promise<{ readonly held: number; readonly live: number }>;
+  /** How many there are, of all owners. Reads every row: for people, not for every second. */
+  count(): Promise<SubscriptionCount>;
 }
 
 /** CSeqs reserved at a time (concurrency.md 7). */
 export const RESERVE = 16;
+export const FIRST_FENCE = 1;
+export const MOST_TAKEN = 1000;
+export const MOST_OWNED = 10_000;
+export const MOST_LISTED = 1000;
+
+/** A presentity's, and not extended to any server. */
+export function isHeld(subscription: Pick<StoredSubscription, "kind" | "leg">): boolean {
+  return subscription.kind === "presence" && subscription.leg === null;
+}

@@ -13,6 +13,7 @@ interface Ask {
 function statements(maxBatch = 64, maxWaiting = 1000) {
   const running: Array<{ batch: readonly Ask[]; end: () => void; fail: (error: Error) => void }> = [];
   const group = new GroupCommit<Ask, string>({
+    key: (ask) => ask.aor,
     run: (batch) =>
       new Promise((resolve, reject) => {
         running.push({ batch, end: () => resolve(batch.map((each) => `${each.aor} ${each.n}`)), fail: reject });

@@ -99,6 +99,7 @@ export class PostgresDirectory implements Directory {
     const maxWaiting = options.maxWaiting ?? 100_000;
     const soon = (run: () => void) => runtime.timers.soon(run);
     this.#claims = new GroupCommit({
+      key: (ask) => ask.aor,
       run: (batch) => this.#judge(batch),
       maxBatch: options.claimBatch ?? 64,
       lanes: 2,
