@@ -78,7 +78,8 @@ export class Branch implements ClientTransactionUser {
     const { deadline } = this.#way;
     if (this.#cancelled) return this.#end("cancelled");
     if (this.#attempt >= this.#attempts.length) return this.#end(last);
-    if (!this.#isInvite && this.#core.runtime.clock.now() >= deadline) return this.#end("timeout");
+    const now = this.#attempt === 0 ? this.startedAt : this.#core.runtime.clock.now();
+    if (!this.#isInvite && now >= deadline) return this.#end("timeout");
     const { target } = this.#attempts[this.#attempt++]!;
     let flow: Flow | Promise<Flow>;
     try {
@@ -88,16 +89,16 @@ export class Branch implements ClientTransactionUser {
     }
     if (flow instanceof Promise) {
       flow.then(
-        (way) => this.#trySend(way),
+        (way) => this.#trySend(way, this.#core.runtime.clock.now()),
         (error: Error) => this.#failed(error),
       );
-    } else this.#trySend(flow);
+    } else this.#trySend(flow, now);
   }
 
   /** A copy that cannot be made (a 3xx may lead to anything) is this branch's failure and nobody else's. */
-  #trySend(flow: Flow): void {
+  #trySend(flow: Flow, now: number): void {
     try {
-      this.#send(flow);
+      this.#send(flow, now);
     } catch (error) {
       this.#core.telemetry.emit("warning", {
         what: `${this.#exchange.method} could not be sent to ${this.server}`,
@@ -107,7 +108,7 @@ export class Branch implements ClientTransactionUser {
     }
   }
 
-  #send(flow: Flow): void {
+  #send(flow: Flow, now: number): void {
     if (this.#ended) return;
     if (this.#cancelled) return this.#end("cancelled");
     this.#trusted = isTrusted(this.#core, this.#way, flow);
@@ -120,7 +121,7 @@ export class Branch implements ClientTransactionUser {
       return;
     }
     const left = this.#attempts.length - this.#attempt + 1;
-    const remaining = this.#way.deadline - this.#core.runtime.clock.now();
+    const remaining = this.#way.deadline - now;
     const timeoutMs = Math.max(1, remaining / left);
     this.#givenMs = timeoutMs;
     this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });

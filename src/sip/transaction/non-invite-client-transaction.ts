@@ -97,6 +97,8 @@ export class NonInviteClientTransaction implements ClientTransaction, LiveClient
     } else {
       this.#state = transition.state;
     }
+    // Both timers of a request begin with it.
+    const now = transition.state === NonInviteClientState.trying ? this.#driver.now() : undefined;
     const actions = transition.actions;
     for (let i = 0; i < actions.length; i++) {
       switch (actions[i]) {
@@ -106,7 +108,7 @@ export class NonInviteClientTransaction implements ClientTransaction, LiveClient
           break;
         case "startE":
           this.#intervalE = timing.t1;
-          wheel.start(this.#pulse, this.#intervalE, "timerE");
+          wheel.start(this.#pulse, this.#intervalE, "timerE", now);
           break;
         case "doubleE":
           this.#intervalE = Math.min(2 * this.#intervalE, timing.t2);
@@ -117,7 +119,7 @@ export class NonInviteClientTransaction implements ClientTransaction, LiveClient
           wheel.start(this.#pulse, this.#intervalE, "timerE");
           break;
         case "startF":
-          wheel.start(this.#end, this.#timeout, "timerF");
+          wheel.start(this.#end, this.#timeout, "timerF", now);
           break;
         case "startK":
           // Timer K is there to absorb retransmissions of the response. RFC 6026 8.9 makes every element but a stateless
