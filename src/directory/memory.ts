@@ -25,6 +25,7 @@ import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
+import { MemoryMoves } from "./memory-moves.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
 import { MemorySubscriptions } from "./memory-subscriptions.ts";
 import type { Statement } from "./memory-transaction.ts";
@@ -69,6 +70,7 @@ class MemoryDirectory implements Directory {
   readonly proxy: string;
   readonly leases: MemoryLeases;
   readonly subscriptions: MemorySubscriptions;
+  readonly moves: MemoryMoves;
   readonly #store: MemoryStore;
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
@@ -82,6 +84,7 @@ class MemoryDirectory implements Directory {
     const access: MemoryAccess = { ask: (work) => this.#ask(work), write: (work) => this.#write(work) };
     this.leases = new MemoryLeases(store, access, proxy);
     this.subscriptions = new MemorySubscriptions(store, access);
+    this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
     this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({
       key: (ask) => ask.aor,
