@@ -146,7 +146,12 @@ class Cache implements DirectoryCache {
       (lookup) => {
         if (fetch.dirty || round !== this.#absentRound) return;
         if (lookup.state !== "no-record" && lookup.state !== "no-binding") return;
-        this.#absent.set(flat(aor), { state: "all-said-404", epoch: lookup.epoch, until });
+        this.#absent.set(flat(aor), {
+          state: "all-said-404",
+          epoch: lookup.epoch,
+          until,
+          ...(lookup.stored ? { stored: true } : {}),
+        });
       },
       () => undefined,
     );
@@ -178,7 +183,7 @@ class Cache implements DirectoryCache {
   }
 
   #pack(lookup: Lookup): Compact | Lookup {
-    if (lookup.state !== "bound" || lookup.user !== null) return lookup;
+    if (lookup.state !== "bound" || lookup.user !== null || lookup.stored) return lookup;
     const { server, origin, epoch, expiresAt } = lookup.binding;
     const name = `${origin} ${server}`;
     let place = this.#places.get(name);

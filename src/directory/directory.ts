@@ -22,15 +22,22 @@ export interface Binding {
   readonly expiresAt: number | null;
 }
 
+interface Slot {
+  /** Of the slot; 0 where there is none. */
+  readonly epoch: number;
+  /** Present where messages are stored for him (messages.ts). */
+  readonly stored?: true;
+}
+
 /** What the directory knows of one AoR. */
 export type Lookup =
-  /** Neither a record nor a binding, ever. `epoch` is 0 where no slot exists. */
-  | { readonly state: "no-record"; readonly epoch: number }
+  /** Neither a record nor a binding, ever. */
+  | (Slot & { readonly state: "no-record" })
   /** A record or a past binding, but bound nowhere. */
-  | { readonly state: "no-binding"; readonly epoch: number; readonly user: UserRecord | null }
-  | { readonly state: "bound"; readonly epoch: number; readonly user: UserRecord | null; readonly binding: Binding }
+  | (Slot & { readonly state: "no-binding"; readonly user: UserRecord | null })
+  | (Slot & { readonly state: "bound"; readonly user: UserRecord | null; readonly binding: Binding })
   /** Every server said 404 a moment ago. `until`: milliseconds since 1970. */
-  | { readonly state: "all-said-404"; readonly epoch: number; readonly until: number };
+  | (Slot & { readonly state: "all-said-404"; readonly until: number });
 
 /** A user's own record: what an admin provisioned about him. Beats the configuration's `models`. */
 export interface UserRecord {
@@ -59,6 +66,15 @@ export interface ClaimOrder {
   readonly expiresAt: number;
 }
 
+/**
+ * Flap damping: of one user at most `limit` takings from another server fit into `windowMs`; one more is refused, and
+ * so is whatever comes before he was left where he is for a whole window.
+ */
+export interface Damping {
+  readonly limit: number;
+  readonly windowMs: number;
+}
+
 export interface Claim {
   readonly aor: string;
   readonly server: string;
@@ -69,6 +85,10 @@ export interface Claim {
   readonly equalRank: boolean;
   /** Absent for admin and provisioned claims, which nothing orders. */
   readonly order?: ClaimOrder;
+  /** Absent: it is not counted, and nothing that was counted refuses it. */
+  readonly damping?: Damping;
+  /** True: acts only where this server has the user already (RFC 3903: a conditional PUBLISH claims nobody). Has no `order`. */
+  readonly refreshOnly?: boolean;
   /**
    * Who did it: an admin's name, a server, a client's AoR. On record are what admins do, and every taking of a user from
    * another server; not first bindings, refreshes, deregistrations and what is learned and unlearned.
@@ -87,7 +107,9 @@ export type ClaimOutcome =
   /** Another server holds the user (`refuse`, or a higher origin). */
   | { readonly outcome: "held-by"; readonly binding: Binding }
   /** A repeated or overtaken (Call-ID, CSeq), or a refresh of a superseded claim. `binding`: who holds him, if anyone. */
-  | { readonly outcome: "stale"; readonly binding: Binding | null };
+  | { readonly outcome: "stale"; readonly binding: Binding | null }
+  /** He was taken from one server by another too often lately (`damping`). `binding`: who holds him. */
+  | { readonly outcome: "damped"; readonly binding: Binding };
 
 export interface Unbind {
   readonly aor: string;
@@ -104,7 +126,9 @@ export interface Unbind {
 export type UnbindOutcome =
   | { readonly outcome: "unbound"; readonly epoch: number; readonly previous: Binding }
   /** Nothing was bound, or not what was named. */
-  | { readonly outcome: "stale"; readonly binding: Binding | null };
+  | { readonly outcome: "stale"; readonly binding: Binding | null }
+  /** By its `order` it was sent before something that was done already (RFC 3261 10.3 step 7). */
+  | { readonly outcome: "overtaken"; readonly binding: Binding | null };
 
 export interface Move {
   readonly aor: string;

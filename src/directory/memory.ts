@@ -25,6 +25,7 @@ import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
+import { isFlagged, MemoryMessages } from "./memory-messages.ts";
 import { MemoryMoves } from "./memory-moves.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
 import { MemorySubscriptions } from "./memory-subscriptions.ts";
@@ -63,6 +64,8 @@ export function createMemoryDatabase(runtime: Runtime, options: MemoryOptions = 
   };
 }
 
+const STORED = { stored: true } as const;
+const NOTHING = {};
 const SWEEP_MS = 1000;
 const AUDIT_KEPT = 10_000;
 
@@ -70,6 +73,7 @@ class MemoryDirectory implements Directory {
   readonly proxy: string;
   readonly leases: MemoryLeases;
   readonly subscriptions: MemorySubscriptions;
+  readonly messages: MemoryMessages;
   readonly moves: MemoryMoves;
   readonly #store: MemoryStore;
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
@@ -84,6 +88,11 @@ class MemoryDirectory implements Directory {
     const access: MemoryAccess = { ask: (work) => this.#ask(work), write: (work) => this.#write(work) };
     this.leases = new MemoryLeases(store, access, proxy);
     this.subscriptions = new MemorySubscriptions(store, access);
+    this.messages = new MemoryMessages(
+      store,
+      (answer) => this.#guard(answer),
+      (aor) => this.#emit({ kind: "user", aor }),
+    );
     this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
     this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({
@@ -131,8 +140,10 @@ class MemoryDirectory implements Directory {
       const slot = s.read<Slot>("slots", aor);
       const user = s.read<UserRecord>("users", aor) ?? null;
       const { epoch, binding } = currentBinding(aor, slot, this.#now());
-      if (binding !== null) return { state: "bound", epoch, user, binding };
-      return user === null && epoch === 0 ? { state: "no-record", epoch } : { state: "no-binding", epoch, user };
+      const stored = isFlagged(s, aor) ? STORED : NOTHING;
+      if (binding !== null) return { state: "bound", epoch, user, binding, ...stored };
+      if (user === null && epoch === 0) return { state: "no-record", epoch, ...stored };
+      return { state: "no-binding", epoch, user, ...stored };
     });
   }
 

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /**
  * Messages that wait until they can be delivered (models.md, "Stored messages"; RFC 3428): the port. They stand in queues,
  * one per (recipient, sender), in the order they came. A queue that is due is *taken* by one proxy at a time, for a while
@@ -163,6 +165,18 @@ export interface MessageStore {
   trace(id: string): Promise<readonly TraceEntry[]>;
   /** What waits: messages, queues, octets. */
   count(): Promise<{ readonly messages: number; readonly queues: number; readonly octets: number }>;
+}
+
+/** Messages one listing names at most. */
+export const MOST_MESSAGES = 1000;
+/** When the queue of a user who is nowhere is looked at again, though nobody has told that he is bound: milliseconds. */
+export const IDLE_MS = 600_000;
+
+/** The key under which a message is remembered. */
+export function messageKey({ fromTag, callId, cseq, requestUri }: MessageIdentity): string {
+  return createHash("sha256")
+    .update(JSON.stringify([fromTag, callId, cseq, requestUri]), "utf8")
+    .digest("hex");
 }
 
 /** Tries of one message that stand in its trace each by itself; the last of them is overwritten by later ones. */
