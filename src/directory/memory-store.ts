@@ -168,6 +168,12 @@ export class MemoryStore {
     return rows;
   }
 
+  newest(name: string): Array<[string, unknown]> {
+    return [...this.table(name)]
+      .map(([key, row]): [string, unknown] => [key, row.versions.at(-1)?.value])
+      .filter(([, value]) => value !== undefined);
+  }
+
   snapshot(): number {
     this.#snapshots.set(this.#seq, (this.#snapshots.get(this.#seq) ?? 0) + 1);
     return this.#seq;

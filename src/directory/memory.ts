@@ -23,6 +23,7 @@ import type {
 } from "./directory.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
+import { MemoryEvictions } from "./memory-evictions.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
 import { isFlagged, MemoryMessages } from "./memory-messages.ts";
@@ -39,6 +40,10 @@ export interface MemoryDatabase {
   setAway(away: boolean): void;
   /** The next commits stand, their answers are lost. */
   loseNextAnswers(count: number): void;
+  /** The newest committed rows of a table, for tests that look on. */
+  rows(table: string): ReadonlyArray<readonly [key: string, value: unknown]>;
+  /** Called within each commit that changes what others are told of. Returns the way to end it. */
+  onCommit(run: () => void): () => void;
   /** Transactions that have written and not ended: zero once traffic has ended. */
   readonly openTransactions: number;
 }
@@ -58,6 +63,8 @@ export function createMemoryDatabase(runtime: Runtime, options: MemoryOptions = 
       for (const each of directories) each.databaseChanged();
     },
     loseNextAnswers: (count) => store.loseNextAnswers(count),
+    rows: (table) => store.newest(table),
+    onCommit: (run) => store.onCommit(run),
     get openTransactions() {
       return store.log.openTransactions;
     },
@@ -72,6 +79,7 @@ const AUDIT_KEPT = 10_000;
 class MemoryDirectory implements Directory {
   readonly proxy: string;
   readonly leases: MemoryLeases;
+  readonly evictions: MemoryEvictions;
   readonly subscriptions: MemorySubscriptions;
   readonly messages: MemoryMessages;
   readonly moves: MemoryMoves;
@@ -87,6 +95,7 @@ class MemoryDirectory implements Directory {
     this.proxy = proxy;
     const access: MemoryAccess = { ask: (work) => this.#ask(work), write: (work) => this.#write(work) };
     this.leases = new MemoryLeases(store, access, proxy);
+    this.evictions = new MemoryEvictions(access, () => this.#now());
     this.subscriptions = new MemorySubscriptions(store, access);
     this.messages = new MemoryMessages(
       store,
@@ -335,6 +344,9 @@ class MemoryDirectory implements Directory {
       if (judged.tell) {
         const { server, epoch } = judged.slot;
         s.tell({ kind: "binding", aor: ask.aor, server, previous: judged.previous, epoch });
+      }
+      if (judged.outcome.outcome === "bound" && judged.outcome.changed && judged.previous !== null && ask.equalRank) {
+        await this.evictions.note(s, ask.aor, judged.previous, judged.slot.epoch);
       }
       const byAdmin = ask.origin === "admin" || ask.origin === "provisioned";
       if (judged.outcome.outcome === "bound" && judged.outcome.changed && (judged.previous !== null || byAdmin)) {
