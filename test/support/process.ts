@@ -33,6 +33,7 @@ export class Process {
   readonly #wire: Wire;
   readonly #backlog: Array<() => void> = [];
   readonly #ports = new Map<object, object>();
+  #arrival = 0;
   #paused = false;
   #draining = false;
 
@@ -129,12 +130,14 @@ export class Process {
     });
   }
 
+  /** Calls arrive in the order they were made: ports number what they are given. */
   async #ask(call: () => Promise<unknown>): Promise<unknown> {
     const [least, most] = this.#wire.latencyMs;
-    const { random, timers } = this.#wire.runtime;
+    const { clock, random, timers } = this.#wire.runtime;
     if (most > 0) {
       const ms = least + random.integer(Math.max(1, Math.round((most - least) * 1000) + 1)) / 1000;
-      await new Promise<void>((resolve) => void timers.after(ms, resolve));
+      this.#arrival = Math.max(this.#arrival, clock.now() + ms);
+      await new Promise<void>((resolve) => void timers.after(this.#arrival - clock.now(), resolve));
       if (!this.machine.alive && random.integer(2) === 0) return new Promise(() => undefined);
     }
     return call();

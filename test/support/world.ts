@@ -364,7 +364,7 @@ export class Client {
         ["Call-ID", options.callId ?? `call-${this.#calls}@${this.host}`],
         ["CSeq", `${options.cseq ?? 1} ${method}`],
         ...(options.contacts ?? [`<sip:${this.host}:5060>`]).map((value) => ["Contact", value] as const),
-        ...(method === "SUBSCRIBE" ? [["Event", "presence"] as const, ["Expires", "600"] as const] : []),
+        ...(method === "SUBSCRIBE" ? [["Event", "presence"] as const, ["Expires", String(options.expires ?? 600)] as const] : []),
         ...(options.headers ?? []),
       ],
       ...(options.body === undefined ? {} : { body: options.body }),
@@ -383,6 +383,8 @@ export interface SendOptions {
   readonly toUser?: string;
   readonly callId?: string;
   readonly cseq?: number;
+  /** Of a SUBSCRIBE, seconds. */
+  readonly expires?: number;
   readonly maxForwards?: number;
   /** Default: the client's own address. */
   readonly contacts?: readonly string[];
