@@ -1,4 +1,6 @@
+import type { Evictions } from "./evictions.ts";
 import type { Leases } from "./leases.ts";
+import type { Moves } from "./moves.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
 
 /**
@@ -275,7 +277,9 @@ export interface Directory {
   }): Promise<void>;
 
   readonly leases: Leases;
+  readonly evictions: Evictions;
   readonly subscriptions: SubscriptionStore;
+  readonly moves: Moves;
 
   /** In batches, each its own transaction; a refused row stops nobody. Safe to repeat. */
   importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport>;

@@ -4,8 +4,8 @@ import type { BatchHold, BatchSource, MoveBatch, Moves, NewStep } from "../../sr
 
 /** Two proxies on one database, and its clock in the test's hands. */
 export interface MovesHarness {
-  readonly east: Directory & { readonly moves: Moves };
-  readonly west: Directory & { readonly moves: Moves };
+  readonly east: Directory;
+  readonly west: Directory;
   now(): number;
   advance(ms: number): Promise<void>;
   run<T>(promise: Promise<T>): Promise<T>;

@@ -22,7 +22,7 @@ export const FEED_READ: Verb = {
   text: `
 with horizon as materialized (select pg_snapshot_xmin(pg_current_snapshot()) as xmin),
 ready as materialized (
-  select c.xid, c.id, c.kind, c.aor, c.server, c.previous, c.epoch, c.fork, c.result
+  select c.xid, c.id, c.kind, c.aor, c.server, c.previous, c.epoch, c.fork, c.result, c.until_at
   from codomain.changes c
   where (c.xid, c.id) > ($1::text::xid8, $2::bigint) and c.xid < (select xmin from horizon)
   order by c.xid, c.id
@@ -32,6 +32,7 @@ waiting as materialized (
   select c.at from codomain.changes c where c.xid >= (select xmin from horizon) order by c.xid, c.id limit 1
 )
 select r.xid::text as xid, r.id::text as id, r.kind, r.aor, r.server, r.previous, r.epoch::float8 as epoch, r.fork, r.result,
+  extract(epoch from r.until_at)::float8 * 1000 as until,
   exists (select from waiting) as held,
   (select extract(epoch from clock_timestamp() - w.at)::float8 * 1000 from waiting w) as held_ms
 from (select 1) always left join ready r on true
@@ -42,13 +43,15 @@ export interface FeedRow {
   /** Null in the one row that comes where nothing is ready. */
   readonly xid: string | null;
   readonly id: string;
-  readonly kind: "binding" | "user" | "fork-closed";
+  readonly kind: "binding" | "user" | "fork-closed" | "preparing";
   readonly aor: string;
   readonly server: string | null;
   readonly previous: string | null;
   readonly epoch: number | null;
   readonly fork: string | null;
   readonly result: "learned" | "all-said-404" | "inconclusive" | null;
+  /** Of a move that is being prepared, milliseconds since 1970. */
+  readonly until: number | null;
   readonly held: boolean;
   /** How long the first row that is held back has been there; null: none is. */
   readonly held_ms: number | null;
@@ -61,6 +64,8 @@ export function changeOf(row: FeedRow): Change {
       return { kind: "user", aor };
     case "binding":
       return { kind: "binding", aor, server, previous, epoch: row.epoch ?? 0 };
+    case "preparing":
+      return { kind: "preparing", aor, server: server ?? "", until: Math.round(row.until ?? 0) };
     case "fork-closed": {
       const fork = row.fork ?? "";
       if (row.result === "learned" && server !== null) {

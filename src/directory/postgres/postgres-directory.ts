@@ -28,14 +28,20 @@ import { Lookups } from "../lookups.ts";
 import { IMPORT_BATCH, isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "../rows.ts";
 import { AUDIT, auditEntryOf, RECORD_AUDIT } from "./audit.ts";
 import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "./claim.ts";
+import { CLEAR_SUBSCRIPTIONS, CLEAR_SUBSCRIPTIONS_BATCH } from "./clear-subscriptions.ts";
 import { CLOSE_FORK } from "./close-fork.ts";
 import { CREDENTIALS, PUT_CREDENTIALS } from "./credentials.ts";
+import { PostgresEvictions } from "./evictions.ts";
 import { Feed } from "./feed.ts";
+import { PostgresLeases } from "./leases.ts";
 import { LOOKUP, type LookupRow, lookupOf } from "./lookup.ts";
 import { type Migration, migrate, readMigrations } from "./migrate.ts";
+import { PostgresMoves } from "./moves.ts";
 import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
+import { PostgresMessages } from "./postgres-messages.ts";
+import { PostgresSubscriptions } from "./subscriptions.ts";
 import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
 import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
@@ -74,6 +80,11 @@ interface Judged {
 /** The directory on PostgreSQL 15 and newer. Every verb is one statement, so nothing is ever half done. */
 export class PostgresDirectory implements Directory {
   readonly proxy: string;
+  readonly leases: PostgresLeases;
+  readonly subscriptions: PostgresSubscriptions;
+  readonly evictions: PostgresEvictions;
+  readonly moves: PostgresMoves;
+  readonly messages: PostgresMessages;
   readonly #runtime: Runtime;
   readonly #options: PostgresOptions;
   readonly #pool: Pool;
@@ -93,6 +104,14 @@ export class PostgresDirectory implements Directory {
     this.#options = options;
     this.proxy = options.proxy;
     this.#pool = new Pool(runtime, telemetry, options);
+    this.evictions = new PostgresEvictions(this.#pool);
+    this.leases = new PostgresLeases(runtime, this.#pool, options.proxy);
+    this.subscriptions = new PostgresSubscriptions(runtime, this.#pool, options);
+    this.moves = new PostgresMoves(this.#pool, (changes) => {
+      for (const change of changes) this.#emit(change);
+      this.#wakeAll();
+    });
+    this.messages = new PostgresMessages(this.#pool, options.proxy, (aor) => this.#changed({ kind: "user", aor }));
     this.#notifier = new Notifier(this.#pool);
     const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));
@@ -158,7 +177,8 @@ export class PostgresDirectory implements Directory {
   }
 
   claim(claim: Claim): Promise<ClaimOutcome> {
-    return this.#submit({ ...claim, onlyFrom: null, onlyEpoch: null, fork: null });
+    const { refreshOnly, ...ask } = claim;
+    return this.#submit({ ...ask, onlyFrom: refreshOnly === true ? claim.server : null, onlyEpoch: null, fork: null });
   }
 
   move(move: Move): Promise<ClaimOutcome> {
@@ -301,7 +321,7 @@ export class PostgresDirectory implements Directory {
   }
 
   async #judge(batch: readonly ClaimAsk[]): Promise<Judged[]> {
-    const rows = await this.#pool.run<ClaimRow>(CLAIM, [JSON.stringify(batch.map(askOfClaim))]);
+    const rows = await this.#pool.run<ClaimRow>(CLAIM, [JSON.stringify(batch.map(askOfClaim)), this.evictions.servers]);
     const byAor = new Map(rows.map((row) => [row.aor, row]));
     return batch.map((ask) => {
       const row = byAor.get(ask.aor) as ClaimRow;
@@ -348,7 +368,8 @@ export class PostgresDirectory implements Directory {
     if (now < this.#clearAt) return full;
     const kept = [this.#options.changesKeptMs ?? 600_000, this.#options.auditKeptMs ?? 90 * DAY_MS];
     const [gone] = await this.#pool.run<{ cleared: number }>(CLEAR, kept);
-    const fullClear = gone !== undefined && gone.cleared >= CLEAR_BATCH;
+    const [ended] = await this.#pool.run<{ removed: number }>(CLEAR_SUBSCRIPTIONS, []);
+    const fullClear = (gone?.cleared ?? 0) >= CLEAR_BATCH || (ended?.removed ?? 0) >= CLEAR_SUBSCRIPTIONS_BATCH;
     if (!fullClear) this.#clearAt = now + CLEAR_EVERY * (this.#options.sweepMs ?? 1000);
     return full || fullClear;
   }
