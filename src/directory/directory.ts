@@ -1,5 +1,6 @@
 import type { Evictions } from "./evictions.ts";
 import type { Leases } from "./leases.ts";
+import type { MessageStore } from "./messages.ts";
 import type { Moves } from "./moves.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
 
@@ -279,6 +280,7 @@ export interface Directory {
   readonly leases: Leases;
   readonly evictions: Evictions;
   readonly subscriptions: SubscriptionStore;
+  readonly messages: MessageStore;
   readonly moves: Moves;
 
   /** In batches, each its own transaction; a refused row stops nobody. Safe to repeat. */

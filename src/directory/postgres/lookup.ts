@@ -9,7 +9,7 @@ export const LOOKUP: Verb = {
 select a.aor, s.server, s.origin, coalesce(s.epoch, 0)::float8 as epoch,
   extract(epoch from s.expires_at)::float8 * 1000 as expires,
   s.server is not null and (s.expires_at is null or s.expires_at > clock_timestamp()) as live,
-  u.aor is not null as recorded, u.model, u.settings, u.identities
+  coalesce(s.stored, false) as stored, u.aor is not null as recorded, u.model, u.settings, u.identities
 from unnest($1::text[]) as a(aor)
 left join codomain.slots s on s.aor = a.aor
 left join codomain.users u on u.aor = a.aor`,
@@ -22,18 +22,25 @@ export interface LookupRow {
   readonly epoch: number;
   readonly expires: number | null;
   readonly live: boolean;
+  /** Absent where it was not asked for. */
+  readonly stored?: boolean;
   readonly recorded: boolean;
   readonly model: ModelName | null;
   readonly settings: Record<string, unknown> | null;
   readonly identities: Record<string, string> | null;
 }
 
+const STORED = { stored: true } as const;
+const NOTHING = {};
+
 export function lookupOf(row: LookupRow): Lookup {
   const user = recordOfRow(row);
   const binding = bindingOf(row);
   const epoch = epochOfRow(row);
-  if (binding !== null) return { state: "bound", epoch, user, binding };
-  return user === null && epoch === 0 ? { state: "no-record", epoch } : { state: "no-binding", epoch, user };
+  const stored = row.stored === true ? STORED : NOTHING;
+  if (binding !== null) return { state: "bound", epoch, user, binding, ...stored };
+  if (user === null && epoch === 0) return { state: "no-record", epoch, ...stored };
+  return { state: "no-binding", epoch, user, ...stored };
 }
 
 export function recordOfRow(row: LookupRow): UserRecord | null {

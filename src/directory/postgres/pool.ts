@@ -9,6 +9,9 @@ export interface Verb {
   readonly text: string;
 }
 
+/** Runs one statement of a transaction. */
+export type Run = <Row extends object>(verb: Verb, values: readonly unknown[]) => Promise<Row[]>;
+
 export interface PoolOptions {
   /** postgres://user:password@host:port/database */
   readonly url: string;
@@ -70,18 +73,52 @@ export class Pool {
     return new pg.Client(this.#config);
   }
 
-  async run<Row extends object>(verb: Verb, values: readonly unknown[]): Promise<Row[]> {
+  run<Row extends object>(verb: Verb, values: readonly unknown[]): Promise<Row[]> {
+    return this.#guard(verb.name, async () => (await this.#pool.query<Row>(queryOf(verb, values))).rows);
+  }
+
+  /**
+   * Several statements in one transaction, for what must lock first and read after: under READ COMMITTED each sees what
+   * was committed before it. Where `work` throws nothing is done.
+   */
+  transaction<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    return this.#guard("transaction", async () => {
+      const client = await this.#pool.connect();
+      let broken: Error | undefined;
+      // Lost while it is ours: whatever is asked of it next says so.
+      const lost = (error: Error): void => {
+        broken = error;
+      };
+      client.on("error", lost);
+      try {
+        await client.query("begin");
+        const result = await work(async (verb, values) => (await client.query(queryOf(verb, values))).rows);
+        await client.query("commit");
+        return result;
+      } catch (error) {
+        await client.query("rollback").catch((failed: Error) => {
+          broken ??= failed;
+        });
+        throw error;
+      } finally {
+        client.off("error", lost);
+        client.release(broken);
+      }
+    });
+  }
+
+  async #guard<T>(name: string, work: () => Promise<T>): Promise<T> {
     if (!this.#up) throw new DirectoryUnavailable("The database does not answer; what it must decide has to wait.");
     try {
-      const result = await this.#pool.query<Row>({ name: verb.name, text: verb.text, values: [...values] });
+      const result = await work();
       this.contact(true, "answers");
-      return result.rows;
+      return result;
     } catch (error) {
       // With every connection in use, who waits in vain has met a slow database, not one that is away.
       const waited = error instanceof Error && error.message === "timeout exceeded when trying to connect";
       const crowded = waited && this.#pool.totalCount >= (this.#pool.options.max ?? 0);
       if (isConnectionFailure(error) && !crowded) this.#broken(error as Error);
-      throw unavailable(verb.name, error);
+      throw unavailable(name, error);
     }
   }
 
@@ -117,6 +154,10 @@ export class Pool {
       );
     });
   }
+}
+
+function queryOf(verb: Verb, values: readonly unknown[]): pg.QueryConfig {
+  return { name: verb.name, text: verb.text, values: [...values] };
 }
 
 /** Classes 08 and 57P: the connection is gone; 53: the server takes no more of them; no code: the socket's own errors. */

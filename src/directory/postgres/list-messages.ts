@@ -1,0 +1,60 @@
+import type { ListedMessage, MessageState, TraceEntry } from "../messages.ts";
+import type { Verb } from "./pool.ts";
+
+/** A page of messages in the order they were stored, without their bodies. */
+export const LIST_MESSAGES: Verb = {
+  name: "list-messages",
+  text: `
+select m.id, m.place::float8 as place, m.recipient, m.sender, m.origin, m.call_id, m.octets, m.state, m.tries,
+  extract(epoch from m.received_at)::float8 * 1000 as received,
+  extract(epoch from m.expires_at)::float8 * 1000 as expires,
+  extract(epoch from m.ended_at)::float8 * 1000 as ended
+from codomain.messages m
+where ($1::text is null or m.recipient = $1) and ($2::text is null or m.sender = $2)
+  and ($3::text is null or m.state = $3) and m.place > $4
+order by m.place
+limit $5`,
+};
+
+export interface ListRow {
+  readonly id: string;
+  readonly place: number;
+  readonly recipient: string;
+  readonly sender: string;
+  readonly origin: string | null;
+  readonly call_id: string;
+  readonly octets: number;
+  readonly state: MessageState;
+  readonly tries: number;
+  readonly received: number;
+  readonly expires: number;
+  readonly ended: number | null;
+}
+
+export function listedOf({ call_id, received, expires, ended, ...row }: ListRow): ListedMessage {
+  return {
+    ...row,
+    callId: call_id,
+    receivedAt: Math.round(received),
+    expiresAt: Math.round(expires),
+    endedAt: ended === null ? null : Math.round(ended),
+  };
+}
+
+export const TRACE_MESSAGE: Verb = {
+  name: "trace-message",
+  text: `
+select t.event, extract(epoch from t.at)::float8 * 1000 as at, t.detail
+from codomain.message_trace t where t.id = $1 order by t.n`,
+};
+
+export function traceOf({ event, at, detail }: TraceEntry): TraceEntry {
+  return { event, at: Math.round(at), detail };
+}
+
+export const COUNT_MESSAGES: Verb = {
+  name: "count-messages",
+  text: `
+select coalesce(sum(count), 0)::float8 as messages, count(*)::float8 as queues, coalesce(sum(octets), 0)::float8 as octets
+from codomain.message_queues`,
+};
