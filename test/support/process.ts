@@ -7,10 +7,17 @@ import type {
   Timer,
   UdpHandler,
 } from "../../src/runtime/runtime.ts";
-import type { SimulatedRuntime, Simulation } from "../../src/runtime/simulated.ts";
+import type { SimulatedRuntime } from "../../src/runtime/simulated.ts";
 
-/** A datagram as it leaves or reaches a process; for observers. */
-export type Tap = (direction: "out" | "in", bytes: Uint8Array, host: string, port: number) => void;
+/** For observers. */
+export interface Tap {
+  /** A datagram leaves. */
+  sent(process: Process, bytes: Uint8Array, host: string, port: number): void;
+  /** The database has answered, whether or not the process lives to hear it. */
+  answered(process: Process, method: string, value: unknown): void;
+}
+
+const NOBODY: Tap = { sent: () => undefined, answered: () => undefined };
 
 /** The cable to the database, which has latency and dies with the process at its one end. */
 export interface Wire {
@@ -28,8 +35,9 @@ export interface Wire {
 export class Process {
   readonly machine: SimulatedRuntime;
   readonly runtime: Runtime;
-  /** Sees every datagram. */
-  tap: Tap = () => undefined;
+  /** Its address, and the how-manieth run there it is. */
+  readonly name: string;
+  readonly #tap: Tap;
   readonly #wire: Wire;
   readonly #backlog: Array<() => void> = [];
   readonly #ports = new Map<object, object>();
@@ -37,9 +45,11 @@ export class Process {
   #paused = false;
   #draining = false;
 
-  constructor(simulation: Simulation, host: string, wire: Wire, machine = simulation.runtime([host])) {
+  constructor(machine: SimulatedRuntime, run: number, wire: Wire, tap: Tap = NOBODY) {
     this.machine = machine;
+    this.name = `${machine.addresses[0]}#${run}`;
     this.#wire = wire;
+    this.#tap = tap;
     const { clock, timers, random } = machine;
     this.runtime = {
       clock,
@@ -94,7 +104,8 @@ export class Process {
           return (listener: (...told: unknown[]) => void) =>
             value.call(target, (...told: unknown[]) => this.enter(() => listener(...told)));
         }
-        return (...given: unknown[]) => this.gate(this.#ask(() => value.apply(target, given) as Promise<unknown>));
+        return (...given: unknown[]) =>
+          this.gate(this.#ask(name, () => value.apply(target, given) as Promise<unknown>));
       },
     });
     this.#ports.set(port, attached);
@@ -131,7 +142,7 @@ export class Process {
   }
 
   /** Calls arrive in the order they were made: ports number what they are given. */
-  async #ask(call: () => Promise<unknown>): Promise<unknown> {
+  async #ask(name: string, call: () => Promise<unknown>): Promise<unknown> {
     const [least, most] = this.#wire.latencyMs;
     const { clock, random, timers } = this.#wire.runtime;
     if (most > 0) {
@@ -140,7 +151,9 @@ export class Process {
       await new Promise<void>((resolve) => void timers.after(this.#arrival - clock.now(), resolve));
       if (!this.machine.alive && random.integer(2) === 0) return new Promise(() => undefined);
     }
-    return call();
+    const answer = await call();
+    this.#tap.answered(this, name, answer);
+    return answer;
   }
 
   #timer(ms: number, run: () => void): Timer {
@@ -166,7 +179,7 @@ export class Process {
         return {
           local: socket.local,
           send: (bytes, host, port) => {
-            this.tap("out", bytes, host, port);
+            if (this.machine.alive) this.#tap.sent(this, bytes, host, port);
             socket.send(bytes, host, port);
           },
           close: () => socket.close(),
@@ -189,11 +202,7 @@ export class Process {
 
   #heard(handler: UdpHandler): UdpHandler {
     return {
-      receive: (bytes, host, port) =>
-        this.enter(() => {
-          this.tap("in", bytes, host, port);
-          handler.receive(bytes, host, port);
-        }),
+      receive: (bytes, host, port) => this.enter(() => handler.receive(bytes, host, port)),
       failed: (error, host, port) => this.enter(() => handler.failed(error, host, port)),
     };
   }

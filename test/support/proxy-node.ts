@@ -39,7 +39,8 @@ export interface ProxyNodeOptions {
   readonly wire: Wire;
   /** Of a proxy that was killed, to be started again in its place. */
   readonly machine?: SimulatedRuntime;
-  /** Sees every datagram from the start. */
+  /** The how-manieth run at this address; default the first. */
+  readonly run?: number;
   readonly tap?: Tap;
 }
 
@@ -63,7 +64,8 @@ export async function startProxy(
   database: MemoryDatabase,
   options: ProxyNodeOptions,
 ): Promise<ProxyNode> {
-  const process = new Process(simulation, host, options.wire, options.machine);
+  const machine = options.machine ?? simulation.runtime([host]);
+  const process = new Process(machine, options.run ?? 1, options.wire, options.tap);
   try {
     return await start(process, host, database, options);
   } catch (error) {
@@ -78,7 +80,6 @@ async function start(
   database: MemoryDatabase,
   options: ProxyNodeOptions,
 ): Promise<ProxyNode> {
-  if (options.tap !== undefined) process.tap = options.tap;
   const { dnsMs = 0 } = options;
   const runtime = dnsMs === 0 ? process.runtime : withSlowNames(process.runtime, dnsMs);
   const telemetry = new Telemetry();

@@ -50,7 +50,7 @@ export interface WorldOptions {
   readonly services?: Partial<ServiceOptions>;
   /** Milliseconds on the proxies' wires to the database, over what the database takes; what is on them when a proxy is killed may be lost. */
   readonly wireMs?: readonly [number, number];
-  /** Sees every datagram of every proxy. */
+  /** Of every proxy. */
   readonly tap?: Tap;
   readonly faults?: Partial<Faults>;
   readonly zone?: Zone;
@@ -92,6 +92,7 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
   }
   const database = createMemoryDatabase(simulation.runtime(["127.0.0.200"]), given.database);
   const proxies: ProxyNode[] = [];
+  let runs = 1;
   const nodeOptions = {
     proxy: worldOptions(hosts, given),
     wire: { runtime: simulation.runtime(["127.0.0.201"]), latencyMs: given.wireMs ?? [0, 0] },
@@ -127,7 +128,8 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     async restart(host) {
       const index = proxies.findIndex((proxy) => proxy.host === host);
       const machine = proxies[index]!.runtime.restart();
-      proxies[index] = await startProxy(simulation, host, database, { ...nodeOptions, machine });
+      runs++;
+      proxies[index] = await startProxy(simulation, host, database, { ...nodeOptions, machine, run: runs });
     },
     async leftOver() {
       await simulation.advance(IDLE_MS);
@@ -364,7 +366,9 @@ export class Client {
         ["Call-ID", options.callId ?? `call-${this.#calls}@${this.host}`],
         ["CSeq", `${options.cseq ?? 1} ${method}`],
         ...(options.contacts ?? [`<sip:${this.host}:5060>`]).map((value) => ["Contact", value] as const),
-        ...(method === "SUBSCRIBE" ? [["Event", "presence"] as const, ["Expires", String(options.expires ?? 600)] as const] : []),
+        ...(method === "SUBSCRIBE"
+          ? [["Event", "presence"] as const, ["Expires", String(options.expires ?? 600)] as const]
+          : []),
         ...(options.headers ?? []),
       ],
       ...(options.body === undefined ? {} : { body: options.body }),

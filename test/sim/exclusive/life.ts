@@ -1,0 +1,568 @@
+import type { MemoryOptions } from "../../../src/directory/memory-store.ts";
+import type { ServiceOptions } from "../../../src/services.ts";
+import { buildResponse } from "../../../src/sip/message/build.ts";
+import type { Process } from "../../support/process.ts";
+import { type Client, createWorld, type Outgoing, type World } from "../../support/world.ts";
+import { Observer } from "./observer.ts";
+import { PresenceServer } from "./server.ts";
+import { Story } from "./story.ts";
+import { type Watch, Watcher } from "./watcher.ts";
+
+/** What a test plants, over what every life has. */
+export interface Planted {
+  readonly database?: MemoryOptions;
+  readonly services?: Partial<ServiceOptions>;
+}
+
+export interface Told {
+  readonly faults: readonly string[];
+  /** What happened to the user of the first fault. */
+  readonly story: string;
+  readonly tally: Readonly<Record<string, number>>;
+}
+
+const USERS = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "lou"];
+const PLACES = ["east", "west", "north", "south"] as const;
+const WATCHERS = ["wendy", "will", "wim", "wanda"];
+const STEPS = 60;
+/** Leases are short here, so that taking over fits into a small world's life. */
+export const LEASE_MS = 5_000;
+/** So long after the last disturbance everything has to be right again. */
+const CALM_MS = 90_000;
+const FRESH_MS = 20_000;
+
+interface SentMessage {
+  readonly user: string;
+  readonly sender: string;
+  readonly text: string;
+  readonly sent: Outgoing;
+}
+
+/** One small world from its first to its last moment. Everything in it comes from the seed. */
+export async function live(seed: number, planted: Planted = {}): Promise<Told> {
+  const life = await Life.begin(seed, planted);
+  try {
+    await life.pass();
+    await life.calm();
+    await life.end();
+  } catch (error) {
+    life.story.wrong("", `the world broke: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  }
+  return { faults: life.story.faults, story: life.story.print(), tally: life.tally() };
+}
+
+class Life {
+  readonly world: World;
+  readonly story: Story;
+  readonly observer: Observer;
+  readonly users: readonly string[];
+  readonly servers: readonly PresenceServer[];
+  readonly watchers: readonly Watcher[];
+  readonly #seed: number;
+  readonly #senders: readonly Client[];
+  readonly #messages: SentMessage[] = [];
+  readonly #ends: Array<{ readonly at: number; readonly end: () => void }> = [];
+  readonly #starting = new Set<string>();
+  readonly #down = new Set<string>();
+  /** Proxies that stay dead. */
+  readonly #dead = new Set<string>();
+  #away = false;
+  #kills = 0;
+  #texts = 0;
+
+  static async begin(seed: number, planted: Planted): Promise<Life> {
+    const box: { life?: Life } = {};
+    const owners: Array<readonly [string, string]> = [];
+    const opened = (process: Process, method: string, value: unknown): void => {
+      if (method !== "open" || typeof value !== "string") return;
+      if (box.life === undefined) owners.push([value, process.name]);
+      else box.life.observer.opened(value, process.name);
+    };
+    const world = await createWorld({
+      seed,
+      proxies: 2,
+      servers: Object.fromEntries(
+        PLACES.map((name) => [
+          name,
+          {
+            script: (transaction) =>
+              box.life?.server(name).handle(transaction) ??
+              transaction.respond(buildResponse(transaction.request, 404)),
+          },
+        ]),
+      ),
+      each: { north: { identities: { "ann@example.com": "ann.north", "dan@example.com": "d4n" } } },
+      database: { latencyMs: [0, seed % 3 === 0 ? 0 : 4], lostAnswers: seed % 5 === 0 ? 3 : 0, ...planted.database },
+      wireMs: [0, seed % 3 === 0 ? 1 : 6],
+      services: { leaseMs: LEASE_MS, ...planted.services },
+      options: {
+        models: [{ match: "*@example.com", model: { model: "exclusive", conflict: "takeover", refuseWith: 403 } }],
+        absentMessages: "store",
+        health: { intervalMs: 5_000, failures: 3, timeoutMs: 2_000 },
+      },
+      tap: {
+        sent: (process, bytes, host, port) => box.life?.observer.left(process.name, bytes, `${host}:${port}`),
+        answered: (process, method, value) => opened(process, method, value),
+      },
+    });
+    const life = new Life(seed, world);
+    box.life = life;
+    for (const [owner, process] of owners) life.observer.opened(owner, process);
+    await life.#settle();
+    return life;
+  }
+
+  private constructor(seed: number, world: World) {
+    this.#seed = seed;
+    this.world = world;
+    const { simulation } = world;
+    this.story = new Story(() => simulation.now);
+    this.users = USERS.slice(0, 2 + (seed % 11));
+    const denies = new Set<string>();
+    if (seed % 4 === 1) denies.add(`${this.users[0]} ${WATCHERS[0]}@example.com`);
+    const denied = (userAt: string, watcher: string): boolean => {
+      const [user, server] = userAt.split("@") as [string, string];
+      return server === "south" && denies.has(`${user} ${watcher}`);
+    };
+    this.observer = new Observer(world.database, this.story, () => simulation.now, denied);
+    this.servers = PLACES.map(
+      (name, index) =>
+        new PresenceServer(name, world.scripted[name]!, simulation, this.story, {
+          identities: name === "north" ? { ann: "ann.north", dan: "d4n" } : {},
+          denies: name === "south" ? denies : new Set(),
+          strict: (seed + index) % 3 !== 0,
+          ponders: (seed + index) % 5 === 0,
+        }),
+    );
+    this.watchers = WATCHERS.map((name, index) => {
+      const box: { watcher?: Watcher } = {};
+      const client = world.client(`127.0.1.${1 + index}`, (transaction) => box.watcher!.handle(transaction));
+      box.watcher = new Watcher(`${name}@example.com`, client, simulation, this.story, this.observer);
+      return box.watcher;
+    });
+    this.#senders = [0, 1].map((index) => world.client(`127.0.2.${1 + index}`));
+  }
+
+  server(name: string): PresenceServer {
+    return this.servers[PLACES.indexOf(name as (typeof PLACES)[number])]!;
+  }
+
+  /** Everybody has a record; some are somewhere from the start. */
+  async #settle(): Promise<void> {
+    const { simulation, proxies } = this.world;
+    const { directory } = proxies[0]!;
+    for (const user of this.users) {
+      const record = { aor: `${user}@example.com`, model: null, settings: {}, identities: {} };
+      await simulation.finish(directory.putUser(record, "test"));
+      if (this.#chance(60)) await simulation.finish(this.#login(user, this.#pick(this.servers), 3_600));
+    }
+    simulation.faults({
+      delay: [0.5, 8],
+      loss: [0, 0, 0.03, 0.1][this.#seed % 4]!,
+      duplicate: 0.02,
+      reorder: 0.03,
+      reorderDelay: 40,
+    });
+  }
+
+  async pass(): Promise<void> {
+    const { simulation } = this.world;
+    for (const watcher of this.watchers) {
+      for (const user of this.users) {
+        if (this.#chance(60)) void watcher.subscribe(user, this.#proxyHost(), this.#pick([60, 120, 300]));
+      }
+    }
+    for (let step = 0; step < STEPS; step++) {
+      const what = this.#pick(WAYS);
+      what(this);
+      await simulation.advance(this.#below(this.#chance(30) ? 40 : 1_500));
+      for (const each of this.#ends.splice(0)) {
+        if (each.at <= simulation.now) each.end();
+        else this.#ends.push(each);
+      }
+    }
+    for (const { end } of this.#ends.splice(0)) end();
+  }
+
+  /** Everything works again, and time passes: then everybody is shown what is. */
+  async calm(): Promise<void> {
+    const { world, story } = this;
+    const { simulation } = world;
+    story.tell("", "=== calm");
+    simulation.faults({ loss: 0, duplicate: 0, reorder: 0 });
+    simulation.heal();
+    world.database.setAway(false);
+    this.#away = false;
+    for (const proxy of world.proxies) if (proxy.process.paused) proxy.process.resume();
+    for (const host of this.#down) if (!this.#dead.has(host)) await simulation.finish(this.#restart(host));
+    for (const server of this.servers) server.sick = false;
+    for (const watcher of this.watchers) watcher.ignoring = null;
+    await simulation.advance(FRESH_MS);
+    // Where the directory has them they are logged in; nobody knows better than it.
+    for (const user of this.users) this.#logInWhereBound(user);
+    await simulation.advance(CALM_MS);
+    for (const user of this.users) this.#logInWhereBound(user);
+    await simulation.advance(FRESH_MS);
+    for (const watcher of this.watchers) {
+      watcher.calm = true;
+      for (const watch of watcher.live) this.#judge(watcher, watch);
+    }
+    for (const user of this.users) this.#judgeLegs(user);
+    const refreshes = this.watchers.flatMap((watcher) =>
+      watcher.live.map((watch) => watcher.refresh(watch, watch.expires)),
+    );
+    await simulation.finish(Promise.all(refreshes));
+  }
+
+  /** Everybody stops: nothing is left. */
+  async end(): Promise<void> {
+    const { world, story } = this;
+    const { simulation } = world;
+    story.tell("", "=== end");
+    for (const user of this.users) {
+      if (this.observer.present(user).server === null)
+        await simulation.finish(this.#login(user, this.servers[0]!, 3_600));
+    }
+    for (const user of this.users) this.#logInWhereBound(user);
+    await simulation.advance(CALM_MS);
+    const ends = this.watchers.flatMap((watcher) => watcher.live.map((watch) => watcher.refresh(watch, 0)));
+    await simulation.finish(Promise.all(ends));
+    await simulation.advance(5_000);
+    for (const watcher of this.watchers) {
+      for (const watch of watcher.watches) {
+        if (watch.state === "live") story.wrong(watch.user, `${watch.id}: ended, and was not told so`);
+      }
+    }
+    await simulation.run(() => this.#messages.every(({ sent }) => sent.ended));
+    this.#judgeMessages();
+    // Watchers who forgot, and answers that were lost, leave rows until those expire.
+    await simulation.advance(310_000);
+    for (const line of await world.leftOver()) if (!line.includes("transactions")) story.wrong("", `left: ${line}`);
+    for (const table of ["subscriptions", "queues", "messages"]) {
+      for (const [key] of world.database.rows(table)) story.tell("", `a row of ${table}: ${key}`);
+    }
+    const rows = world.database.rows("subscriptions").length;
+    if (rows > 0) story.wrong("", `left: ${rows} rows of subscriptions`);
+    const legs = this.servers.reduce((sum, server) => sum + server.legs, 0);
+    if (legs > 0) story.wrong("", `left: ${legs} legs at servers`);
+    for (const watcher of this.watchers) watcher.stop();
+    for (const server of this.servers) server.stop();
+    await world.stop();
+  }
+
+  tally(): Record<string, number> {
+    const answers = this.watchers.flatMap((watcher) => watcher.answers);
+    return {
+      packets: this.observer.packets,
+      watches: this.watchers.reduce((sum, watcher) => sum + watcher.watches.length, 0),
+      accepted: answers.filter((status) => status >= 200 && status < 300).length,
+      refused: answers.filter((status) => status >= 300).length,
+      unanswered: answers.filter((status) => status === 0).length,
+      stored: this.#messages.filter(({ sent }) => sent.final === 202).length,
+      delivered: this.#messages.filter(({ sent }) => sent.final === 200).length,
+      kills: this.#kills,
+    };
+  }
+
+  #judge(watcher: Watcher, watch: Watch): void {
+    const { server } = this.observer.present(watch.user);
+    const { shown, user, id } = watch;
+    if (server !== null && this.server(server).rules.denies.has(`${user} ${watcher.aor}`)) {
+      this.story.wrong(user, `${id} lives, though ${server} denies him`);
+      return;
+    }
+    const fits =
+      server === null
+        ? shown === undefined || !shown.open
+        : shown?.server === server && shown.serial === this.server(server).serial(user);
+    if (fits) return;
+    const sees = shown === undefined ? "nothing" : `${shown.server} ${shown.serial} ${shown.open}`;
+    const is = server === null ? "nowhere" : `${server} ${this.server(server).serial(user)}`;
+    this.story.wrong(user, `${id} is shown ${sees}, and the user is ${is}`);
+  }
+
+  /** Where he is, a leg for each watcher's dialog; nowhere else any. */
+  #judgeLegs(user: string): void {
+    const at = this.observer.present(user).server;
+    for (const server of this.servers) {
+      const legs = server.legsOf(user).length;
+      const wanted = server.name === at ? this.watchers.reduce((sum, each) => sum + this.#liveOf(each, user), 0) : 0;
+      if (legs > wanted && server.name !== at)
+        this.story.wrong(user, `${server.name} has ${legs} legs, and is not where he is`);
+      if (legs < wanted) this.story.wrong(user, `${server.name} has ${legs} legs, and ${wanted} watch`);
+    }
+  }
+
+  #liveOf(watcher: Watcher, user: string): number {
+    return watcher.live.filter((watch) => watch.user === user).length;
+  }
+
+  /** What was answered 2xx was read; of one sender and one recipient in the order it was sent. */
+  #judgeMessages(): void {
+    const read = new Set(this.servers.flatMap((server) => server.inbox));
+    for (const { user, text, sent } of this.#messages) {
+      if (sent.final >= 200 && sent.final < 300 && !read.has(text)) {
+        this.story.wrong(user, `the message "${text}" was answered ${sent.final}, and nobody has read it`);
+      }
+    }
+  }
+
+  #logInWhereBound(user: string): void {
+    const { server } = this.observer.present(user);
+    if (server !== null) this.server(server).login(user);
+  }
+
+  async #login(user: string, server: PresenceServer, seconds: number): Promise<void> {
+    server.login(user);
+    await server.register(user, this.#proxyHost(), seconds, "new call");
+  }
+
+  async #restart(host: string): Promise<void> {
+    if (this.#starting.has(host)) return;
+    this.#starting.add(host);
+    this.#down.delete(host);
+    this.story.tell("", `${host} starts again`);
+    const { world } = this;
+    await world.restart(host).catch((error: Error) => {
+      this.story.tell("", `${host} did not start: ${error.message}`);
+      this.#down.add(host);
+    });
+    this.#starting.delete(host);
+  }
+
+  // What may happen, below; each a line of WAYS.
+
+  subscribe(): void {
+    const watcher = this.#pick(this.watchers);
+    const user = this.#pick(this.users);
+    if (watcher.of(user) === undefined) {
+      void watcher.subscribe(user, this.#proxyHost(), this.#chance(15) ? 0 : this.#pick([60, 120, 300]));
+    }
+  }
+
+  unsubscribe(): void {
+    const watcher = this.#pick(this.watchers);
+    const watch = watcher.live[this.#below(Math.max(1, watcher.live.length))];
+    if (watch === undefined) return;
+    const what = this.#below(4);
+    if (what === 0) void watcher.refresh(watch, 0);
+    else if (what === 1) watcher.forget(watch);
+    else void watcher.refresh(watch, watch.expires);
+  }
+
+  sulk(): void {
+    const watcher = this.#pick(this.watchers);
+    watcher.ignoring = this.#pick([0, 408, 500, 503]);
+    this.#until(this.#below(12_000), () => {
+      watcher.ignoring = null;
+    });
+  }
+
+  show(): void {
+    const user = this.#pick(this.users);
+    const { server } = this.observer.present(user);
+    // One he has left may still show something of him.
+    (server === null || this.#chance(20) ? this.#pick(this.servers) : this.server(server)).show(user);
+  }
+
+  login(): void {
+    const user = this.#pick(this.users);
+    const server = this.#pick(this.servers);
+    server.login(user);
+    const how = this.#pick(["new call", "new call", "same call", "repeat"] as const);
+    void server.register(user, this.#proxyHost(), this.#pick([3_600, 3_600, 600, 8]), how);
+  }
+
+  /** Most are of servers he has left: they are no claims. */
+  lateRefresh(): void {
+    const user = this.#pick(this.users);
+    const server = this.#pick(this.servers);
+    void server.register(user, this.#proxyHost(), 3_600, "same call");
+  }
+
+  logout(): void {
+    const user = this.#pick(this.users);
+    const { server } = this.observer.present(user);
+    if (server === null) return;
+    this.server(server).logout(user, this.#chance(50));
+    void this.server(server).register(user, this.#proxyHost(), 0, "same call");
+  }
+
+  move(): void {
+    const user = this.#pick(this.users);
+    const to = this.#pick(this.servers);
+    if (this.#chance(80)) to.login(user);
+    this.#admin(user, `moves to ${to.name}`, (directory) =>
+      directory.move({ aor: `${user}@example.com`, to: to.name, equalRank: true, actor: "admin" }),
+    );
+  }
+
+  unbind(): void {
+    const user = this.#pick(this.users);
+    this.#admin(user, "unbinds", (directory) => directory.unbind({ aor: `${user}@example.com`, actor: "admin" }));
+  }
+
+  forgetful(): void {
+    const server = this.#pick(this.servers);
+    this.story.tell("", `${server.name} forgets its dialogs`);
+    server.forget();
+  }
+
+  sick(): void {
+    const server = this.#pick(this.servers);
+    server.sick = true;
+    this.#until(this.#below(15_000), () => {
+      server.sick = false;
+    });
+  }
+
+  message(): void {
+    const user = this.#pick(this.users);
+    const which = this.#below(this.#senders.length);
+    const sender = `s${which}`;
+    const text = `${sender} ${user} ${++this.#texts}`;
+    const sent = this.#senders[which]!.begin("MESSAGE", `sip:${user}@example.com`, {
+      from: `sip:${sender}@example.com`,
+      proxy: this.#proxyHost(),
+      body: text,
+    });
+    this.#messages.push({ user, sender, text, sent });
+    void sent.done.then((status) => this.story.tell(user, `MESSAGE "${text}" answered ${status}`));
+  }
+
+  kill(): void {
+    const living = this.world.proxies.filter((proxy) => proxy.process.alive);
+    // One of them lives always, but for a moment.
+    if (living.length < 2 && !this.#chance(20)) return;
+    const proxy = this.#pick(living);
+    if (proxy === undefined || this.#starting.has(proxy.host)) return;
+    this.#kills++;
+    this.story.tell("", `${proxy.process.name} is killed`);
+    proxy.kill();
+    this.#down.add(proxy.host);
+    if (this.#dead.size === 0 && this.#chance(15)) this.#dead.add(proxy.host);
+  }
+
+  restart(): void {
+    const host = [...this.#down].find((each) => !this.#dead.has(each));
+    if (host !== undefined && !this.#away) void this.#restart(host);
+  }
+
+  freeze(): void {
+    const proxy = this.#pick(this.world.proxies.filter((each) => each.process.alive));
+    if (proxy === undefined || proxy.process.paused || this.#starting.has(proxy.host)) return;
+    const { process } = proxy;
+    this.story.tell("", `${process.name} is paused`);
+    process.pause();
+    this.#until(this.#pick([500, LEASE_MS - 300, LEASE_MS + 500, 3 * LEASE_MS]), () => {
+      if (!process.alive || !process.paused) return;
+      this.story.tell("", `${process.name} goes on`);
+      process.resume();
+    });
+  }
+
+  away(): void {
+    if (this.#away) return;
+    this.#away = true;
+    this.story.tell("", "the database goes away");
+    this.world.database.setAway(true);
+    this.#until(this.#pick([300, 2_000, LEASE_MS + 1_000, 2 * LEASE_MS]), () => {
+      this.#away = false;
+      this.story.tell("", "the database is back");
+      this.world.database.setAway(false);
+    });
+  }
+
+  loseAnswers(): void {
+    this.world.database.loseNextAnswers(1 + this.#below(3));
+  }
+
+  cut(): void {
+    const { world } = this;
+    const one = this.#pick(world.proxies).host;
+    const server = world.scripted[this.#pick(PLACES)]!.host;
+    this.story.tell("", `${one} and ${server} do not hear each other`);
+    world.simulation.partition([[one], [server]]);
+    this.#until(this.#below(10_000), () => {
+      this.story.tell("", "everybody hears everybody");
+      world.simulation.heal();
+    });
+  }
+
+  /** What must not pass each other unseen: a subscription and a binding, at one moment. */
+  meet(): void {
+    const user = this.#pick(this.users);
+    const watcher = this.#pick(this.watchers);
+    if (watcher.of(user) === undefined) void watcher.subscribe(user, this.#proxyHost(), 120);
+    const server = this.#pick(this.servers);
+    server.login(user);
+    void server.register(user, this.#proxyHost(), 3_600, "new call");
+  }
+
+  #admin(
+    user: string,
+    what: string,
+    act: (directory: World["proxies"][number]["directory"]) => Promise<{ readonly outcome: string }>,
+  ): void {
+    const proxy = this.#pick(this.world.proxies.filter((each) => each.process.alive && !each.process.paused));
+    if (proxy === undefined) return;
+    act(proxy.directory).then(
+      ({ outcome }) => this.story.tell(user, `an admin ${what}: ${outcome}`),
+      (error: Error) => this.story.tell(user, `an admin ${what}: ${error.message}`),
+    );
+  }
+
+  #until(ms: number, end: () => void): void {
+    this.#ends.push({ at: this.world.simulation.now + ms, end });
+  }
+
+  /** Where a request goes: sometimes to one that is dead. */
+  #proxyHost(): string {
+    const living = this.world.proxies.filter((proxy) => proxy.process.alive);
+    return this.#pick(living.length === 0 || this.#chance(5) ? this.world.proxies : living).host;
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    return from[this.#below(from.length)]!;
+  }
+
+  #chance(percent: number): boolean {
+    return this.#below(100) < percent;
+  }
+
+  #below(below: number): number {
+    return below <= 1 ? 0 : this.world.simulation.random.integer(below);
+  }
+}
+
+const WAYS: ReadonlyArray<(life: Life) => void> = [
+  (life) => life.subscribe(),
+  (life) => life.subscribe(),
+  (life) => life.unsubscribe(),
+  (life) => life.unsubscribe(),
+  (life) => life.sulk(),
+  (life) => life.show(),
+  (life) => life.show(),
+  (life) => life.login(),
+  (life) => life.login(),
+  (life) => life.lateRefresh(),
+  (life) => life.logout(),
+  (life) => life.move(),
+  (life) => life.move(),
+  (life) => life.move(),
+  (life) => life.unbind(),
+  (life) => life.forgetful(),
+  (life) => life.sick(),
+  (life) => life.message(),
+  (life) => life.message(),
+  (life) => life.message(),
+  (life) => life.kill(),
+  (life) => life.restart(),
+  (life) => life.restart(),
+  (life) => life.freeze(),
+  (life) => life.away(),
+  (life) => life.loseAnswers(),
+  (life) => life.cut(),
+  (life) => life.meet(),
+  (life) => life.meet(),
+];
