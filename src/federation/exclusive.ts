@@ -1,6 +1,7 @@
 import { directoryAway, isAsker, liveBinding, reject, relianceOn, send, serverNamed } from "./construct.ts";
 import type { Facts } from "./facts.ts";
 import type { HoldPlan, Plan } from "./plan.ts";
+import { behindOthers, isKept, storePlan } from "./storing.ts";
 
 /** The exclusive model: a user is on one server at a time, and claims move him (models.md, "Exclusive"). */
 
@@ -9,6 +10,8 @@ const BOUND_DOWN = Object.freeze(["bound, but the server cannot be asked now", "
 const BOUND_REMOVED = Object.freeze(["bound to a server that is not configured", "the binding is kept"]);
 const ASKER_HOLDS = Object.freeze(["asked by the very server that holds the user", "the binding is kept"]);
 const UNBOUND = Object.freeze(["no server holds the user now"]);
+const UNBOUND_STORED = Object.freeze(["no server holds the user now", "the message is stored until one does"]);
+const BOUND_STORED = Object.freeze(["bound, but the server cannot be asked now", "the message is stored until it can"]);
 const UNKNOWN = Object.freeze(["the user has no record and was never bound"]);
 const HELD = Object.freeze([
   "no server holds the user now",
@@ -75,9 +78,15 @@ function holdPlan(facts: Facts, server: string | null, epoch: number, reasons: r
 
 function decideRequest(facts: Facts): Plan {
   const binding = liveBinding(facts);
-  if (binding === null) return facts.lookup.state === "unavailable" ? directoryAway(facts) : reject(480, UNBOUND);
+  if (binding === null) {
+    if (facts.lookup.state === "unavailable") return directoryAway(facts);
+    return isKept(facts) ? storePlan(facts, false, UNBOUND_STORED) : reject(480, UNBOUND);
+  }
   if (isAsker(facts, binding.server)) return reject(480, ASKER_HOLDS);
   const server = serverNamed(facts, binding.server);
+  if (server?.up !== true && isKept(facts)) return storePlan(facts, false, BOUND_STORED);
+  const queued = behindOthers(facts);
+  if (queued !== null) return queued;
   if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: facts.settings.retryAfter });
   if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: facts.settings.retryAfter });
   return send(facts, server.name, relianceOn(facts, binding), null, BOUND);

@@ -1,4 +1,4 @@
-import type { Lookup } from "../directory/directory.ts";
+import type { Damping, Lookup } from "../directory/directory.ts";
 
 /** Where a request came from (models.md, "The way of one request"). */
 export type Origin =
@@ -23,6 +23,9 @@ export interface ServerFacts {
   readonly onward: Onward;
   /** Whether a dialog with it can be one leg of ours. */
   readonly repoint: boolean;
+  /** How it is told that it has lost a user, and what of a reginfo document it acts on. */
+  readonly evict: "reginfo" | "register" | "none";
+  readonly reginfo: "contact" | "whole";
 }
 
 /** How a user's model was found, and its settings. */
@@ -42,7 +45,9 @@ export type ClaimFacts =
   | "claim"
   /** It gives him up for the server that sent it. */
   | "deregister"
-  /** Of the sending server itself, but changing no binding: a conditional PUBLISH, one without an open tuple. */
+  /** A conditional PUBLISH: renews what that server has, and claims nobody. */
+  | "refresh"
+  /** Of the sending server itself, but changing no binding: a PUBLISH without an open tuple. */
   | "none"
   /** A client's own request, whether he or a server on his behalf sent it; and every other method. */
   | "client";
@@ -73,6 +78,8 @@ export interface Facts {
   readonly identities: Readonly<Record<string, string>> | null;
   /** REGISTER and PUBLISH only; `client` elsewhere. */
   readonly claim: ClaimFacts;
+  /** False: the store was asked, and nothing of this sender waits there. */
+  readonly mayQueue: boolean;
   readonly settings: DecisionSettings;
   /** Set when a 404 from the server learned has made this a second attempt: fork without these, once. */
   readonly without: readonly string[];
@@ -89,6 +96,13 @@ export interface DecisionSettings {
   readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
   /** What becomes of a MESSAGE that cannot be delivered now. */
   readonly absentMessages: "refuse" | "store";
+  /** Claims in the exclusive model. */
+  readonly exclusive: {
+    /** Null: takings are not counted. */
+    readonly damping: Damping | null;
+    /** How much longer than granted a binding lives, milliseconds. */
+    readonly graceMs: number;
+  };
   /** Retry-After where a server or the directory is away, seconds. */
   readonly retryAfter: number;
 }

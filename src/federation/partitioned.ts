@@ -13,6 +13,7 @@ import {
 } from "./construct.ts";
 import type { Facts } from "./facts.ts";
 import type { Plan, StaleBinding } from "./plan.ts";
+import { behindOthers, isKept, storePlan } from "./storing.ts";
 
 /**
  * The partitioned model: a user lives on one server for good, and the first request finds out on which
@@ -31,6 +32,7 @@ const BOUND: Readonly<Record<BindingOrigin, readonly string[]>> = {
 };
 const BOUND_DOWN = Object.freeze(["bound, but the server cannot be asked now", "the binding is kept"]);
 const BOUND_REMOVED = Object.freeze(["bound to a server that is not configured", "the binding is kept"]);
+const BOUND_STORED = Object.freeze(["bound, but the server cannot be asked now", "the message is stored until it can"]);
 const ASKER_HOLDS = Object.freeze(["bound to the very server that asks, and not by learning", "the binding is kept"]);
 const ALL_SAID_404 = Object.freeze(["every server said a moment ago that the user is not there"]);
 const NOT_SEARCHED = Object.freeze(["bound nowhere", "a user is searched by SUBSCRIBE, MESSAGE and INVITE only"]);
@@ -54,6 +56,9 @@ function bound(facts: Facts, binding: Binding): Plan {
   const server = serverNamed(facts, binding.server);
   if (learned && isStale(facts, binding.server)) return search(facts, staleBinding(binding));
   if (isAsker(facts, binding.server)) return reject(404, ASKER_HOLDS);
+  if (server?.up !== true && isKept(facts)) return storePlan(facts, false, BOUND_STORED);
+  const queued = behindOthers(facts);
+  if (queued !== null) return queued;
   if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: facts.settings.retryAfter });
   if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: facts.settings.retryAfter });
   return send(facts, server.name, relianceOn(facts, binding), null, BOUND[binding.origin]);
@@ -63,6 +68,8 @@ function search(facts: Facts, unlearn: StaleBinding | null): Plan {
   if (facts.lookup.state === "unavailable") return directoryAway(facts);
   if (allSaid404(facts)) return reject(404, ALL_SAID_404);
   if (!FORKED_METHODS.includes(facts.method)) return reject(480, NOT_SEARCHED, { unlearn });
+  const queued = unlearn === null && facts.without.length === 0 ? behindOthers(facts) : null;
+  if (queued !== null) return queued;
   return fork(facts, unlearn);
 }
 

@@ -143,6 +143,7 @@ export class ProxyCore implements Core, TransactionUser {
       ),
       hold: options.hold,
       absentMessages: options.absentMessages,
+      exclusive: options.exclusive,
       retryAfter: options.retryAfterS,
     };
     this.#domains = new Set([...options.domains, ...Object.values(this.settings.subdomains)]);
@@ -181,6 +182,7 @@ export class ProxyCore implements Core, TransactionUser {
         regServer: null,
         sender: { aor: question.watcher ?? "", trusted: origin.kind === "server" },
         claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
+        mayQueue: true,
         without: [],
       },
       await lookUp(this, aor),

@@ -77,7 +77,17 @@ function fakeProxy(directory: Directory): FakeProxy {
         directoryAvailable: true,
         model: found.model,
         modelFrom: found.from,
-        servers: servers().map((each) => ({ ...each, claims: ["register"], onward: "none", repoint: true }) as const),
+        servers: servers().map(
+          (each) =>
+            ({
+              ...each,
+              claims: ["register"],
+              onward: "none",
+              repoint: true,
+              evict: "none",
+              reginfo: "contact",
+            }) as const,
+        ),
         identities: null,
         claim: "client",
         settings: {
@@ -86,8 +96,10 @@ function fakeProxy(directory: Directory): FakeProxy {
           subdomains: {},
           hold: { users: "known", events: ["presence"] },
           absentMessages: "refuse",
+          exclusive: { damping: null, graceMs: 0 },
           retryAfter: 10,
         },
+        mayQueue: true,
         without: [],
       };
       return renderExplanation(facts, decide(facts));

@@ -21,6 +21,8 @@ export function server(name: string, change: Partial<ServerFacts> = {}): ServerF
     claims: ["register"],
     onward: "none",
     repoint: true,
+    evict: "reginfo",
+    reginfo: "contact",
     ...change,
   };
 }
@@ -49,6 +51,7 @@ export const DEFAULT_SETTINGS: Facts["settings"] = {
   subdomains: {},
   hold: { users: "known", events: ["presence"] },
   absentMessages: "refuse",
+  exclusive: { damping: { limit: 6, windowMs: 60_000 }, graceMs: 5_000 },
   retryAfter: 10,
 };
 
@@ -69,6 +72,7 @@ export function facts(change: Partial<Facts> = {}): Facts {
     servers: [server("east"), server("west"), server("north")],
     identities: null,
     claim: "client",
+    mayQueue: true,
     settings: DEFAULT_SETTINGS,
     without: [],
     ...change,

@@ -17,6 +17,7 @@ export interface Asked {
   readonly regServer: string | null;
   readonly sender: { readonly aor: string; readonly trusted: boolean };
   readonly claim: ClaimFacts;
+  readonly mayQueue: boolean;
   readonly without: readonly string[];
 }
 
@@ -38,6 +39,7 @@ export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
     servers: core.rotation.facts,
     identities: identitiesOf(core.identities, asked.aor, record),
     claim: asked.claim,
+    mayQueue: asked.mayQueue,
     settings: core.settings,
     without: asked.without,
   };
@@ -60,6 +62,7 @@ export function askedOf(core: Core, exchange: Exchange): Asked {
     regServer: regServerOf(exchange),
     sender: exchange.sender,
     claim: claimOf(core, exchange.request, exchange.origin),
+    mayQueue: exchange.mayQueue,
     without: exchange.without,
   };
 }
