@@ -91,7 +91,7 @@ async function start(
   const ownDirectory = database.directory(`proxy-${host}`);
   const directory = process.attach(ownDirectory);
   await directory.start();
-  const cache = createDirectoryCache(directory, runtime, {});
+  const cache = createDirectoryCache(directory, runtime, { entries: 10_000 });
   const points = (["udp", "tcp"] as const).map((transport) => ({ transport, host, port: 5060 }));
   const transport = createTransportLayer(runtime, telemetry, { points });
   const transactions = createTransactionLayer(runtime, transport, telemetry, { maxCompletedBytes: 64 << 20 });

@@ -28,7 +28,7 @@ const STEPS = 60;
 /** Leases are short here, so that taking over fits into a small world's life. */
 export const LEASE_MS = 5_000;
 /** So long after the last disturbance everything has to be right again. */
-const CALM_MS = 90_000;
+const CALM_MS = 60_000;
 const FRESH_MS = 20_000;
 
 interface SentMessage {
@@ -98,7 +98,7 @@ class Life {
       options: {
         models: [{ match: "*@example.com", model: { model: "exclusive", conflict: "takeover", refuseWith: 403 } }],
         absentMessages: "store",
-        health: { intervalMs: 5_000, failures: 3, timeoutMs: 2_000 },
+        health: { intervalMs: seed % 2 === 0 ? 0 : 12_000, failures: 3, timeoutMs: 2_000 },
       },
       tap: {
         sent: (process, bytes, host, port) => box.life?.observer.left(process.name, bytes, `${host}:${port}`),
@@ -169,7 +169,7 @@ class Life {
     const { simulation } = this.world;
     for (const watcher of this.watchers) {
       for (const user of this.users) {
-        if (this.#chance(60)) void watcher.subscribe(user, this.#proxyHost(), this.#pick([60, 120, 300]));
+        if (this.#chance(60)) void watcher.subscribe(user, this.#proxyHost(), this.#pick([40, 60, 90]));
       }
     }
     for (let step = 0; step < STEPS; step++) {
@@ -224,7 +224,7 @@ class Life {
         await simulation.finish(this.#login(user, this.servers[0]!, 3_600));
     }
     for (const user of this.users) this.#logInWhereBound(user);
-    await simulation.advance(CALM_MS);
+    await simulation.advance(2 * FRESH_MS);
     const ends = this.watchers.flatMap((watcher) => watcher.live.map((watch) => watcher.refresh(watch, 0)));
     await simulation.finish(Promise.all(ends));
     await simulation.advance(5_000);
@@ -236,7 +236,7 @@ class Life {
     await simulation.run(() => this.#messages.every(({ sent }) => sent.ended));
     this.#judgeMessages();
     // Watchers who forgot, and answers that were lost, leave rows until those expire.
-    await simulation.advance(310_000);
+    await simulation.advance(100_000);
     for (const line of await world.leftOver()) if (!line.includes("transactions")) story.wrong("", `left: ${line}`);
     for (const table of ["subscriptions", "queues", "messages"]) {
       for (const [key] of world.database.rows(table)) story.tell("", `a row of ${table}: ${key}`);
@@ -336,7 +336,7 @@ class Life {
     const watcher = this.#pick(this.watchers);
     const user = this.#pick(this.users);
     if (watcher.of(user) === undefined) {
-      void watcher.subscribe(user, this.#proxyHost(), this.#chance(15) ? 0 : this.#pick([60, 120, 300]));
+      void watcher.subscribe(user, this.#proxyHost(), this.#chance(15) ? 0 : this.#pick([40, 60, 90]));
     }
   }
 
