@@ -14,7 +14,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["services.ts"],
   ["admin"],
   ["config"],
-  ["proxy", "subscription", "messaging", "gateway"],
+  ["proxy", "subscription", "messaging", "moving", "gateway"],
   ["federation"],
   ["policy"],
   ["presence"],

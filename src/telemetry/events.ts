@@ -61,6 +61,21 @@ export interface Events {
   database: { readonly up: boolean; readonly reason: string };
   /** A loop or a hop limit: RFC 3261 16.3, RFC 5393. */
   loop: { readonly callId: string; readonly status: number; readonly reason: string };
+  /** One user of a batch. `reason`: why he was refused; null: he was moved. */
+  moveStep: {
+    readonly batch: string;
+    readonly aor: string;
+    readonly from: string | null;
+    readonly to: string;
+    readonly reason: string | null;
+  };
+  /** This proxy took a batch of moves, brought it to its end, or left it to others. */
+  moveBatch: {
+    readonly batch: string;
+    readonly state: "taken" | "done" | "left";
+    readonly moved: number;
+    readonly refused: number;
+  };
   configReloaded: { readonly changes: readonly string[] };
   warning: { readonly what: string; readonly detail: string };
 }

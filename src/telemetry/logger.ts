@@ -133,6 +133,19 @@ const SOURCES: Sources = {
   loop: source("info", "loop", (e) => ({ callId: text(e.callId), outcome: e.status, reason: text(e.reason) }), {
     throttled: true,
   }),
+  moveStep: source("debug", "move", (e) => ({
+    batch: text(e.batch),
+    user: text(e.aor),
+    from: e.from,
+    to: e.to,
+    reason: e.reason,
+  })),
+  moveBatch: source("info", "batch of moves", (e) => ({
+    batch: text(e.batch),
+    state: e.state,
+    moved: e.moved,
+    refused: e.refused,
+  })),
   configReloaded: source("info", "configuration reloaded", (e) => ({ changes: e.changes })),
   warning: source("warn", "warning", (e) => ({ what: text(e.what), detail: text(e.detail) })),
 };

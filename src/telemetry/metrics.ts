@@ -278,6 +278,8 @@ export class Metrics {
       database.add(e.up ? "up" : "down");
     });
     this.gauge("database_up", "1 while the database answers: a proxy starts only when it does.", () => up);
+    const moves = this.#tally("moves", "Users of batches, moved or refused.", { outcome: words(["moved", "refused"]) });
+    this.#on("moveStep", (e) => moves.add(e.reason === null ? "moved" : "refused"));
     const reloads = this.#tally("config_reloads", "Configurations taken over while running.", {});
     this.#on("configReloaded", () => reloads.add());
     const warnings = this.#tally("warnings", "Warnings, by what they are about.", { what: words([], OWN_WORDS) });

@@ -20,6 +20,8 @@ const NAMES: readonly EventName[] = [
   "proofRemoved",
   "database",
   "loop",
+  "moveStep",
+  "moveBatch",
   "configReloaded",
   "warning",
 ];

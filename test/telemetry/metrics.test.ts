@@ -216,6 +216,8 @@ describe("metrics", () => {
         proofRemoved: { server: a, method: b },
         database: { up: n > 0, reason: a },
         loop: { callId: a, status: n, reason: b },
+        moveStep: { batch: a, aor: b, from: c, to: a, reason: b },
+        moveBatch: { batch: a, state: b as "done", moved: n, refused: n },
         configReloaded: { changes: [a] },
         warning: { what: a, detail: b },
       };
