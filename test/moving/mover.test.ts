@@ -207,6 +207,31 @@ describe("make before break (the draft's unioned transition)", () => {
     }
   });
 
+  it("who moves while he is being prepared stays where he went, also where he came back", async () => {
+    await open(22);
+    const aors = await house.users(6, "east");
+    await house.mover("one");
+    const id = await house.create({ makeBeforeBreak: true });
+    await house.runtime.advance(1500);
+    await house.bind(aors[1]!, "north");
+    await house.bind(aors[2]!, "north");
+    await house.bind(aors[2]!, "east");
+    await house.sure(() => house.hands.unbind({ aor: aors[3]!, actor: "t" }));
+    await house.bind(aors[4]!, "west");
+    expect(await house.ended(id)).toMatchObject({ moved: 2, refused: 4 });
+    expect((await house.steps(id)).map((step) => step.reason)).toEqual([
+      null,
+      "he moved to north meanwhile",
+      "he was moved meanwhile, and is on east again",
+      "he was unbound meanwhile",
+      "he is on west already",
+      null,
+    ]);
+    expect((await house.where(aors[1]!)).server).toBe("north");
+    expect((await house.where(aors[2]!)).server).toBe("east");
+    expect((await house.where(aors[3]!)).server).toBeNull();
+  });
+
   it("cancelled while it prepares: nobody of them is moved any more, and they are reported", async () => {
     await open(21);
     const aors = await house.users(5, "east");
