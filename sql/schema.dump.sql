@@ -25,7 +25,8 @@ create table codomain.changes (
   epoch bigint,
   fork text,
   result text,
-  CHECK ((kind = ANY (ARRAY['binding'::text, 'user'::text, 'fork-closed'::text]))),
+  until_at timestamp with time zone,
+  CHECK ((kind = ANY (ARRAY['binding'::text, 'user'::text, 'fork-closed'::text, 'preparing'::text]))),
   CHECK ((result = ANY (ARRAY['learned'::text, 'all-said-404'::text, 'inconclusive'::text]))),
   PRIMARY KEY (id)
 );
@@ -42,6 +43,78 @@ create table codomain.credentials (
   PRIMARY KEY (aor)
 );
 
+create table codomain.evictions (
+  aor text collate "C" not null,
+  server text not null,
+  epoch bigint not null,
+  tries integer not null default 0,
+  due_at timestamp with time zone not null default clock_timestamp(),
+  since timestamp with time zone not null default clock_timestamp(),
+  PRIMARY KEY (aor, server)
+);
+
+CREATE INDEX evictions_by_due ON codomain.evictions USING btree (due_at);
+
+create table codomain.message_queues (
+  recipient text collate "C" not null,
+  sender text collate "C" not null,
+  count integer not null,
+  octets bigint not null,
+  fence bigint not null,
+  owner text,
+  asked text[] not null default '{}'::text[],
+  due_at timestamp with time zone not null,
+  CHECK ((count > 0)),
+  CHECK ((octets >= 0)),
+  PRIMARY KEY (recipient, sender)
+);
+
+CREATE INDEX message_queues_by_due ON codomain.message_queues USING btree (due_at);
+CREATE INDEX message_queues_by_sender ON codomain.message_queues USING btree (sender);
+
+create table codomain.message_trace (
+  id text not null,
+  n smallint not null,
+  event text not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  detail text not null,
+  CHECK ((event = ANY (ARRAY['received'::text, 'stored'::text, 'tried'::text, 'delivered'::text, 'failed'::text]))),
+  FOREIGN KEY (id) REFERENCES codomain.messages(id) ON DELETE CASCADE,
+  PRIMARY KEY (id, n)
+);
+
+create table codomain.messages (
+  place bigint not null generated always as identity,
+  id text not null,
+  key bytea not null,
+  recipient text collate "C" not null,
+  sender text collate "C" not null,
+  origin text,
+  call_id text not null,
+  from_tag text not null,
+  cseq bigint not null,
+  request_uri text not null,
+  request bytea,
+  octets integer not null,
+  state text not null default 'stored'::text,
+  tries integer not null default 0,
+  received_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  CHECK (((state = 'stored'::text) = (ended_at IS NULL))),
+  CHECK (((state = 'stored'::text) = (request IS NOT NULL))),
+  CHECK ((state = ANY (ARRAY['stored'::text, 'delivered'::text, 'failed'::text, 'expired'::text]))),
+  PRIMARY KEY (place),
+  UNIQUE (id),
+  UNIQUE (key)
+);
+
+CREATE INDEX messages_by_end ON codomain.messages USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+CREATE INDEX messages_by_expiry ON codomain.messages USING btree (expires_at) WHERE (state = 'stored'::text);
+CREATE INDEX messages_by_recipient ON codomain.messages USING btree (recipient, place);
+CREATE INDEX messages_by_sender ON codomain.messages USING btree (sender, place);
+CREATE INDEX messages_waiting ON codomain.messages USING btree (recipient, sender, place) WHERE (state = 'stored'::text);
+
 create table codomain.migrations (
   number integer not null,
   name text not null,
@@ -49,6 +122,63 @@ create table codomain.migrations (
   applied_at timestamp with time zone not null default clock_timestamp(),
   PRIMARY KEY (number)
 );
+
+create table codomain.move_batches (
+  id text not null,
+  serial bigint not null generated always as identity,
+  kind text not null,
+  from_server text,
+  to_server text,
+  undo_of text,
+  state text not null,
+  rate integer not null,
+  make_before_break boolean not null,
+  actor text not null,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  ended_at timestamp with time zone,
+  filled boolean not null default false,
+  filled_to text collate "C" not null default ''::text,
+  total integer not null default 0,
+  moved integer not null default 0,
+  refused integer not null default 0,
+  undone integer not null default 0,
+  owner text,
+  fence bigint not null default 0,
+  lease_until timestamp with time zone,
+  CHECK (((kind = 'server'::text) = ((from_server IS NOT NULL) AND (to_server IS NOT NULL)))),
+  CHECK (((kind = 'undo'::text) = (undo_of IS NOT NULL))),
+  CHECK (((state = ANY (ARRAY['cancelled'::text, 'done'::text])) = (ended_at IS NOT NULL))),
+  CHECK ((kind = ANY (ARRAY['list'::text, 'server'::text, 'undo'::text]))),
+  CHECK ((rate > 0)),
+  CHECK ((state = ANY (ARRAY['filling'::text, 'running'::text, 'paused'::text, 'cancelled'::text, 'done'::text]))),
+  PRIMARY KEY (id),
+  UNIQUE (serial)
+);
+
+CREATE INDEX move_batches_to_run ON codomain.move_batches USING btree (serial) WHERE (state = 'running'::text);
+
+create table codomain.move_steps (
+  batch text not null,
+  position integer not null,
+  aor text collate "C" not null,
+  from_server text,
+  to_server text not null,
+  only_epoch bigint,
+  state text not null default 'waiting'::text,
+  epoch_before bigint,
+  epoch bigint,
+  reason text,
+  begun_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  CHECK (("position" > 0)),
+  CHECK ((state = ANY (ARRAY['waiting'::text, 'preparing'::text, 'moving'::text, 'moved'::text, 'refused'::text, 'undone'::text]))),
+  FOREIGN KEY (batch) REFERENCES codomain.move_batches(id) ON DELETE CASCADE,
+  PRIMARY KEY (batch, "position")
+) with (fillfactor=80);
+
+CREATE INDEX move_steps_open ON codomain.move_steps USING btree (batch, "position") WHERE (state = ANY (ARRAY['waiting'::text, 'preparing'::text, 'moving'::text]));
+CREATE INDEX move_steps_open_of ON codomain.move_steps USING btree (aor) WHERE (state = ANY (ARRAY['waiting'::text, 'preparing'::text, 'moving'::text]));
+CREATE INDEX move_steps_refused ON codomain.move_steps USING btree (batch, "position") WHERE (state = 'refused'::text);
 
 create table codomain.open_forks (
   id text not null,
@@ -69,6 +199,14 @@ CREATE INDEX open_forks_by_expiry ON codomain.open_forks USING btree (expires_at
 CREATE INDEX open_forks_by_recipient ON codomain.open_forks USING btree (recipient);
 CREATE UNIQUE INDEX open_forks_one_joinable ON codomain.open_forks USING btree (recipient) WHERE joinable;
 
+create table codomain.proxies (
+  owner text collate "C" not null,
+  contact text not null,
+  lease_until timestamp with time zone not null,
+  over boolean not null default false,
+  PRIMARY KEY (owner)
+) with (fillfactor=50);
+
 create table codomain.slots (
   aor text collate "C" not null,
   server text,
@@ -80,17 +218,45 @@ create table codomain.slots (
   verdict text not null,
   previous text,
   changed_at timestamp with time zone not null default clock_timestamp(),
+  stored boolean not null default false,
+  calm_at timestamp with time zone,
   CHECK (((expires_at IS NULL) OR (due_at <= expires_at))),
   CHECK (((server IS NOT NULL) OR (expires_at IS NULL))),
   CHECK (((server IS NULL) = (origin IS NULL))),
   CHECK ((epoch >= 0)),
   CHECK ((origin = ANY (ARRAY['learned'::text, 'published'::text, 'registered'::text, 'admin'::text, 'provisioned'::text]))),
-  CHECK ((verdict = ANY (ARRAY['bound'::text, 'told'::text, 'kept'::text, 'held-by'::text, 'stale'::text]))),
+  CHECK ((verdict = ANY (ARRAY['bound'::text, 'told'::text, 'kept'::text, 'held-by'::text, 'stale'::text, 'damped'::text, 'overtaken'::text]))),
   PRIMARY KEY (aor)
 ) with (fillfactor=70);
 
 CREATE INDEX slots_by_due ON codomain.slots USING btree (due_at) WHERE (due_at IS NOT NULL);
 CREATE INDEX slots_by_server ON codomain.slots USING btree (server, aor) WHERE (server IS NOT NULL);
+
+create table codomain.subscriptions (
+  id text collate "C" not null,
+  kind text not null,
+  aor text collate "C" not null,
+  watcher text collate "C" not null,
+  origin text,
+  event text not null,
+  owner text collate "C" not null,
+  fence bigint not null,
+  revision bigint not null default 0,
+  dialog text not null,
+  expires_at timestamp with time zone not null,
+  notify_reserved bigint not null,
+  leg text,
+  leg_server text,
+  leg_reserved bigint not null,
+  extended_epoch bigint not null,
+  inserted_at timestamp with time zone not null default clock_timestamp(),
+  CHECK ((kind = ANY (ARRAY['presence'::text, 'reg'::text]))),
+  PRIMARY KEY (id)
+) with (fillfactor=75);
+
+CREATE INDEX subscriptions_by_aor ON codomain.subscriptions USING btree (aor, id);
+CREATE INDEX subscriptions_by_owner ON codomain.subscriptions USING btree (owner, id);
+CREATE INDEX subscriptions_by_watcher ON codomain.subscriptions USING btree (watcher, id);
 
 create table codomain.users (
   aor text collate "C" not null,

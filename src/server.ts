@@ -225,6 +225,7 @@ export function proxyOptions(config: Config): ProxyOptions {
     decisionMs: config.decisionMs,
     hold: { users: config.subscriptions.hold, events: config.subscriptions.holdEvents },
     absentMessages: config.messages.absent,
+    exclusive: { damping: config.exclusive.damping, graceMs: config.exclusive.graceMs },
     timerCMs: config.timers.c,
     learnedMs: config.learnedMs,
     retryAfterS: RETRY_AFTER_S,
@@ -245,6 +246,8 @@ function serverOptions(server: ServerConfig): ServerOptions {
     proves: server.proves,
     subdomain: server.subdomain,
     repoint: server.repoint,
+    evict: server.evict,
+    reginfo: server.reginfo,
   };
 }
 

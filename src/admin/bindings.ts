@@ -136,6 +136,8 @@ function claimJson(user: string, outcome: ClaimOutcome): z.input<typeof claimSch
       const hint = origin === "provisioned" ? "unbind him first, or move him" : "move him";
       throw new Problem(409, "held", `${user} is held by ${server} (${origin}): ${hint}.`, { holder: outcome.binding });
     }
+    // Only servers' claims are counted; an admin's never is refused for it.
+    case "damped":
     case "stale":
       throw new Problem(409, "not-bound", `${user} is not bound where the move starts.`, { holder: outcome.binding });
   }

@@ -15,6 +15,7 @@ export interface Config {
   readonly clients: ClientsConfig;
   readonly messages: MessagesConfig;
   readonly subscriptions: SubscriptionsConfig;
+  readonly exclusive: ExclusiveConfig;
   /** `redirect`: 302 in place of relaying. */
   readonly routing: "proxy" | "redirect";
   /** Within this a non-INVITE fork is decided. */
@@ -140,6 +141,14 @@ export interface SubscriptionsConfig {
   readonly hold: "known" | "any";
   readonly holdEvents: readonly string[];
   readonly unreachable: "wait" | "without";
+}
+
+/** Claims in the exclusive model. */
+export interface ExclusiveConfig {
+  /** How much longer than granted a binding lives. */
+  readonly graceMs: number;
+  /** At most so many takings of one user by another server in a window; null: as many as there are. */
+  readonly damping: { readonly limit: number; readonly windowMs: number } | null;
 }
 
 /** Milliseconds; RFC 3261 17.1.1.1 and 16.6 step 11. */

@@ -33,6 +33,7 @@ const SECTIONS: readonly string[] = [
   "clients",
   "messages",
   "subscriptions",
+  "exclusive",
   "timers",
   "limits",
   "health",

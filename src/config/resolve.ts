@@ -6,6 +6,7 @@ import type {
   CaptureConfig,
   Config,
   DatabaseConfig,
+  ExclusiveConfig,
   ListenConfig,
   ModelRule,
   ServerConfig,
@@ -51,6 +52,7 @@ export function resolveConfig(
       holdEvents: subscriptions["hold-events"],
       unreachable: subscriptions.unreachable,
     },
+    exclusive: resolveExclusive(sections.exclusive),
     routing: sections.routing,
     decisionMs: sections["decision-time"],
     recurse: sections.recurse,
@@ -74,6 +76,11 @@ export function resolveConfig(
 
 function resolveCapture(value: Sections["capture"]): CaptureConfig | null {
   return value === undefined ? null : { ...value.hep, agent: value.agent, key: value.key ?? null };
+}
+
+function resolveExclusive(value: Sections["exclusive"]): ExclusiveConfig {
+  const damping = value.flaps === 0 ? null : { limit: value.flaps, windowMs: value["flap-window"] };
+  return { graceMs: value.grace, damping };
 }
 
 function resolveListen({ path, value }: Draft["listen"][number], files: Files, report: Report): ListenConfig {

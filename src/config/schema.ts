@@ -181,6 +181,21 @@ const subscriptions = z
   .prefault({})
   .describe("Subscriptions that are held or composed.");
 
+const exclusive = z
+  .strictObject({
+    grace: duration(0)
+      .prefault("5s")
+      .describe("A registration outlives its expiry by this, so that a refresh a little late moves nobody."),
+    flaps: count(0, 10_000)
+      .default(6)
+      .describe("How often in a `flap-window` servers may take one user from each other; 0: as often as they like."),
+    "flap-window": duration(1000)
+      .prefault("1m")
+      .describe("Over so long takings are counted; so long the user must be left alone after one was refused."),
+  })
+  .prefault({})
+  .describe("Claims of servers in the exclusive model.");
+
 const timers = z
   .strictObject({
     t1: duration().prefault("500ms").describe("Round-trip estimate (RFC 3261 17.1.1.1)."),
@@ -254,6 +269,7 @@ export const sections = {
   clients,
   messages,
   subscriptions,
+  exclusive,
   routing: z
     .enum(["proxy", "redirect"])
     .default("proxy")

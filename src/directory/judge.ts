@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Binding, BindingOrigin, Claim, ClaimOutcome, Unbind, UnbindOutcome } from "./directory.ts";
+import type { Binding, BindingOrigin, Claim, ClaimOutcome, Damping, Unbind, UnbindOutcome } from "./directory.ts";
 
 /**
  * The judgement of a claim and of an unbind, pure. The in-memory twin calls it; `postgres/claim.ts` and
@@ -27,10 +27,12 @@ export interface Slot {
   readonly epoch: number;
   readonly expiresAt: number | null;
   readonly claims: Readonly<Record<string, KnownClaim>>;
+  /** When nothing of past takings counts any more, milliseconds since 1970; null: he was never taken. See `countTaking`. */
+  readonly calmAt: number | null;
 }
 
 /** A claim, a move (`onlyFrom`) or a learn (with the fork it closes): all go through one test-and-set. */
-export interface ClaimAsk extends Claim {
+export interface ClaimAsk extends Omit<Claim, "refreshOnly"> {
   readonly onlyFrom: string | null;
   /** With `onlyFrom`; null: any. */
   readonly onlyEpoch: number | null;
@@ -88,21 +90,25 @@ export function judgeClaim(slot: Slot | undefined, ask: ClaimAsk, now: number): 
   const { epoch, binding } = currentBinding(ask.aor, slot, now);
   const key = ask.order === undefined ? null : claimKey(ask.order.callId);
   const known = key === null ? undefined : slot?.claims[key];
-  const verdict = verdictOf(ask, binding, known, now);
+  const judged = verdictOf(ask, binding, known, now);
+  // Only a server's taking him from another is counted; what is refused for another reason is not.
+  const taking = judged === "bound" && binding !== null && binding.server !== ask.server ? ask.damping : undefined;
+  const counted = taking === undefined ? null : countTaking(slot?.calmAt ?? null, taking, now);
+  const verdict = counted?.damped === true ? "damped" : judged;
+  const calmAt = counted === null ? (slot?.calmAt ?? null) : counted.calmAt;
   const claims = key === null ? (slot?.claims ?? {}) : remember(slot?.claims ?? {}, key, ask, known, verdict, now);
-  const kept: Slot = slot ?? { server: null, origin: null, epoch: 0, expiresAt: null, claims: {} };
+  const kept: Slot = {
+    ...(slot ?? { server: null, origin: null, epoch: 0, expiresAt: null }),
+    claims,
+    calmAt,
+  };
   const previous = binding?.server ?? null;
 
   if (verdict === "stale") {
-    return { slot: { ...kept, claims }, outcome: { outcome: "stale", binding }, tell: false, previous };
+    return { slot: kept, outcome: { outcome: "stale", binding }, tell: false, previous };
   }
-  if (verdict === "held-by") {
-    return {
-      slot: { ...kept, claims },
-      outcome: { outcome: "held-by", binding: binding as Binding },
-      tell: false,
-      previous,
-    };
+  if (verdict === "held-by" || verdict === "damped") {
+    return { slot: kept, outcome: { outcome: verdict, binding: binding as Binding }, tell: false, previous };
   }
   const same = binding !== null && binding.server === ask.server;
   const asIs = same && (verdict === "repeat" || rank(ask.origin, ask.equalRank) < rank(binding.origin, ask.equalRank));
@@ -116,14 +122,33 @@ export function judgeClaim(slot: Slot | undefined, ask: ClaimAsk, now: number): 
         expiresAt: ask.expiresAt,
       };
   return {
-    slot: { server: next.server, origin: next.origin, epoch: next.epoch, expiresAt: next.expiresAt, claims },
+    slot: { server: next.server, origin: next.origin, epoch: next.epoch, expiresAt: next.expiresAt, claims, calmAt },
     outcome: { outcome: "bound", binding: next, changed: !same, previous },
     tell: !same || next.origin !== binding.origin || endsEarlier(next.expiresAt, binding.expiresAt),
     previous,
   };
 }
 
-type Verdict = "bound" | "repeat" | "held-by" | "stale";
+type Verdict = "bound" | "repeat" | "held-by" | "stale" | "damped";
+
+/**
+ * One moment is all that is kept: each taking moves it on by the share of the window that it may have, so that it is a
+ * whole window ahead when the limit is reached. A refused one moves it so far that only a whole window of quiet lets the
+ * next one in: else two servers that both try again and again would take turns for ever.
+ */
+function countTaking(
+  calmAt: number | null,
+  { limit, windowMs }: Damping,
+  now: number,
+): { readonly damped: boolean; readonly calmAt: number } {
+  const share = windowMs / limit;
+  const ahead = Math.max((calmAt ?? 0) - now, 0);
+  if (ahead + share > windowMs + TOLERANCE_MS) return { damped: true, calmAt: now + 2 * windowMs - share };
+  return { damped: false, calmAt: now + ahead + share };
+}
+
+/** Moments are stored in microseconds. */
+const TOLERANCE_MS = 1;
 
 function verdictOf(ask: ClaimAsk, holder: Binding | null, known: KnownClaim | undefined, now: number): Verdict {
   const sameServer = holder?.server === ask.server;
@@ -167,7 +192,7 @@ function remember(
           cseq: order.cseq,
           until: known?.until ?? order.expiresAt,
           ended: known?.ended ?? false,
-          refused: verdict === "held-by",
+          refused: verdict === "held-by" || verdict === "damped",
         };
   return trim({ ...claims, [key]: next }, now);
 }
@@ -193,6 +218,8 @@ export function judgeUnbind(slot: Slot | undefined, ask: Unbind, now: number): U
   const key = ask.order === undefined ? null : claimKey(ask.order.callId);
   const known = key === null ? undefined : slot.claims[key];
   const overtaken = ask.order !== undefined && known !== undefined && ask.order.cseq <= known.cseq;
+  // The same deregistration once more is none the worse for having been done (concurrency.md 9).
+  const repeated = overtaken && ask.order.cseq === known.cseq && known.ended;
   const named =
     binding !== null &&
     (ask.server === undefined || ask.server === binding.server) &&
@@ -211,9 +238,12 @@ export function judgeUnbind(slot: Slot | undefined, ask: Unbind, now: number): U
     // His last contact there is gone, so every claim made for that server has been deregistered.
     if (acts) claims = endAll(claims, binding.server);
   }
-  if (!acts) return { slot: { ...slot, claims }, outcome: { outcome: "stale", binding } };
+  if (!acts) {
+    const outcome = overtaken && !repeated ? "overtaken" : "stale";
+    return { slot: { ...slot, claims }, outcome: { outcome, binding } };
+  }
   return {
-    slot: { server: null, origin: null, epoch: epoch + 1, expiresAt: null, claims },
+    slot: { ...slot, server: null, origin: null, epoch: epoch + 1, expiresAt: null, claims },
     outcome: { outcome: "unbound", epoch: epoch + 1, previous: binding },
   };
 }

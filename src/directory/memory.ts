@@ -157,7 +157,8 @@ class MemoryDirectory implements Directory {
   }
 
   claim(claim: Claim): Promise<ClaimOutcome> {
-    return this.#submit({ ...claim, onlyFrom: null, onlyEpoch: null, fork: null });
+    const { refreshOnly, ...ask } = claim;
+    return this.#submit({ ...ask, onlyFrom: refreshOnly === true ? claim.server : null, onlyEpoch: null, fork: null });
   }
 
   move(move: Move): Promise<ClaimOutcome> {

@@ -8,12 +8,27 @@ export interface ClaimAnswer {
   readonly warning: string | null;
   /** The server a 302 leads to; null: none. */
   readonly redirectTo: string | null;
+  /** Seconds; null: no such header. */
+  readonly retryAfter: number | null;
 }
 
-const OK: ClaimAnswer = Object.freeze({ status: 200, phrase: "OK", warning: null, redirectTo: null });
+const OK: ClaimAnswer = Object.freeze({ status: 200, phrase: "OK", warning: null, redirectTo: null, retryAfter: null });
 
-/** @param server the claimant. @param refuseWith how a conflict is answered: 403 naming the holder, or 302 to him. */
-export function answerToClaim(outcome: ClaimOutcome, server: string, refuseWith: 403 | 302): ClaimAnswer {
+/** RFC 3261 10.3 step 7: what comes out of order is aborted and fails. */
+export const OVERTAKEN: ClaimAnswer = Object.freeze({
+  status: 500,
+  phrase: "Out of Order",
+  warning: "A later REGISTER came before",
+  redirectTo: null,
+  retryAfter: null,
+});
+
+/**
+ * @param server the claimant.
+ * @param refuseWith how a conflict is answered: 403 naming the holder, or 302 to him.
+ * @param calmMs how long a user who was taken too often must be left where he is.
+ */
+export function answerToClaim(outcome: ClaimOutcome, server: string, refuseWith: 403 | 302, calmMs = 0): ClaimAnswer {
   switch (outcome.outcome) {
     case "bound":
       return OK;
@@ -21,15 +36,19 @@ export function answerToClaim(outcome: ClaimOutcome, server: string, refuseWith:
       const holder = outcome.binding.server;
       // A provisioned user is pinned: nobody is led to believe that he could be claimed elsewhere.
       if (refuseWith === 302 && outcome.binding.origin !== "provisioned") {
-        return { status: 302, phrase: "Moved Temporarily", warning: null, redirectTo: holder };
+        return { status: 302, phrase: "Moved Temporarily", warning: null, redirectTo: holder, retryAfter: null };
       }
       const how = outcome.binding.origin === "provisioned" ? "is provisioned on" : "is held by";
       return refusal(`The user ${how} server ${holder}`);
     }
+    case "damped": {
+      const text = `The user was moved too often lately: server ${outcome.binding.server} keeps him for now`;
+      return { ...refusal(text), retryAfter: Math.max(1, Math.ceil(calmMs / 1000)) };
+    }
     case "stale":
-      // RFC 3261 10.3 step 7: what comes out of order is aborted and fails; its sender holds the user all the same.
+      // Its sender holds the user all the same.
       if (outcome.binding?.server === server) {
-        return { status: 500, phrase: "Out of Order", warning: "A later REGISTER came before", redirectTo: null };
+        return OVERTAKEN;
       }
       return refusal(
         outcome.binding === null
@@ -40,7 +59,7 @@ export function answerToClaim(outcome: ClaimOutcome, server: string, refuseWith:
 }
 
 function refusal(warning: string): ClaimAnswer {
-  return { status: 403, phrase: "Forbidden", warning, redirectTo: null };
+  return { status: 403, phrase: "Forbidden", warning, redirectTo: null, retryAfter: null };
 }
 
 /** A Warning value (RFC 3261 20.43): code 399, the agent, the text quoted. */

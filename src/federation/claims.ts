@@ -21,6 +21,7 @@ import type { BindPlan, Plan, Reliance, StaleBinding } from "./plan.ts";
 const FROM_SERVER: Readonly<Record<BindPlan["action"], readonly string[]>> = {
   claim: Object.freeze(["the server claims the user for itself"]),
   deregister: Object.freeze(["the server gives the user up"]),
+  refresh: Object.freeze(["the server renews what it published; that claims nobody"]),
   none: Object.freeze(["from the server for its own user, and no claim"]),
 };
 const NO_CLAIMS = Object.freeze(["the server registers a user for itself, but is not configured to claim by REGISTER"]);
@@ -123,6 +124,8 @@ function bind(
     conflict: exclusive?.conflict ?? "takeover",
     refuseWith: exclusive?.refuseWith ?? 403,
     equalRank: exclusive !== null,
+    damping: exclusive === null ? null : facts.settings.exclusive.damping,
+    graceMs: exclusive === null ? 0 : facts.settings.exclusive.graceMs,
     unlearn,
     reasons,
   };

@@ -1,4 +1,4 @@
-import type { BindingOrigin } from "../directory/directory.ts";
+import type { BindingOrigin, Damping } from "../directory/directory.ts";
 
 /**
  * What is to be done with a request. Every plan carries the reasoning that led to it, in the order it was found;
@@ -78,10 +78,10 @@ export interface BindPlan extends Reasoned {
   readonly kind: "bind";
   readonly origin: "registered" | "published";
   /**
-   * `deregister` gives the user up, where server and epoch still hold; `none` is answered and changes no binding.
-   * What a client's REGISTER does only its 2xx tells, so that is `claim`.
+   * `deregister` gives the user up, where server and epoch still hold; `refresh` renews what the server has; `none` is
+   * answered and changes no binding. What a client's REGISTER does only its 2xx tells, so that is `claim`.
    */
-  readonly action: "claim" | "deregister" | "none";
+  readonly action: "claim" | "deregister" | "refresh" | "none";
   /** The server claimed for. */
   readonly server: string;
   /** Null: answered by us. */
@@ -93,6 +93,10 @@ export interface BindPlan extends Reasoned {
   readonly conflict: "takeover" | "refuse";
   readonly refuseWith: 403 | 302;
   readonly equalRank: boolean;
+  /** Null: takings are not counted. */
+  readonly damping: Damping | null;
+  /** How much longer than granted the binding lives, so that a refresh a little late is no new binding; milliseconds. */
+  readonly graceMs: number;
   readonly unlearn: StaleBinding | null;
 }
 

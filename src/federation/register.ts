@@ -104,7 +104,7 @@ function isAt(contact: NameAddr, server: string, table: OriginTable): boolean {
  */
 export function claimOfPublish(request: PublishHeaders, server: string | null): ClaimFacts {
   if (server === null || request.event?.package !== "presence") return "client";
-  if (request.has("SIP-If-Match")) return request.expires === 0 ? "deregister" : "none";
+  if (request.has("SIP-If-Match")) return request.expires === 0 ? "deregister" : "refresh";
   return request.expires !== 0 && hasOpenTuple(request.body) ? "claim" : "none";
 }
 
@@ -113,7 +113,11 @@ export function hasOpenTuple(pidf: string): boolean {
   return /<(?:[\w.-]{1,64}:)?basic\s{0,16}>\s{0,64}open\s{0,64}<\//.test(pidf);
 }
 
-/** What a plan's claim asks of the directory. Milliseconds since 1970. */
+/**
+ * What a plan's claim asks of the directory. The binding outlives what was granted by the grace time; whether a refresh
+ * is late is judged by what was granted.
+ * @param expiresAt as granted, milliseconds since 1970.
+ */
 export function claimFor(
   plan: BindPlan,
   aor: string,
@@ -125,10 +129,14 @@ export function claimFor(
     aor,
     server: plan.server,
     origin: plan.origin,
-    expiresAt,
+    expiresAt: expiresAt + plan.graceMs,
     conflict: plan.conflict,
     equalRank: plan.equalRank,
-    order: { callId: request.callId, cseq: request.cseq.number, expiresAt },
+    ...(plan.damping === null ? {} : { damping: plan.damping }),
+    // RFC 3903 orders publications by their entity-tags, which are judged before.
+    ...(plan.action === "refresh"
+      ? { refreshOnly: true }
+      : { order: { callId: request.callId, cseq: request.cseq.number, expiresAt } }),
     actor,
   };
 }

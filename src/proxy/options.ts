@@ -1,4 +1,4 @@
-import type { ModelFacts, Onward } from "../federation/facts.ts";
+import type { DecisionSettings, ModelFacts, Onward } from "../federation/facts.ts";
 import type { SipUri } from "../sip/message/uri.ts";
 
 /** One federated server, as the proxy is told of it. */
@@ -18,6 +18,10 @@ export interface ServerOptions {
   readonly subdomain: string | null;
   /** Whether a dialog with it can be one leg of a back-to-back subscription. */
   readonly repoint: boolean;
+  /** How it is told to let go of a user it has lost. */
+  readonly evict: "reginfo" | "register" | "none";
+  /** What of a reginfo document it acts on: a terminated contact, or only a terminated registration. */
+  readonly reginfo: "contact" | "whole";
 }
 
 export interface ModelRule {
@@ -46,6 +50,8 @@ export interface ProxyOptions {
   readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
   /** What becomes of a MESSAGE that cannot be delivered now. */
   readonly absentMessages: "refuse" | "store";
+  /** Claims in the exclusive model. */
+  readonly exclusive: DecisionSettings["exclusive"];
   /** Timer C, milliseconds; more than 3 minutes (RFC 3261 16.6 step 11). */
   readonly timerCMs: number;
   readonly learnedMs: number;

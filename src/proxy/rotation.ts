@@ -283,6 +283,8 @@ export class Rotation {
       claims: server.options.claims,
       onward: server.options.onward,
       repoint: server.options.repoint,
+      evict: server.options.evict,
+      reginfo: server.options.reginfo,
     }));
   }
 }

@@ -282,6 +282,172 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
       });
     });
 
+    describe("flap damping (models.md, Exclusive: it counts claims, never admin moves)", () => {
+      const WINDOW = 60_000;
+      const damped = { damping: { limit: 3, windowMs: WINDOW } } as const;
+      let calls = 0;
+      const take = (server: string, more: Partial<Claim> = {}) =>
+        claim(server, { callId: `flap-${++calls}` }, { ...damped, ...more });
+      const fight = async (): Promise<void> => {
+        await take("a");
+        for (const server of ["b", "a", "b"]) {
+          expect(await take(server)).toMatchObject({ outcome: "bound", changed: true });
+        }
+      };
+
+      it("one taking over the limit is refused, and the holder keeps him", async () => {
+        await fight();
+        expect(await take("a")).toMatchObject({ outcome: "damped", binding: { server: "b", epoch: 4 } });
+        expect(await lookup()).toMatchObject({ state: "bound", binding: { server: "b", epoch: 4 } });
+        // The holder's own refreshes are no takings.
+        expect(await take("b")).toMatchObject({ outcome: "bound", changed: false });
+      });
+
+      it("who tries again and again gets him never; after a window of quiet the next one does", async () => {
+        await fight();
+        for (let i = 0; i < 4; i++) {
+          expect(await take("a")).toMatchObject({ outcome: "damped" });
+          await h.advance(WINDOW - 5_000);
+        }
+        expect(await take("a")).toMatchObject({ outcome: "damped" });
+        await h.advance(WINDOW + 1_000);
+        expect(await take("a")).toMatchObject({ outcome: "bound", binding: { server: "a", epoch: 5 } });
+        expect(await take("b")).toMatchObject({ outcome: "damped" });
+      });
+
+      it("as many as the window has room for are never refused", async () => {
+        await take("a");
+        for (let i = 0; i < 12; i++) {
+          expect(await take(i % 2 === 0 ? "b" : "a")).toMatchObject({ outcome: "bound" });
+          await h.advance(WINDOW / 3);
+        }
+      });
+
+      it("neither an admin's moves nor logging out and in again are counted, and a damped user can be moved", async () => {
+        await take("a");
+        for (let i = 0; i < 8; i++) {
+          const to = i % 2 === 0 ? "b" : "a";
+          expect(await h.run(h.east.move({ aor: JOE, to, equalRank: true, actor: "admin" }))).toMatchObject({
+            outcome: "bound",
+          });
+        }
+        for (let i = 0; i < 8; i++) {
+          await h.run(h.east.unbind({ aor: JOE, actor: "t" }));
+          expect(await take(i % 2 === 0 ? "b" : "a")).toMatchObject({ outcome: "bound" });
+        }
+        await fight();
+        expect(await take("a")).toMatchObject({ outcome: "damped" });
+        expect(await h.run(h.east.move({ aor: JOE, to: "a", equalRank: true, actor: "admin" }))).toMatchObject({
+          outcome: "bound",
+        });
+      });
+
+      it("a claim refused for another reason is not counted", async () => {
+        await take("a");
+        for (let i = 0; i < 8; i++)
+          expect(await take("b", { conflict: "refuse" })).toMatchObject({ outcome: "held-by" });
+        expect(await take("b")).toMatchObject({ outcome: "bound" });
+      });
+
+      it("one damped, repeated, is refused again (concurrency.md 9)", async () => {
+        await fight();
+        const again = { callId: "once", cseq: 1 };
+        expect(await claim("a", again, damped)).toMatchObject({ outcome: "damped" });
+        expect(await claim("a", again, damped)).toMatchObject({ outcome: "held-by", binding: { server: "b" } });
+      });
+
+      it("two proxies' takings are counted together", async () => {
+        await take("a");
+        const outcomes = [];
+        for (let i = 0; i < 4; i++) {
+          const server = i % 2 === 0 ? "b" : "a";
+          const ask = registered(server, { callId: `two-${i}` }, damped);
+          outcomes.push((await h.run((i % 2 === 0 ? h.east : h.west).claim(ask))).outcome);
+        }
+        expect(outcomes).toEqual(["bound", "bound", "bound", "damped"]);
+      });
+    });
+
+    describe("a refresh only (RFC 3903: a conditional PUBLISH claims nobody)", () => {
+      const refresh = (server: string) =>
+        claim(server, undefined, { refreshOnly: true, expiresAt: h.now() + 2 * HOUR });
+
+      it("renews what this server has; binds nobody else's user, and nobody who is bound nowhere", async () => {
+        expect(await refresh("a")).toEqual({ outcome: "stale", binding: null });
+        await claim("a");
+        expect(await refresh("a")).toMatchObject({ outcome: "bound", changed: false, binding: { epoch: 1 } });
+        expect(await refresh("b")).toMatchObject({ outcome: "held-by", binding: { server: "a" } });
+        await h.advance(HOUR + 1);
+        expect(await lookup()).toMatchObject({ state: "bound", epoch: 1 });
+        await h.run(h.east.unbind({ aor: JOE, actor: "t" }));
+        expect(await refresh("a")).toEqual({ outcome: "stale", binding: null });
+      });
+    });
+
+    describe("evictions: a server that lost a user is told, once it is sure that it will be (models.md, Eviction)", () => {
+      const take = (proxy = h.east, limit = 10) => h.run(proxy.evictions.take(limit));
+      beforeEach(() => {
+        for (const proxy of [h.east, h.west]) proxy.evictions.configure(["a"]);
+      });
+
+      it("a takeover and a move write it down; other servers' losses, and who lost nobody, do not", async () => {
+        await claim("a");
+        await claim("b", { callId: "1" });
+        expect((await take()).taken).toEqual([{ aor: JOE, server: "a", epoch: 2, tries: 1 }]);
+        await claim("c", { callId: "2" });
+        expect(await h.run(h.east.evictions.count())).toBe(1);
+        await claim("a", { callId: "3" });
+        await h.run(h.east.move({ aor: JOE, to: "b", equalRank: true, actor: "admin" }));
+        expect((await take()).taken).toEqual([{ aor: JOE, server: "a", epoch: 5, tries: 1 }]);
+      });
+
+      it("in the exclusive model only", async () => {
+        await bind("a", "admin");
+        await bind("b", "admin");
+        expect(await take()).toEqual({ taken: [], givenUp: [] });
+      });
+
+      it("one proxy has it; it is due again when that one cannot have finished, and later and later", async () => {
+        await claim("a");
+        await claim("b", { callId: "1" });
+        const both = await h.run(Promise.all([h.east.evictions.take(10), h.west.evictions.take(10)]));
+        expect(both.map((each) => each.taken.length).sort()).toEqual([0, 1]);
+        expect((await take(h.west)).taken).toEqual([]);
+        await h.advance(41_000);
+        expect((await take(h.west)).taken).toMatchObject([{ server: "a", tries: 2 }]);
+        await h.advance(41_000);
+        expect((await take()).taken).toEqual([]);
+        await h.advance(41_000);
+        expect((await take()).taken).toMatchObject([{ server: "a", tries: 3 }]);
+      });
+
+      it("is over when the server has answered, unless he was lost once more meanwhile", async () => {
+        await claim("a");
+        await claim("b", { callId: "1" });
+        const [first] = (await take()).taken;
+        await claim("a", { callId: "2" });
+        await claim("b", { callId: "3" });
+        await h.run(h.east.evictions.end(first!));
+        const [second] = (await take()).taken;
+        expect(second).toMatchObject({ epoch: 4, tries: 1 });
+        await h.run(h.east.evictions.end(second!));
+        await h.run(h.east.evictions.end(second!));
+        await h.advance(200_000);
+        expect(await take()).toEqual({ taken: [], givenUp: [] });
+      });
+
+      it("is given up where he is bound again, and after a day", async () => {
+        await claim("a");
+        await claim("b", { callId: "1" });
+        await claim("a", { callId: "2" });
+        expect(await take()).toEqual({ taken: [], givenUp: [{ aor: JOE, server: "a", reason: "back" }] });
+        await claim("b", { callId: "3" });
+        await h.advance(25 * HOUR);
+        expect(await take()).toEqual({ taken: [], givenUp: [{ aor: JOE, server: "a", reason: "too-old" }] });
+        expect(await h.run(h.east.evictions.count())).toBe(0);
+      });
+    });
+
     describe("unbind", () => {
       it("acts only while server and epoch still hold", async () => {
         await claim("a");
@@ -312,9 +478,19 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
         await claim("a", { cseq: 5 });
         const order = { callId: "call-a", cseq: 4 };
         expect(await h.run(h.east.unbind({ aor: JOE, server: "a", order, actor: "a" }))).toMatchObject({
-          outcome: "stale",
+          outcome: "overtaken",
           binding: { server: "a" },
         });
+        expect(await lookup()).toMatchObject({ state: "bound", epoch: 1 });
+      });
+
+      it("one repeated is told that nothing is bound any more, and fails not (concurrency.md 9)", async () => {
+        await claim("a", { cseq: 1 });
+        const ask = { aor: JOE, server: "a", order: { callId: "call-a", cseq: 2 }, actor: "a" };
+        expect(await h.run(h.east.unbind(ask))).toMatchObject({ outcome: "unbound" });
+        expect(await h.run(h.east.unbind(ask))).toEqual({ outcome: "stale", binding: null });
+        const older = { ...ask, order: { callId: "call-a", cseq: 1 } };
+        expect(await h.run(h.east.unbind(older))).toEqual({ outcome: "overtaken", binding: null });
       });
 
       it("a REGISTER overtaken by its own deregistration does not bind again", async () => {

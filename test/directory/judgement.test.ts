@@ -34,6 +34,10 @@ const step = fc.oneof(
       takeover: fc.boolean(),
       equalRank: fc.boolean(),
       onlyFrom: fc.option(server, { nil: null, freq: 8 }),
+      // Windows of hours, so that the clocks of both need agree on the hour only.
+      damping: fc.option(fc.record({ limit: fc.integer({ min: 1, max: 3 }), windowMs: fc.constant(6 * LONG) }), {
+        nil: undefined,
+      }),
       onlyEpoch: fc.option(fc.integer({ min: 0, max: 4 }), { nil: null, freq: 2 }),
     }),
   },
@@ -65,6 +69,7 @@ function askOf(aor: string, each: Step & { kind: "claim" }, base: number): Claim
     onlyFrom: given === undefined ? each.onlyFrom : null,
     onlyEpoch: given === undefined && each.onlyFrom !== null ? each.onlyEpoch : null,
     fork: null,
+    ...(each.damping === undefined ? {} : { damping: each.damping }),
     ...(given === undefined
       ? {}
       : { order: { callId: given.callId, cseq: given.cseq, expiresAt: base + given.grant } }),
@@ -98,7 +103,7 @@ describe("the judgement of a claim in TypeScript and in SQL", () => {
             const { rows } = await client.query<ClaimRow>({
               name: "claim",
               text: CLAIM.text,
-              values: [JSON.stringify([askOfClaim(ask)])],
+              values: [JSON.stringify([askOfClaim(ask)]), []],
             });
             expect(outcomeOfClaim(rows[0] as ClaimRow)).toEqual(judged.outcome);
             expect(rows[0]?.verdict === "bound" || rows[0]?.verdict === "told").toBe(judged.tell);
@@ -128,16 +133,24 @@ describe("the judgement of a claim in TypeScript and in SQL", () => {
           }
         }
         const { rows } = await client.query(
-          "select server, origin, epoch::float8 as epoch, round(extract(epoch from expires_at)::float8 * 1000) as ends, claims from codomain.slots where aor = $1",
+          "select server, origin, epoch::float8 as epoch, round(extract(epoch from expires_at)::float8 * 1000) as ends, claims, extract(epoch from calm_at)::float8 * 1000 as calm from codomain.slots where aor = $1",
           [aor],
         );
         const row = rows[0];
-        const { claims = {}, ...rest } = slot ?? { server: null, origin: null, epoch: 0, expiresAt: null };
+        const {
+          claims = {},
+          calmAt = null,
+          ...rest
+        } = slot ?? { server: null, origin: null, epoch: 0, expiresAt: null };
         if (row === undefined) {
           expect(slot).toBeUndefined();
           return;
         }
         expect({ server: row.server, origin: row.origin, epoch: row.epoch, expiresAt: row.ends }).toEqual(rest);
+        expect([row.calm === null, Math.abs((row.calm ?? 0) - (calmAt ?? 0)) < 60_000]).toEqual([
+          calmAt === null,
+          true,
+        ]);
         expect(withoutMoments(decoded(row.claims), base)).toEqual(withoutMoments(claims, base));
       }),
       { numRuns: 300 },

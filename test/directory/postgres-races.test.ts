@@ -26,7 +26,7 @@ function claimAct(name: string, ask: ClaimAsk, text = CLAIM.text): Act {
   return {
     name,
     text,
-    values: [JSON.stringify([askOfClaim(ask)])],
+    values: [JSON.stringify([askOfClaim(ask)]), []],
     outcome: (rows) => outcomeOfClaim(rows[0] as ClaimRow),
     judge: (slot) => judgeClaim(slot, ask, Date.now()),
   };

@@ -81,7 +81,7 @@ describe("what is read is kept, known or not", () => {
       selector: (each) => `${each.uri} ${each.local}`,
       maxLength: 3,
     });
-    const nodes = fc.memo<XmlElement>((depth) =>
+    const nodes: fc.Memo<XmlElement> = fc.memo((depth) =>
       fc.record({
         uri,
         local: name,

@@ -21,6 +21,8 @@ function server(name: string, nodes: readonly string[], more: Partial<ServerOpti
     proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
     subdomain: null,
     repoint: true,
+    evict: "none",
+    reginfo: "contact",
     ...more,
   };
 }

@@ -26,7 +26,7 @@ with asked as materialized (
   select a.*, to_timestamp(a.expires / 1000.0) as expires_at
   from json_to_recordset($1::json) as a(
     aor text, server text, origin text, expires float8, takeover boolean, equal boolean,
-    key text, cseq bigint, until float8, only_from text, only_epoch float8, fork text, actor text)
+    key text, cseq bigint, until float8, only_from text, only_epoch float8, fork text, actor text, flap_share float8, flap_window float8)
 ),
 judged as (
   insert into codomain.slots as s (aor, server, origin, epoch, expires_at, due_at, claims, verdict, previous)
@@ -44,7 +44,7 @@ judged as (
   from asked a
   order by a.aor collate "C"
   on conflict (aor) do update set
-    (server, origin, epoch, expires_at, due_at, claims, verdict, previous, changed_at) = (
+    (server, origin, epoch, expires_at, due_at, claims, verdict, previous, changed_at, calm_at) = (
     select
       case when n.writes then a.server else s.server end,
       case when n.writes then a.origin else s.origin end,
@@ -71,7 +71,7 @@ judged as (
           from (select s.claims || jsonb_build_object(a.key, case
             when v.verdict = 'bound' then concat_ws(E'\\t', a.cseq, a.until::bigint, '--', a.server)
             else concat_ws(E'\\t', a.cseq, coalesce(k.until, a.until)::bigint,
-              case when k.ended then 'e' else '-' end || case when v.verdict = 'held-by' then 'r' else '-' end, k.server)
+              case when k.ended then 'e' else '-' end || case when v.verdict in ('held-by', 'damped') then 'r' else '-' end, k.server)
             end) as claims) all_of
         )
       end,
@@ -82,7 +82,14 @@ judged as (
         else 'kept'
       end,
       h.holder,
-      case when v.verdict = 'bound' and not h.same then c.at else s.changed_at end
+      case when v.verdict = 'bound' and not h.same then c.at else s.changed_at end,
+      -- Of a taking by a server only; every other claim leaves it.
+      case
+        when v.verdict = 'damped' then c.at + (2 * a.flap_window - a.flap_share) * interval '1 ms'
+        when v.verdict = 'bound' and a.flap_share is not null and h.holder is not null and not h.same
+          then greatest(s.calm_at, c.at) + a.flap_share * interval '1 ms'
+        else s.calm_at
+      end
     from asked a
     cross join lateral (select t.at, extract(epoch from t.at)::float8 * 1000 as ms from (select clock_timestamp() as at) t) c
     -- An expired binding is unbound, one epoch later.
@@ -117,8 +124,9 @@ judged as (
         else 'stale' end
       when h.holder <> k.server and not h.same and not k.ended and k.until > c.ms then 'stale'
       when h.holder is null or h.same then 'bound'
-      when h.rank_asked > h.rank_held then 'bound'
-      when h.rank_asked = h.rank_held and a.takeover then 'bound'
+      when h.rank_asked > h.rank_held or h.rank_asked = h.rank_held and a.takeover then case
+        when s.calm_at > c.at + (a.flap_window + 1 - a.flap_share) * interval '1 ms' then 'damped'
+        else 'bound' end
       else 'held-by'
     end as verdict offset 0) v
     cross join lateral (select v.verdict = 'bound' and not (h.same and h.rank_asked < h.rank_held) as writes offset 0) n
@@ -143,6 +151,13 @@ told as (
 closed as (
   delete from codomain.open_forks f using asked a where f.id = a.fork
 ),
+-- Servers that are told by a REGISTER of ours (evictions.ts); written here, so that no crash comes between.
+evicted as (
+  insert into codomain.evictions (aor, server, epoch)
+  select j.aor, j.previous, j.epoch from judged j join asked a on a.aor = j.aor
+  where j.verdict = 'bound' and j.previous = any($2::text[]) and a.equal
+  on conflict (aor, server) do update set epoch = excluded.epoch, tries = 0, due_at = excluded.due_at, since = excluded.since
+),
 -- What an admin did, and whoever took a user from another server. The first binding of each user is no news.
 audited as (
   insert into codomain.audit (actor, action, aor, before, after)
@@ -157,7 +172,7 @@ select j.aor, j.verdict, j.previous, j.live, j.server, j.origin, j.epoch::float8
 from judged j`,
 };
 
-/** As CLAIM takes it, in a JSON array. */
+/** As CLAIM takes it, in a JSON array; its second value is the list of servers that are evicted durably. */
 export function askOfClaim(claim: ClaimAsk): object {
   const { order } = claim;
   return {
@@ -174,6 +189,8 @@ export function askOfClaim(claim: ClaimAsk): object {
     only_epoch: claim.onlyEpoch,
     fork: claim.fork,
     actor: claim.actor,
+    flap_share: claim.damping === undefined ? null : claim.damping.windowMs / claim.damping.limit,
+    flap_window: claim.damping?.windowMs ?? null,
   };
 }
 
@@ -184,7 +201,7 @@ function storable(moment: number): number {
 
 export interface ClaimRow {
   readonly aor: string;
-  readonly verdict: "bound" | "told" | "kept" | "held-by" | "stale";
+  readonly verdict: "bound" | "told" | "kept" | "held-by" | "stale" | "damped";
   readonly previous: string | null;
   readonly live: boolean;
   readonly server: string | null;
@@ -194,10 +211,10 @@ export interface ClaimRow {
 }
 
 export function outcomeOfClaim(row: ClaimRow): ClaimOutcome {
-  const bound = row.verdict !== "stale" && row.verdict !== "held-by";
+  const bound = row.verdict === "bound" || row.verdict === "told" || row.verdict === "kept";
   const binding = bindingOf({ ...row, live: row.live || bound });
   if (row.verdict === "stale" || binding === null) return { outcome: "stale", binding };
-  if (row.verdict === "held-by") return { outcome: "held-by", binding };
+  if (row.verdict === "held-by" || row.verdict === "damped") return { outcome: row.verdict, binding };
   return { outcome: "bound", binding, changed: row.verdict === "bound", previous: row.previous };
 }
 

@@ -40,12 +40,13 @@ with ended as (
           where kept.place <= 16
         )
       end,
-      case when n.acts then 'bound' else 'stale' end,
+      case when n.acts then 'bound' when k.overtaken and not k.repeated then 'overtaken' else 'stale' end,
       case when n.acts then s.server || E'\\t' || s.origin || E'\\t' || coalesce((extract(epoch from s.expires_at) * 1000)::text, '') end,
       case when n.acts then c.at else s.changed_at end
     from (select t.at, extract(epoch from t.at)::float8 * 1000 as ms from (select clock_timestamp() as at) t) c
     cross join lateral (select
-      e.part, coalesce($6::bigint <= e.part[1]::bigint, false) as overtaken
+      e.part, coalesce($6::bigint <= e.part[1]::bigint, false) as overtaken,
+      coalesce($6::bigint = e.part[1]::bigint and starts_with(e.part[3], 'e'), false) as repeated
       from (select string_to_array(s.claims->>$5::text, E'\\t') as part) e
     ) k
     cross join lateral (select
@@ -71,7 +72,7 @@ audited as (
     jsonb_build_object('server', split_part(previous, E'\\t', 1), 'origin', split_part(previous, E'\\t', 2)), null
   from ended where verdict = 'bound' and $5::text is null and $4::text[] is null
 )
-select e.aor, e.verdict = 'bound' as acted, e.previous, e.server, e.origin, e.epoch::float8 as epoch,
+select e.aor, e.verdict = 'bound' as acted, e.verdict = 'overtaken' as overtaken, e.previous, e.server, e.origin, e.epoch::float8 as epoch,
   extract(epoch from e.expires_at)::float8 * 1000 as expires,
   e.server is not null and (e.expires_at is null or e.expires_at > clock_timestamp()) as live
 from ended e`,
@@ -93,6 +94,7 @@ export function valuesOfUnbind(unbind: Unbind): unknown[] {
 export interface UnbindRow {
   readonly aor: string;
   readonly acted: boolean;
+  readonly overtaken: boolean;
   readonly previous: string | null;
   readonly live: boolean;
   readonly server: string | null;
@@ -103,7 +105,9 @@ export interface UnbindRow {
 
 export function outcomeOfUnbind(row: UnbindRow | undefined): UnbindOutcome {
   if (row === undefined) return { outcome: "stale", binding: null };
-  if (!row.acted || row.previous === null) return { outcome: "stale", binding: bindingOf(row) };
+  if (!row.acted || row.previous === null) {
+    return { outcome: row.overtaken ? "overtaken" : "stale", binding: bindingOf(row) };
+  }
   const [server = "", origin = "learned", expires = ""] = row.previous.split("\t");
   const previous = {
     aor: row.aor,

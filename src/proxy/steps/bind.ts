@@ -1,11 +1,10 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
-import type { ClaimOutcome } from "../../directory/directory.ts";
+import type { ClaimOutcome, UnbindOutcome } from "../../directory/directory.ts";
 import { meaningOf } from "../../federation/answers.ts";
-import { answerToClaim } from "../../federation/claim-answer.ts";
+import { answerToClaim, type ClaimAnswer, OVERTAKEN } from "../../federation/claim-answer.ts";
 import type { BindPlan } from "../../federation/plan.ts";
 import {
   claimFor,
-  EXPIRY,
   grantedContacts,
   grantedExpires,
   type Registration,
@@ -19,6 +18,7 @@ import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
+import { publish } from "./publish.ts";
 import { forwardFinal, searchAgain, wayTo } from "./relay.ts";
 
 /** REGISTER and PUBLISH that bind: a server's own is judged and answered here, a client's is relayed and judged by its 2xx. */
@@ -29,43 +29,39 @@ export function bind(core: Core, exchange: Exchange, plan: BindPlan, replan: () 
 }
 
 async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan): Promise<void> {
-  const { request } = exchange;
-  const registration = plan.origin === "registered" ? registrationOf(request) : null;
-  if (registration?.kind === "fault") {
+  if (plan.origin === "published") return publish(core, exchange, plan, { claim, unbind, refuse });
+  const registration = registrationOf(exchange.request);
+  if (registration.kind === "fault") {
     const headers = registration.minExpires === null ? [] : [["Min-Expires", String(registration.minExpires)] as const];
     return answer(core, exchange, { status: registration.status, phrase: registration.reason, headers });
   }
-  const seconds =
-    registration === null ? Math.min(request.expires ?? EXPIRY.default, EXPIRY.max) : grantedExpires(registration);
+  const seconds = grantedExpires(registration);
   if (plan.action === "deregister") {
-    if (await unbind(core, exchange, plan)) succeed(core, exchange, registration, 0);
-    return;
+    const outcome = await unbind(core, exchange, plan);
+    if (outcome === null) return;
+    if (outcome.outcome === "overtaken") return refuse(core, exchange, OVERTAKEN);
+    return succeed(core, exchange, registration);
   }
-  if (plan.action === "none") return succeed(core, exchange, registration, seconds);
   const outcome = await claim(core, exchange, plan, seconds);
   if (outcome === null) return;
-  const verdict = answerToClaim(outcome, plan.server, plan.refuseWith);
-  if (verdict.status === 200) return succeed(core, exchange, registration, seconds);
+  const verdict = answerToClaim(outcome, plan.server, plan.refuseWith, plan.damping?.windowMs);
+  if (verdict.status === 200) return succeed(core, exchange, registration);
   refuse(core, exchange, verdict);
 }
 
-/** RFC 3261 10.3 step 8; a PUBLISH as a compositor that keeps nothing (RFC 3903 6). */
-function succeed(core: Core, exchange: Exchange, registration: Registration | null, seconds: number): void {
+/** RFC 3261 10.3 step 8. */
+function succeed(core: Core, exchange: Exchange, registration: Registration): void {
   const headers: Array<readonly [string, string]> = [];
-  if (registration === null) {
-    headers.push(["SIP-ETag", core.runtime.random.token(16)], ["Expires", String(seconds)]);
-  } else {
-    for (const contact of grantedContacts(registration)) headers.push(["Contact", contact]);
-    headers.push(["Date", new Date(core.runtime.clock.wall()).toUTCString()]);
-  }
+  for (const contact of grantedContacts(registration)) headers.push(["Contact", contact]);
+  headers.push(["Date", new Date(core.runtime.clock.wall()).toUTCString()]);
   answer(core, exchange, { status: 200, headers });
 }
 
-function refuse(core: Core, exchange: Exchange, verdict: ReturnType<typeof answerToClaim>): void {
-  const { status, phrase, warning, redirectTo } = verdict;
+function refuse(core: Core, exchange: Exchange, verdict: ClaimAnswer): void {
+  const { status, phrase, warning, redirectTo, retryAfter } = verdict;
   const holder = redirectTo === null ? undefined : core.rotation.server(redirectTo)?.nodes[0];
   const headers = holder === undefined ? [] : [["Contact", `<${holder.raw}>`] as const];
-  answer(core, exchange, { status, phrase, warning, headers });
+  answer(core, exchange, { status, phrase, warning, retryAfter, headers });
 }
 
 async function relayClaim(
@@ -101,12 +97,13 @@ async function settle(core: Core, exchange: Exchange, plan: BindPlan, response: 
   if (registrationOf(exchange.transaction.request).kind === "query") return exchange.respond(upstream(response));
   const seconds = registeredFor(response);
   if (seconds === 0) {
-    if (await unbind(core, exchange, plan)) exchange.respond(upstream(response));
+    // One that was overtaken changes nothing: the registrar has ordered the client's requests already.
+    if ((await unbind(core, exchange, plan)) !== null) exchange.respond(upstream(response));
     return;
   }
   const outcome = await claim(core, exchange, plan, seconds);
   if (outcome === null) return;
-  const verdict = answerToClaim(outcome, plan.server, plan.refuseWith);
+  const verdict = answerToClaim(outcome, plan.server, plan.refuseWith, plan.damping?.windowMs);
   // The registrar has ordered the client's requests already: a crossing answer of the same server changes nothing.
   if (verdict.status === 200 || (outcome.outcome !== "bound" && outcome.binding?.server === plan.server)) {
     return exchange.respond(upstream(response));
@@ -134,13 +131,13 @@ async function claim(core: Core, exchange: Exchange, plan: BindPlan, seconds: nu
   }
 }
 
-async function unbind(core: Core, exchange: Exchange, plan: BindPlan): Promise<boolean> {
+/** Null: as above. */
+async function unbind(core: Core, exchange: Exchange, plan: BindPlan): Promise<UnbindOutcome | null> {
+  const { aor, transaction } = exchange;
   try {
-    await core.directory.unbind(unbindFor(plan, exchange.aor, exchange.transaction.request, actor(plan, exchange)));
-    return true;
+    return await core.directory.unbind(unbindFor(plan, aor, transaction.request, actor(plan, exchange)));
   } catch (error) {
-    away(core, exchange, error);
-    return false;
+    return away(core, exchange, error);
   }
 }
 

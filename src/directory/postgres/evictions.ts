@@ -1,0 +1,37 @@
+import type { Eviction, Evictions, GivenUp } from "../evictions.ts";
+import { COUNT_EVICTIONS, END_EVICTION } from "./end-eviction.ts";
+import type { Pool } from "./pool.ts";
+import { type EvictionRow, TAKE_EVICTIONS } from "./take-evictions.ts";
+
+export class PostgresEvictions implements Evictions {
+  readonly #pool: Pool;
+  /** As CLAIM takes it. */
+  servers: readonly string[] = [];
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  configure(servers: readonly string[]): void {
+    this.servers = servers;
+  }
+
+  async take(limit: number): Promise<{ readonly taken: readonly Eviction[]; readonly givenUp: readonly GivenUp[] }> {
+    const taken: Eviction[] = [];
+    const givenUp: GivenUp[] = [];
+    for (const { aor, server, epoch, tries, back } of await this.#pool.run<EvictionRow>(TAKE_EVICTIONS, [limit])) {
+      if (epoch !== null && tries !== null) taken.push({ aor, server, epoch, tries });
+      else givenUp.push({ aor, server, reason: back === true ? "back" : "too-old" });
+    }
+    return { taken, givenUp };
+  }
+
+  async end({ aor, server, epoch }: Eviction): Promise<void> {
+    await this.#pool.run(END_EVICTION, [aor, server, epoch]);
+  }
+
+  async count(): Promise<number> {
+    const [row] = await this.#pool.run<{ count: number }>(COUNT_EVICTIONS, []);
+    return row?.count ?? 0;
+  }
+}
