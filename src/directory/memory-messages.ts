@@ -158,13 +158,17 @@ export class MemoryMessages implements MessageStore {
     });
   }
 
-  asking(queue: QueueRef, servers: readonly string[]): Promise<boolean> {
-    return this.#write(async (s) => {
+  async asking(queue: QueueRef, servers: readonly string[]): Promise<boolean> {
+    const head = await this.#write(async (s) => {
       const row = await s.lock<QueueRow>(QUEUES, queueKey(queue));
-      if (row === undefined || row.fence !== queue.fence || !row.taken) return false;
+      if (row === undefined || row.fence !== queue.fence || !row.taken) return null;
       s.write(QUEUES, queueKey(queue), { ...row, asked: servers });
-      return true;
+      return { id: this.#headOf(s, row)?.id };
     });
+    if (head?.id !== undefined && this.#store.options.unsafeRemovesFirst) {
+      await this.end(head.id, { state: "delivered", detail: "removed too soon" }, queue, 0);
+    }
+    return head !== null;
   }
 
   async end(id: string, end: MessageEnd, queue: QueueRef | null, holdMs: number): Promise<EndOutcome> {

@@ -22,6 +22,12 @@ export interface MemoryOptions {
   readonly unsafeWithoutLocks?: boolean;
   /** For tests only: updates and removals of subscriptions do not ask whose the row is. */
   readonly unsafeWithoutFences?: boolean;
+  /** For tests only: Call-ID and CSeq of a claim are not looked at, so that a late refresh claims. */
+  readonly unsafeRefreshClaims?: boolean;
+  /** For tests only: the CSeqs that rows reserve are those of their insert. */
+  readonly unsafeWithoutReserves?: boolean;
+  /** For tests only: a stored message is removed when a server is about to be asked, before its 2xx. */
+  readonly unsafeRemovesFirst?: boolean;
 }
 
 interface Version {
@@ -56,6 +62,9 @@ export class MemoryStore {
       changesKept: options.changesKept ?? 10_000,
       unsafeWithoutLocks: options.unsafeWithoutLocks ?? false,
       unsafeWithoutFences: options.unsafeWithoutFences ?? false,
+      unsafeRefreshClaims: options.unsafeRefreshClaims ?? false,
+      unsafeWithoutReserves: options.unsafeWithoutReserves ?? false,
+      unsafeRemovesFirst: options.unsafeRemovesFirst ?? false,
     };
     this.log = new ChangeLog(this.options.changesKept);
   }

@@ -119,8 +119,11 @@ export class MemorySubscriptions implements SubscriptionStore {
           owner,
           fence: row.fence + 1,
           revision: 0,
-          notifyReserved: row.notifyReserved + RESERVE,
-          legReserved: row.legReserved + RESERVE,
+          ...this.#kept(row, {
+            ...row,
+            notifyReserved: row.notifyReserved + RESERVE,
+            legReserved: row.legReserved + RESERVE,
+          }),
         };
         s.write(TABLE, id, next);
         taken.push({ subscription: storedOf(next), slot: this.#slot(s, row.aor) });
@@ -227,7 +230,7 @@ export class MemorySubscriptions implements SubscriptionStore {
     for (const { owner, id, fence, revision, state } of batch) {
       const row = await s.lock<SubscriptionRow>(TABLE, id);
       const mine = row !== undefined && this.#isTheirs(row, owner, fence) && row.revision < revision;
-      if (mine) s.write(TABLE, id, { ...row, ...stateOf(state), revision } satisfies SubscriptionRow);
+      if (mine) s.write(TABLE, id, { ...row, ...this.#kept(row, state), revision } satisfies SubscriptionRow);
       answers.push(mine ? "done" : "lost");
     }
     return answers;
@@ -243,6 +246,14 @@ export class MemorySubscriptions implements SubscriptionStore {
 
   #isTheirs(row: SubscriptionRow, owner: string, fence: number): boolean {
     return this.#store.options.unsafeWithoutFences || (row.owner === owner && row.fence === fence);
+  }
+
+  /** Nothing but the state, whatever else the object has. */
+  #kept(row: SubscriptionRow, state: SubscriptionState): SubscriptionState {
+    const { dialog, expiresAt, notifyReserved, leg, legServer, legReserved, extendedEpoch } = state;
+    const reserves = this.#store.options.unsafeWithoutReserves ? row : { notifyReserved, legReserved };
+    const { notifyReserved: notify, legReserved: ofLeg } = reserves;
+    return { dialog, expiresAt, notifyReserved: notify, leg, legServer, legReserved: ofLeg, extendedEpoch };
   }
 
   #slot(s: Statement, aor: string): SlotState {
@@ -265,10 +276,4 @@ function sorted(s: Statement, wanted: (row: SubscriptionRow) => boolean): Subscr
 function storedOf(row: SubscriptionRow): StoredSubscription {
   const { owner: _owner, revision: _revision, ...stored } = row;
   return stored;
-}
-
-/** Nothing but the state, whatever else the object has. */
-function stateOf(state: SubscriptionState): SubscriptionState {
-  const { dialog, expiresAt, notifyReserved, leg, legServer, legReserved, extendedEpoch } = state;
-  return { dialog, expiresAt, notifyReserved, leg, legServer, legReserved, extendedEpoch };
 }
