@@ -156,6 +156,8 @@ function verdictOf(ask: ClaimAsk, holder: Binding | null, known: KnownClaim | un
     if (holder === null) return "stale";
     if (holder.server !== ask.onlyFrom || (ask.onlyEpoch ?? holder.epoch) !== holder.epoch) return "held-by";
   }
+  // He is where the move leads, by an earlier try of it or by another's doing: as it is.
+  if (ask.onlyFrom !== null && sameServer && ask.onlyFrom !== ask.server) return "repeat";
   if (known !== undefined && ask.order !== undefined) {
     if (ask.order.cseq < known.cseq) return "stale";
     if (ask.order.cseq === known.cseq) {

@@ -535,6 +535,15 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
         });
       });
 
+      it("move: from a server, of one who has registered where it leads: nothing is changed", async () => {
+        await claim("a");
+        await claim("b");
+        const outcome = await h.run(h.east.move({ aor: JOE, to: "b", from: "a", actor: "root" }));
+        expect(outcome).toMatchObject({ outcome: "bound", changed: false });
+        const found = await lookup();
+        expect(found).toMatchObject({ state: "bound", epoch: 2, binding: { server: "b", origin: "registered" } });
+      });
+
       it("move: at an epoch that is gone, nothing, although he is on that server again; at his own, done", async () => {
         await claim("a");
         await bind("b", "admin");

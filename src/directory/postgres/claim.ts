@@ -117,6 +117,7 @@ judged as (
       when a.only_from is not null and not h.same
         and (h.holder is distinct from a.only_from or h.epoch <> a.only_epoch)
         then case when h.holder is null then 'stale' else 'held-by' end
+      when a.only_from <> a.server and h.same then 'repeat'
       when a.cseq < k.cseq then 'stale'
       when a.cseq = k.cseq then case
         when h.same then 'repeat'
