@@ -6,9 +6,9 @@ import { createRealRuntime } from "../../src/runtime/real.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
 import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
 
-// Holds race binds on two proxies over a real server (concurrency.md 4). CODOMAIN_FULL=1: 10,000 times.
+// Holds race binds on two proxies over a real server (concurrency.md 4). CODOMAIN_FULL=1: 100,000 times.
 
-const RACES = process.env["CODOMAIN_FULL"] === "1" ? 10_000 : 1000;
+const RACES = process.env["CODOMAIN_FULL"] === "1" ? 100_000 : 2000;
 const AT_ONCE = 250;
 const LEASE = 600_000;
 
