@@ -30,12 +30,19 @@ export const LEASE_MS = 5_000;
 /** So long after the last disturbance everything has to be right again. */
 const CALM_MS = 60_000;
 const FRESH_MS = 20_000;
+/** Within this time every proxy has heard of what another has done, where nothing is in its way. */
+const HEARD_MS = 2_000;
 
 interface SentMessage {
   readonly user: string;
   readonly sender: string;
   readonly text: string;
   readonly sent: Outgoing;
+  readonly at: number;
+  /** When it was answered. */
+  answeredAt: number;
+  /** The last moment before it was sent at which proxies could not hear of one another. */
+  readonly deafAt: number;
 }
 
 /** One small world from its first to its last moment. Everything in it comes from the seed. */
@@ -66,7 +73,10 @@ class Life {
   readonly #down = new Set<string>();
   /** Proxies that stay dead. */
   readonly #dead = new Set<string>();
+  /** Messages, as users read them. */
+  readonly #read: string[] = [];
   #away = false;
+  #deafAt = 0;
   #kills = 0;
   #texts = 0;
 
@@ -127,12 +137,19 @@ class Life {
     this.observer = new Observer(world.database, this.story, () => simulation.now, denied);
     this.servers = PLACES.map(
       (name, index) =>
-        new PresenceServer(name, world.scripted[name]!, simulation, this.story, {
-          identities: name === "north" ? { ann: "ann.north", dan: "d4n" } : {},
-          denies: name === "south" ? denies : new Set(),
-          strict: (seed + index) % 3 !== 0,
-          ponders: (seed + index) % 5 === 0,
-        }),
+        new PresenceServer(
+          name,
+          world.scripted[name]!,
+          simulation,
+          this.story,
+          {
+            identities: name === "north" ? { ann: "ann.north", dan: "d4n" } : {},
+            denies: name === "south" ? denies : new Set(),
+            strict: (seed + index) % 3 !== 0,
+            ponders: (seed + index) % 5 === 0,
+          },
+          this.#read,
+        ),
     );
     this.watchers = WATCHERS.map((name, index) => {
       const box: { watcher?: Watcher } = {};
@@ -299,10 +316,22 @@ class Life {
 
   /** What was answered 2xx was read; of one sender and one recipient in the order it was sent. */
   #judgeMessages(): void {
-    const read = new Set(this.servers.flatMap((server) => server.inbox));
-    for (const { user, text, sent } of this.#messages) {
-      if (sent.final >= 200 && sent.final < 300 && !read.has(text)) {
+    const read = new Map<string, number>();
+    for (const [place, text] of this.#read.entries()) if (!read.has(text)) read.set(text, place);
+    const taken = this.#messages.filter(({ sent }) => sent.final >= 200 && sent.final < 300);
+    for (const [index, later] of taken.entries()) {
+      const { user, sender, text, sent } = later;
+      const place = read.get(text);
+      if (place === undefined) {
         this.story.wrong(user, `the message "${text}" was answered ${sent.final}, and nobody has read it`);
+        continue;
+      }
+      for (const earlier of taken.slice(0, index)) {
+        const before = earlier.user === user && earlier.sender === sender && earlier.answeredAt + HEARD_MS < later.at;
+        if (!before || later.deafAt > earlier.answeredAt) continue;
+        if ((read.get(earlier.text) ?? 0) > place) {
+          this.story.wrong(user, `the message "${text}" was read before "${earlier.text}"`);
+        }
       }
     }
   }
@@ -346,7 +375,7 @@ class Life {
     if (watch === undefined) return;
     const what = this.#below(4);
     if (what === 0) void watcher.refresh(watch, 0);
-    else if (what === 1) watcher.forget(watch);
+    else if (what === 1) watcher.forget(watch, this.#chance(50));
     else void watcher.refresh(watch, watch.expires);
   }
 
@@ -426,8 +455,14 @@ class Life {
       proxy: this.#proxyHost(),
       body: text,
     });
-    this.#messages.push({ user, sender, text, sent });
-    void sent.done.then((status) => this.story.tell(user, `MESSAGE "${text}" answered ${status}`));
+    const at = this.world.simulation.now;
+    if (this.#away || this.world.proxies.some((proxy) => proxy.process.paused)) this.#deafAt = at;
+    const message: SentMessage = { user, sender, text, sent, at, answeredAt: at, deafAt: this.#deafAt };
+    this.#messages.push(message);
+    void sent.done.then((status) => {
+      message.answeredAt = this.world.simulation.now;
+      this.story.tell(user, `MESSAGE "${text}" answered ${status}`);
+    });
   }
 
   kill(): void {
@@ -456,6 +491,7 @@ class Life {
     process.pause();
     this.#until(this.#pick([500, LEASE_MS - 300, LEASE_MS + 500, 3 * LEASE_MS]), () => {
       if (!process.alive || !process.paused) return;
+      this.#deafAt = this.world.simulation.now;
       this.story.tell("", `${process.name} goes on`);
       process.resume();
     });
@@ -468,6 +504,7 @@ class Life {
     this.world.database.setAway(true);
     this.#until(this.#pick([300, 2_000, LEASE_MS + 1_000, 2 * LEASE_MS]), () => {
       this.#away = false;
+      this.#deafAt = this.world.simulation.now;
       this.story.tell("", "the database is back");
       this.world.database.setAway(false);
     });

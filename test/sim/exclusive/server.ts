@@ -24,7 +24,8 @@ interface Leg {
 
 const NEVER: Timer = { cancel: () => undefined };
 const AGAIN_MS = 4_000;
-const LONGEST = 600;
+/** Short, so that a server that has forgotten its dialogs is found out within a small world's life. */
+const LONGEST = 80;
 
 export interface ServerRules {
   /** Its word for a user: the user part. */
@@ -41,7 +42,8 @@ export interface ServerRules {
 export class PresenceServer {
   readonly name: string;
   readonly rules: ServerRules;
-  readonly inbox: string[] = [];
+  /** What was read, on all servers of the world, in order. */
+  readonly #read: string[];
   /** Logged in here, as it believes. */
   readonly here = new Set<string>();
   /** Does not accept messages now. */
@@ -55,7 +57,8 @@ export class PresenceServer {
   #tags = 0;
   #over = false;
 
-  constructor(name: string, client: Client, simulation: Simulation, story: Story, rules: ServerRules) {
+  constructor(name: string, client: Client, simulation: Simulation, story: Story, rules: ServerRules, read: string[]) {
+    this.#read = read;
     this.name = name;
     this.rules = rules;
     this.#client = client;
@@ -253,7 +256,7 @@ export class PresenceServer {
     const { request } = transaction;
     const user = this.#userOf(request);
     const status = this.#absent(user) || !this.here.has(user) ? 404 : this.sick ? 480 : 200;
-    if (status === 200) this.inbox.push(request.body);
+    if (status === 200) this.#read.push(request.body);
     this.#story.tell(user, `${this.name}: MESSAGE "${request.body}": ${status}`);
     transaction.respond(buildResponse(request, status));
   }

@@ -26,6 +26,8 @@ export interface Watch {
   until: number;
   /** The watcher has asked for the end, or for nothing but a look. */
   ending: boolean;
+  /** Does not answer any more. */
+  silent: boolean;
   renewal: Timer;
 }
 
@@ -89,6 +91,7 @@ export class Watcher {
       shown: undefined,
       until: 0,
       ending: expires === 0,
+      silent: false,
       renewal: NEVER,
     };
     this.watches.push(watch);
@@ -135,9 +138,10 @@ export class Watcher {
     return status;
   }
 
-  /** The device is lost: it forgets, and nobody says goodbye. */
-  forget(watch: Watch): void {
+  /** The device is lost: it forgets, and nobody says goodbye. @param silent nor answers. */
+  forget(watch: Watch, silent: boolean): void {
     this.#story.tell(watch.user, `${watch.id}: forgotten`);
+    watch.silent = silent;
     this.#end(watch);
   }
 
@@ -150,6 +154,7 @@ export class Watcher {
       transaction.respond(buildResponse(request, request.method === "NOTIFY" ? 481 : 200));
       return;
     }
+    if (watch.silent) return;
     const told = `${watch.id}: NOTIFY ${request.cseq.number} ${request.header("Subscription-State")}`;
     const document = readDocument(request.body);
     const what = document === undefined ? "-" : `${document.server ?? "proxy"} ${document.serial} ${document.open}`;
