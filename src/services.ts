@@ -1,6 +1,8 @@
 import type { Directory } from "./directory/directory.ts";
+import { identityOn } from "./federation/identity.ts";
 import { NO_HANDLERS } from "./proxy/handlers.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
+import { Evictor } from "./subscription/evictor.ts";
 
 /** What is carried out beside the proxy, built and registered as its handlers. */
 export interface Services {
@@ -18,10 +20,30 @@ export interface ServiceOptions {
 export const SERVICE_OPTIONS: ServiceOptions = { leaseMs: 15_000 };
 
 /** The one place that joins subscription/ and messaging/ to the proxy; the program and the simulation build the same. */
-export function createServices(proxy: ProxyCore, _directory: Directory, _options: ServiceOptions): Services {
+export function createServices(proxy: ProxyCore, directory: Directory, _options: ServiceOptions): Services {
   proxy.handlers = NO_HANDLERS;
+  const { runtime, telemetry, outbound } = proxy;
+  const evictor = new Evictor({
+    runtime,
+    telemetry,
+    directory,
+    outbound,
+    servers: () => proxy.evictedByRegister,
+    nameOn: (aor, server) => nameOn(proxy, aor, server),
+  });
   return {
-    start: () => Promise.resolve(),
-    stop: () => Promise.resolve(),
+    async start() {
+      evictor.start();
+    },
+    async stop() {
+      evictor.stop();
+    },
   };
+}
+
+/** Full AoR by which a server knows the user; his own, where his record cannot be read now. */
+async function nameOn(proxy: ProxyCore, aor: string, server: string): Promise<string> {
+  const known = await proxy.cache.lookup(aor).catch(() => null);
+  const record = known?.state === "bound" || known?.state === "no-binding" ? known.user : null;
+  return identityOn(proxy.identities, aor, server, record);
 }

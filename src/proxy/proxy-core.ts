@@ -71,6 +71,8 @@ export class ProxyCore implements Core, TransactionUser {
   models!: ModelTable;
   identities!: IdentityTable;
   settings!: DecisionSettings;
+  /** Servers that are told by a REGISTER of ours that they have lost a user (models.md, "Eviction"). */
+  evictedByRegister: readonly string[] = [];
   draining = false;
   handlers: Handlers = NO_HANDLERS;
   readonly outbound: Outbound = createOutbound(this);
@@ -146,6 +148,8 @@ export class ProxyCore implements Core, TransactionUser {
       exclusive: options.exclusive,
       retryAfter: options.retryAfterS,
     };
+    this.evictedByRegister = servers.filter((each) => each.evict === "register").map((each) => each.name);
+    this.directory.evictions.configure(this.evictedByRegister);
     this.#domains = new Set([...options.domains, ...Object.values(this.settings.subdomains)]);
     this.rotation.configure(servers, options.health);
     this.#locateNodes();

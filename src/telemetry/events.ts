@@ -54,6 +54,16 @@ export interface Events {
     readonly changed: boolean;
   };
   refused: { readonly aor: string; readonly server: string; readonly holder: string | null; readonly reason: string };
+  /** A server was told that it has lost a user, or could not be. */
+  evicted: {
+    readonly aor: string;
+    /** The one that lost him. */
+    readonly server: string;
+    readonly by: "reginfo" | "register";
+    /** `later`: it will be tried again. `needless`: he is back there, or it is not to be told any more. */
+    readonly result: "done" | "later" | "failed" | "needless";
+    readonly detail: string;
+  };
   /** A node or server went in or out of rotation. */
   health: { readonly server: string; readonly node: string; readonly up: boolean; readonly reason: string };
   /** A server answered 2xx for a user that cannot exist: its mark is removed. */

@@ -123,6 +123,12 @@ const SOURCES: Sources = {
     holder: e.holder,
     reason: text(e.reason),
   })),
+  evicted: source(
+    "info",
+    "evicted",
+    (e) => ({ user: text(e.aor), server: e.server, by: e.by, result: e.result, detail: text(e.detail) }),
+    { level: (e) => (e.result === "failed" ? "warn" : "info") },
+  ),
   health: source("warn", "health", (e) => ({ server: e.server, node: e.node, up: e.up, reason: text(e.reason) }), {
     level: (e) => (e.up ? "info" : "warn"),
   }),

@@ -264,8 +264,17 @@ export class Metrics {
       changed: words(["true", "false"]),
     });
     this.#on("bound", (e) => bound.add(e.server, e.origin, String(e.changed)));
-    const refused = this.#tally("claims_refused", "Claims that lost.", { server: server() });
-    this.#on("refused", (e) => refused.add(e.server));
+    const refused = this.#tally("claims_refused", "Claims that lost.", {
+      server: server(),
+      reason: words(["held-by", "stale", "damped"]),
+    });
+    this.#on("refused", (e) => refused.add(e.server, e.reason));
+    const evictions = this.#tally("evictions", "Servers told that they have lost a user.", {
+      server: server(),
+      by: words(["reginfo", "register"]),
+      result: words(["done", "later", "failed", "needless"]),
+    });
+    this.#on("evicted", (e) => evictions.add(e.server, e.by, e.result));
   }
 
   #countRest(): void {

@@ -53,6 +53,7 @@ const KEPT: readonly EventName[] = [
   "warning",
   "bound",
   "refused",
+  "evicted",
   "proofRemoved",
   "health",
 ];
@@ -93,7 +94,10 @@ async function start(
   await directory.start();
   const cache = createDirectoryCache(directory, runtime, { entries: 10_000 });
   const points = (["udp", "tcp"] as const).map((transport) => ({ transport, host, port: 5060 }));
-  const transport = createTransportLayer(runtime, telemetry, { points });
+  const transport = createTransportLayer(runtime, telemetry, {
+    points,
+    limits: { sources: 1_000, udpFlows: 1_000 },
+  });
   const transactions = createTransactionLayer(runtime, transport, telemetry, { maxCompletedBytes: 64 << 20 });
   const core = new ProxyCore({ runtime, telemetry, transport, transactions, directory, cache }, options.proxy);
   await transport.start();

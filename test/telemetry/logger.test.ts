@@ -16,6 +16,7 @@ const NAMES: readonly EventName[] = [
   "conflict",
   "bound",
   "refused",
+  "evicted",
   "health",
   "proofRemoved",
   "database",

@@ -212,6 +212,7 @@ describe("metrics", () => {
         conflict: { aor: a, servers: [b] },
         bound: { aor: a, server: b, origin: c, epoch: n, changed: true },
         refused: { aor: a, server: b, holder: c, reason: c },
+        evicted: { aor: a, server: b, by: c as "register", result: a as "done", detail: c },
         health: { server: a, node: b, up: true, reason: c },
         proofRemoved: { server: a, method: b },
         database: { up: n > 0, reason: a },
