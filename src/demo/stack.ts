@@ -12,6 +12,9 @@ import { createTransportLayer } from "../sip/transport/layer.ts";
 import type { Flow, TransportLayer } from "../sip/transport/transport.ts";
 import { Telemetry } from "../telemetry/events.ts";
 
+/** An example server has few peers. */
+const FEW = { sources: 1_000, udpFlows: 1_000 };
+
 /** Transport and transactions of one example server, on one address over UDP and TCP. Addresses in URIs are numeric: nothing is looked up. */
 export class Stack {
   readonly address: Address;
@@ -28,7 +31,7 @@ export class Stack {
       host: address.host,
       port: address.port,
     }));
-    this.#transport = createTransportLayer(runtime, telemetry, { points });
+    this.#transport = createTransportLayer(runtime, telemetry, { points, limits: FEW });
     this.transactions = createTransactionLayer(runtime, this.#transport, telemetry, { maxCompletedBytes: 64 << 20 });
     this.transactions.user = user;
   }

@@ -38,14 +38,19 @@ export class DigestNonces {
   readonly #random: Random;
   readonly #key: Uint8Array;
   readonly #options: DigestOptions;
-  readonly #counts: LRUCache<string, number>;
+  /** Made with the first nonce that comes back: it is large, and most domains challenge nobody. */
+  #remembered: LRUCache<string, number> | undefined;
 
   constructor(clock: Clock, random: Random, options: DigestOptions = { lifetimeMs: 300_000, remembered: 100_000 }) {
     this.#clock = clock;
     this.#random = random;
     this.#key = random.bytes(32);
     this.#options = options;
-    this.#counts = new LRUCache({ max: options.remembered });
+  }
+
+  get #counts(): LRUCache<string, number> {
+    this.#remembered ??= new LRUCache({ max: this.#options.remembered });
+    return this.#remembered;
   }
 
   issue(): string {

@@ -92,7 +92,7 @@ async function start(
   const ownDirectory = database.directory(`proxy-${host}`);
   const directory = process.attach(ownDirectory);
   await directory.start();
-  const cache = createDirectoryCache(directory, runtime, { entries: 10_000 });
+  const cache = createDirectoryCache(directory, runtime, { entries: 1_000 });
   const points = (["udp", "tcp"] as const).map((transport) => ({ transport, host, port: 5060 }));
   const transport = createTransportLayer(runtime, telemetry, {
     points,
