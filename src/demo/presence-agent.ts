@@ -9,10 +9,38 @@ const MAX_SUBSCRIPTIONS = 20_000;
 const MAX_PUBLICATIONS = 20_000;
 const LONGEST = 3_600;
 
+/** What a watcher gets; `rejected`: 403, or the end of what he had (RFC 6665 4.2.1.3). */
+export type Verdict = "active" | "pending" | "rejected";
+
+export interface PresenceRules {
+  readonly domain: string;
+  /** Stands in every document of this server's own. */
+  readonly name: string;
+  /** Numbers its documents; rising. */
+  readonly serial: () => number;
+  readonly policy: (watcher: string, user: string) => Verdict;
+  /** Sends the first NOTIFY before the 200, as RFC 6665 4.1.2.4 warns of. */
+  readonly notifyFirst: boolean;
+}
+
+/** A dialog in which this server is the notifier. */
+export interface Accepted {
+  /** User part. */
+  readonly user: string;
+  /** AoR URI: P-Asserted-Identity (RFC 3325), else From. */
+  readonly watcher: string;
+  readonly verdict: Verdict;
+  /** CSeq of the last NOTIFY. */
+  readonly cseq: number;
+  readonly target: string;
+}
+
 interface Subscription {
   readonly user: string;
+  readonly watcher: string;
   readonly event: string;
   readonly dialog: Dialog;
+  verdict: Verdict;
   until: number;
   timer: Timer;
 }
@@ -24,21 +52,31 @@ interface Publication {
   readonly timer: Timer;
 }
 
-/** SUBSCRIBE, NOTIFY and PUBLISH for the users of one example server (RFC 6665, 3856, 3903): every subscription is active at once. */
+/** SUBSCRIBE, NOTIFY and PUBLISH for the users of one example server (RFC 6665, 3856, 3903). */
 export class PresenceAgent {
+  /** NOTIFYs that are never sent though their CSeqs are used up: so many are lost next. */
+  losing = 0;
   readonly #stack: Stack;
-  readonly #domain: string;
+  readonly #rules: PresenceRules;
   readonly #subscriptions = new Map<string, Subscription>();
   /** By entity tag; a user's newest is shown. */
   readonly #publications = new Map<string, Publication>();
+  /** What is shown of users of whom nobody published anything. */
+  readonly #closed = new Map<string, string>();
 
-  constructor(stack: Stack, domain: string) {
+  constructor(stack: Stack, rules: PresenceRules) {
     this.#stack = stack;
-    this.#domain = domain;
+    this.#rules = rules;
   }
 
   get subscriptions(): number {
     return this.#subscriptions.size;
+  }
+
+  list(): Accepted[] {
+    return [...this.#subscriptions.values()].map(({ user, watcher, verdict, dialog }) => {
+      return { user, watcher, verdict, cseq: dialog.localCSeq, target: dialog.target };
+    });
   }
 
   knows(request: SipRequest): boolean {
@@ -57,10 +95,17 @@ export class PresenceAgent {
       transaction.respond(buildResponse(request, 503, undefined, { headers: [["Retry-After", "10"]] }));
       return;
     }
+    const watcher = (request.identities[0] ?? request.from).uri.raw;
+    const verdict = this.#rules.policy(watcher, user);
+    if (verdict === "rejected") {
+      transaction.respond(buildResponse(request, 403));
+      return;
+    }
     const dialog = answeringDialog(request, this.#stack.runtime.random.token(10));
-    const subscription: Subscription = { user, event, dialog, until: 0, timer: { cancel: () => {} } };
+    const timer: Timer = { cancel: () => {} };
+    const subscription: Subscription = { user, watcher, event, dialog, verdict, until: 0, timer };
     this.#subscriptions.set(dialogKey(dialog), subscription);
-    this.#grant(transaction, subscription);
+    this.#grant(transaction, subscription, this.#rules.notifyFirst);
   }
 
   /** A SUBSCRIBE within a dialog that `knows` it. */
@@ -71,7 +116,7 @@ export class PresenceAgent {
       return;
     }
     subscription.dialog.target = contactOf(transaction.request) ?? subscription.dialog.target;
-    this.#grant(transaction, subscription);
+    this.#grant(transaction, subscription, false);
   }
 
   publish(transaction: ServerTransaction, user: string): void {
@@ -107,32 +152,45 @@ export class PresenceAgent {
     this.#tell(user);
   }
 
-  /** What the user's own phone would publish. */
+  /** What the user's own phone would publish; a document with a new number each time. */
   show(user: string, basic: "open" | "closed"): void {
     const tag = `own ${user}`;
     this.#unpublish(tag);
-    const body = documentOf(`sip:${user}@${this.#domain}`, basic);
+    const body = this.#document(user, basic);
     this.#publications.set(tag, { user, body, type: "application/pidf+xml", timer: { cancel: () => {} } });
     this.#tell(user);
   }
 
-  /** Ends the subscriptions to a user who left this server. */
-  release(user: string): void {
+  /** Asks the policy again about every watcher: pending ones are let in, others lose what they had. */
+  reconsider(): void {
+    for (const [key, subscription] of this.#subscriptions) {
+      const verdict = this.#rules.policy(subscription.watcher, subscription.user);
+      if (verdict === subscription.verdict || verdict === "pending") continue;
+      subscription.verdict = verdict;
+      if (verdict === "rejected") this.#end(key, subscription);
+      this.#notify(subscription, verdict === "rejected" ? "terminated;reason=rejected" : undefined);
+    }
+  }
+
+  /** Ends the subscriptions to a user who left this server. @param reason of RFC 6665 4.1.3. */
+  release(user: string, reason = "deactivated"): void {
     for (const [key, subscription] of this.#subscriptions) {
       if (subscription.user !== user) continue;
       this.#end(key, subscription);
-      this.#notify(subscription, "terminated;reason=deactivated");
+      this.#notify(subscription, `terminated;reason=${reason}`);
     }
     for (const [tag, publication] of this.#publications) if (publication.user === user) this.#unpublish(tag);
+    this.#closed.delete(user);
   }
 
   stop(): void {
     for (const subscription of this.#subscriptions.values()) subscription.timer.cancel();
     this.#subscriptions.clear();
     for (const tag of [...this.#publications.keys()]) this.#unpublish(tag);
+    this.#closed.clear();
   }
 
-  #grant(transaction: ServerTransaction, subscription: Subscription): void {
+  #grant(transaction: ServerTransaction, subscription: Subscription, notifyFirst: boolean): void {
     const { request } = transaction;
     const seconds = Math.min(request.expires ?? LONGEST, LONGEST);
     const headers: HeaderPair[] = [
@@ -140,19 +198,22 @@ export class PresenceAgent {
       ["Contact", `<${this.#stack.uri}>`],
       ["Expires", String(seconds)],
     ];
-    transaction.respond(buildResponse(request, 200, undefined, { toTag: subscription.dialog.localTag, headers }));
+    const response = buildResponse(request, 200, undefined, { toTag: subscription.dialog.localTag, headers });
+    if (!notifyFirst) transaction.respond(response);
+    this.#confirm(subscription, seconds);
+    if (notifyFirst) this.#stack.runtime.timers.after(NOTIFY_FIRST_MS, () => transaction.respond(response));
+  }
+
+  #confirm(subscription: Subscription, seconds: number): void {
     const key = dialogKey(subscription.dialog);
     subscription.timer.cancel();
-    if (seconds === 0) {
+    const end = (): void => {
       this.#end(key, subscription);
       this.#notify(subscription, "terminated;reason=timeout");
-      return;
-    }
+    };
+    if (seconds === 0) return end();
     subscription.until = this.#stack.runtime.clock.now() + seconds * 1000;
-    subscription.timer = this.#stack.runtime.timers.after(seconds * 1000, () => {
-      this.#end(key, subscription);
-      this.#notify(subscription, "terminated;reason=timeout");
-    });
+    subscription.timer = this.#stack.runtime.timers.after(seconds * 1000, end);
     this.#notify(subscription);
   }
 
@@ -171,25 +232,63 @@ export class PresenceAgent {
   }
 
   #notify(subscription: Subscription, ended?: string): void {
+    const { user, verdict, dialog } = subscription;
     const left = Math.max(0, Math.round((subscription.until - this.#stack.runtime.clock.now()) / 1000));
-    const shown = [...this.#publications.values()].findLast((each) => each.user === subscription.user);
     const headers: HeaderPair[] = [
       ["Contact", `<${this.#stack.uri}>`],
       ["Event", subscription.event],
-      ["Subscription-State", ended ?? `active;expires=${left}`],
-      ["Content-Type", shown?.type ?? "application/pidf+xml"],
+      ["Subscription-State", ended ?? `${verdict};expires=${left}`],
     ];
-    const body = shown?.body ?? documentOf(`sip:${subscription.user}@${this.#domain}`, "closed");
-    const request = inDialog(subscription.dialog, "NOTIFY", headers, body);
+    // Nothing is shown to who has not been let in (RFC 3856 6.6.2).
+    const shown = verdict === "active" ? this.#shown(user) : undefined;
+    if (shown !== undefined) headers.push(["Content-Type", shown.type]);
+    const request = inDialog(dialog, "NOTIFY", headers, shown?.body);
+    if (this.losing > 0) {
+      this.losing -= 1;
+      return;
+    }
     this.#stack.ask(request).then((answer) => {
       // RFC 6665 4.2.2: a watcher that does not answer, or knows of no subscription, has none.
       const gone = answer === null || answer.status === 481;
-      if (gone && ended === undefined) this.#end(dialogKey(subscription.dialog), subscription);
+      if (gone && ended === undefined) this.#end(dialogKey(dialog), subscription);
     });
+  }
+
+  #shown(user: string): { readonly body: string; readonly type: string } {
+    const published = [...this.#publications.values()].findLast((each) => each.user === user);
+    if (published !== undefined) return published;
+    const body = this.#closed.get(user) ?? this.#document(user, "closed");
+    if (this.#closed.size < MAX_PUBLICATIONS) this.#closed.set(user, body);
+    return { body, type: "application/pidf+xml" };
+  }
+
+  #document(user: string, basic: "open" | "closed"): string {
+    const { name, domain, serial } = this.#rules;
+    return documentOf(`sip:${user}@${domain}`, basic, { server: name, serial: serial() });
   }
 }
 
-/** A document with one tuple (RFC 3863). */
-export function documentOf(entity: string, basic: "open" | "closed"): string {
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${entity}"><tuple id="own"><status><basic>${basic}</basic></status></tuple></presence>\n`;
+const NOTIFY_FIRST_MS = 20;
+
+/** What tells documents of example servers apart, and which of one server's is newer. */
+export interface Mark {
+  readonly server: string;
+  readonly serial: number;
+}
+
+/** A document with one tuple (RFC 3863). The mark stands in a note, which is kept on every way a document may take. */
+export function documentOf(entity: string, basic: "open" | "closed", mark: Mark): string {
+  const tuple = `<tuple id="own"><status><basic>${basic}</basic></status><note>${mark.server} ${mark.serial}</note></tuple>`;
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${entity}">${tuple}</presence>\n`;
+}
+
+/** The mark of an example server's document; undefined: somebody else wrote it. */
+export function markOf(document: string): Mark | undefined {
+  const found = /<(?:\w+:)?note[^>]*>(\S+) (\d+)<\//.exec(document);
+  return found === null ? undefined : { server: found[1]!, serial: Number(found[2]) };
+}
+
+/** Whether a document shows somebody online. */
+export function isOpen(document: string): boolean {
+  return /<(?:\w+:)?basic>open</.test(document);
 }
