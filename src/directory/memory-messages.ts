@@ -148,11 +148,12 @@ export class MemoryMessages implements MessageStore {
         if (queue === undefined || queue.dueAt > now) continue;
         const head = this.#headOf(s, queue);
         if (head === null) continue;
-        const server = currentBinding(queue.recipient, s.read<Slot>("slots", queue.recipient), now).binding?.server;
+        const server =
+          currentBinding(queue.recipient, s.read<Slot>("slots", queue.recipient), now).binding?.server ?? null;
         const fence = this.#store.takeAuditId();
-        const asked = server === undefined ? [] : [server];
+        const asked = server === null ? [] : [server];
         s.write(QUEUES, key, { ...queue, fence, taken: true, asked, dueAt: now + holdMs });
-        taken.push({ recipient: queue.recipient, sender: queue.sender, fence, message: head });
+        taken.push({ recipient: queue.recipient, sender: queue.sender, fence, message: head, server });
       }
       return taken;
     });

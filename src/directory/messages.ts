@@ -82,6 +82,8 @@ export interface QueueRef {
 export interface TakenQueue extends QueueRef {
   /** The oldest that waits. */
   readonly message: StoredMessage;
+  /** Server the user was bound to: noted as being asked; null: none. */
+  readonly server: string | null;
 }
 
 /** How a message ended. */
@@ -142,7 +144,7 @@ export interface MessageStore {
   store(ask: StoreAsk): Promise<StoreOutcome>;
   /** Up to `limit` queues that are due, the longest due first, each for `holdMs`. Two that take at once get different ones. */
   take(limit: number, holdMs: number): Promise<readonly TakenQueue[]>;
-  /** Notes which servers are about to be asked, before the first of them is. False: another has the queue. */
+  /** Notes which servers are about to be asked, where they are others than at the taking. False: another has the queue. */
   asking(queue: QueueRef, servers: readonly string[]): Promise<boolean>;
   /** Removes a message from its queue for good. Needs no fence: what was delivered is. Safe to repeat. */
   end(id: string, end: MessageEnd, queue: QueueRef | null, holdMs: number): Promise<EndOutcome>;

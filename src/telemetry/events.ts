@@ -86,6 +86,53 @@ export interface Events {
     readonly moved: number;
     readonly refused: number;
   };
+  /** What became of a subscription of which this proxy is the notifier. */
+  subscription: {
+    readonly id: string;
+    readonly aor: string;
+    readonly watcher: string;
+    readonly event: string;
+    readonly epoch: number;
+    /** `accepted`: held for the present or extended next; `held`: again, the user is on no server; `moved`: to another leg. */
+    readonly change: "accepted" | "extended" | "moved" | "held" | "ended";
+    /** The server it is extended to, or was; null: none. */
+    readonly server: string | null;
+    /** Why it has ended. */
+    readonly reason?: string;
+  };
+  /** The lease of this process, under which its rows stand. */
+  lease: {
+    readonly owner: string;
+    readonly state: "begun" | "lost" | "took-over";
+    /** Subscriptions dropped or taken over. */
+    readonly rows: number;
+  };
+  /** A MESSAGE was made durable and answered 202. `server`: where the user is bound; null: nowhere. */
+  messageStored: {
+    readonly id: string;
+    readonly recipient: string;
+    readonly sender: string;
+    readonly server: string | null;
+    readonly octets: number;
+  };
+  /** It was sent once more. `status` 0: nobody answered. */
+  messageTried: {
+    readonly id: string;
+    readonly server: string;
+    readonly status: number;
+    readonly tries: number;
+    readonly durationMs: number;
+  };
+  /** It waits no more. */
+  messageEnded: {
+    readonly id: string;
+    readonly recipient: string;
+    readonly sender: string;
+    readonly state: "delivered" | "failed" | "expired";
+    readonly detail: string;
+    /** Since it was received, milliseconds. */
+    readonly waitedMs: number;
+  };
   configReloaded: { readonly changes: readonly string[] };
   warning: { readonly what: string; readonly detail: string };
 }

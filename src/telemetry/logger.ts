@@ -152,6 +152,33 @@ const SOURCES: Sources = {
     moved: e.moved,
     refused: e.refused,
   })),
+  messageStored: source("info", "message stored", (e) => ({
+    id: e.id,
+    user: text(e.recipient),
+    sender: text(e.sender),
+    server: e.server,
+    octets: e.octets,
+  })),
+  messageTried: source("debug", "message tried", (e) => ({
+    id: e.id,
+    server: e.server,
+    outcome: e.status,
+    tries: e.tries,
+    ms: Math.round(e.durationMs),
+  })),
+  messageEnded: source(
+    "warn",
+    "message ended",
+    (e) => ({
+      id: e.id,
+      user: text(e.recipient),
+      sender: text(e.sender),
+      state: e.state,
+      reason: text(e.detail),
+      ms: Math.round(e.waitedMs),
+    }),
+    { level: (e) => (e.state === "delivered" ? "info" : "warn") },
+  ),
   configReloaded: source("info", "configuration reloaded", (e) => ({ changes: e.changes })),
   warning: source("warn", "warning", (e) => ({ what: text(e.what), detail: text(e.detail) })),
 };

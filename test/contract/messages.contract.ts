@@ -92,7 +92,7 @@ export function messagesContract(name: string, open: () => Promise<MessagesHarne
         expect(await store(first)).toEqual({ outcome: "stored", queue: null, bound: "a" });
         expect(await flag()).toBe(true);
         const queue = await due();
-        expect(queue).toMatchObject({ recipient: JOE, sender: ANN, message: { ...first, tries: 0 } });
+        expect(queue).toMatchObject({ recipient: JOE, sender: ANN, server: "a", message: { ...first, tries: 0 } });
         expect(await h.run(east.count())).toEqual({ messages: 1, queues: 1, octets: first.request.length });
         expect(await h.run(east.end(first.id, delivered, queue, HOLD))).toEqual({ ended: true, next: null });
         expect(await flag()).toBe(false);

@@ -55,6 +55,7 @@ export class PostgresMessages implements MessageStore {
       sender: row.sender,
       fence: row.fence,
       message: messageOf(row),
+      server: row.server,
     }));
   }
 

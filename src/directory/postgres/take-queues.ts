@@ -30,9 +30,9 @@ taken as (
     due_at = clock_timestamp() + $3::float8 * interval '1 ms'
   from due
   where q.recipient = due.recipient and q.sender = due.sender
-  returning q.recipient, q.sender, q.fence
+  returning q.recipient, q.sender, q.fence, q.asked[1] as server
 )
-select t.fence::float8 as fence, ${MESSAGE_COLUMNS}
+select t.fence::float8 as fence, t.server, ${MESSAGE_COLUMNS}
 from taken t
 cross join lateral (
   select m.* from codomain.messages m
@@ -41,7 +41,7 @@ cross join lateral (
 ) m`,
 };
 
-export type TakenRow = MessageRow & { readonly fence: number };
+export type TakenRow = MessageRow & { readonly fence: number; readonly server: string | null };
 
 /** Notes who is asked, where it is not the server the user is bound to. */
 export const ASKING: Verb = {

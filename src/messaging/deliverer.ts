@@ -1,0 +1,371 @@
+import type { EndOutcome, MessageEnd, QueueRef, StoredMessage } from "../directory/messages.ts";
+import type { Plan } from "../federation/plan.ts";
+import type { Timer } from "../runtime/runtime.ts";
+import type { Reply } from "../sip/transaction/outbound.ts";
+import { copyOf, requestUriFor } from "./copy.ts";
+import { backOff, judgeReply, type Verdict } from "./judge.ts";
+import type { Notifier } from "./notifier.ts";
+import type { DeliveryOptions } from "./options.ts";
+import type { MessagingParts } from "./ports.ts";
+import { Wakes } from "./wakes.ts";
+
+/** A queue in our hands. */
+interface Held {
+  readonly queue: QueueRef;
+  /** Servers noted as being asked. */
+  asked: readonly string[];
+  /** Monotonic milliseconds, counted from before the taking was sent: nothing is sent after this. */
+  until: number;
+  /** The user was bound anew, or the server came back, while a try was under way. */
+  woken: boolean;
+  server: string;
+}
+
+/** Left of the hold when a try has ended, for what is written then. */
+const MARGIN_MS = 4_000;
+const SLOW_MS = 10_000;
+/** A server is full of our tries. */
+const CROWDED_MS = 1_000;
+/** The user has no server that could be asked; a binding or a server that comes up wakes it before. */
+const NOBODY_MS = 60_000;
+const SWEEP = 1_000;
+/** Messages that were delivered and could not be removed yet: if they come up again they are not sent again. */
+const MOST_DELIVERED = 10_000;
+const END_AGAIN_MS = 500;
+
+/**
+ * Delivers what is stored (models.md, "Stored messages"): in order per (sender, recipient), one in flight, removed only
+ * after a 2xx. Takes queues that are due, each for a while; what happens in that while: a message is sent where the
+ * decision says, and by the answer it is removed and the next one follows, or it stays and the queue is given up until
+ * later. When this proxy dies, or cannot reach the database, the while passes and another takes the queue: a message may
+ * then be sent twice, with the same Call-ID, From tag, CSeq and body, and is never lost.
+ */
+export class Deliverer {
+  readonly #parts: MessagingParts;
+  readonly #options: DeliveryOptions;
+  readonly #notifier: Notifier;
+  readonly #wakes: Wakes;
+  readonly #held = new Set<Held>();
+  readonly #delivered = new Map<string, MessageEnd>();
+  readonly #ends: Array<() => void> = [];
+  #poll: Timer | null = null;
+  #taking = false;
+  #again = false;
+  #slowAt = 0;
+  #running = false;
+  #waiting = { messages: 0, queues: 0, octets: 0 };
+
+  constructor(parts: MessagingParts, notifier: Notifier, options: DeliveryOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#notifier = notifier;
+    this.#wakes = new Wakes(parts.directory.messages, parts.runtime, () => this.kick());
+  }
+
+  /** Queues in this proxy's hands. */
+  get inFlight(): number {
+    return this.#held.size;
+  }
+
+  /** What waits in the database, as it was told last. */
+  get waiting(): { readonly messages: number; readonly queues: number; readonly octets: number } {
+    return this.#waiting;
+  }
+
+  start(): void {
+    const { directory, telemetry } = this.#parts;
+    this.#running = true;
+    this.#ends.push(
+      directory.onChange((change) => {
+        if (change.kind === "binding" && change.server !== null)
+          this.#rouse((held) => held.queue.recipient === change.aor);
+        this.#wakes.onChange(change);
+      }),
+      telemetry.on("health", ({ server, up }) => {
+        if (!up) return;
+        this.#rouse((held) => held.server === server);
+        this.#wakes.serverUp(server);
+      }),
+    );
+    // Whoever was bound while no proxy was there to hear of it.
+    this.#wakes.serverUp("");
+    this.kick();
+  }
+
+  /** Nothing more is taken. What is under way is another's when its while is over. */
+  stop(): void {
+    this.#running = false;
+    for (const end of this.#ends.splice(0)) end();
+    this.#wakes.stop();
+    this.#poll?.cancel();
+    this.#poll = null;
+    this.#held.clear();
+    this.#delivered.clear();
+  }
+
+  /** Something may be due. */
+  kick(): void {
+    if (!this.#running) return;
+    if (this.#taking) this.#again = true;
+    else this.#arm(0);
+  }
+
+  /** A message was stored here: bindings concern us from now on. */
+  stored(due: boolean): void {
+    this.#wakes.somethingStored();
+    if (due) this.kick();
+  }
+
+  /** A queue whose first message is under way on the proxy's own branch: its answer is awaited like that of a try. */
+  adopt(queue: QueueRef, message: StoredMessage, server: string, late: Promise<Reply>, until: number): void {
+    const held: Held = { queue, asked: [server], until, woken: false, server };
+    this.#held.add(held);
+    void this.#carry(held, message, late);
+  }
+
+  /** A 2xx for a message that waits behind others in a queue that is not ours. */
+  async deliveredLate(message: StoredMessage, detail: string): Promise<void> {
+    await this.#end(null, message, { state: "delivered", detail }).catch(() => undefined);
+  }
+
+  #rouse(concerned: (held: Held) => boolean): void {
+    for (const held of this.#held) if (concerned(held)) held.woken = true;
+  }
+
+  #arm(ms: number): void {
+    this.#poll?.cancel();
+    this.#poll = this.#parts.runtime.timers.after(ms, () => {
+      this.#poll = null;
+      void this.#round();
+    });
+  }
+
+  async #round(): Promise<void> {
+    this.#taking = true;
+    this.#again = false;
+    try {
+      await this.#take();
+      await this.#slowly();
+    } catch {
+      // The database is away, or too busy: nothing is lost, and it is asked again.
+    }
+    this.#taking = false;
+    if (this.#running && this.#poll === null) this.#arm(this.#again ? 0 : this.#options.pollMs);
+  }
+
+  async #take(): Promise<void> {
+    const { runtime, directory } = this.#parts;
+    const free = this.#options.maxInFlight - this.#held.size;
+    if (free <= 0) return;
+    const until = runtime.clock.now() + this.#options.holdMs;
+    const taken = await directory.messages.take(free, this.#options.holdMs);
+    if (!this.#running) return;
+    for (const { message, server, ...queue } of taken) {
+      const held: Held = { queue, asked: server === null ? [] : [server], until, woken: false, server: server ?? "" };
+      this.#held.add(held);
+      void this.#carry(held, message, null);
+    }
+    if (taken.length === free) this.#again = true;
+  }
+
+  /** What is expired is ended, what ended long ago is forgotten; and is there anything at all? */
+  async #slowly(): Promise<void> {
+    const { runtime, directory } = this.#parts;
+    const now = runtime.clock.now();
+    if (now < this.#slowAt) return;
+    this.#slowAt = now + SLOW_MS;
+    const overdue = await directory.messages.overdue(SWEEP);
+    for (const message of overdue) await this.#fail(null, message, EXPIRED);
+    await directory.messages.sweep(this.#parts.options().traceMs, SWEEP);
+    const { heard } = this.#wakes;
+    this.#waiting = await directory.messages.count();
+    if (this.#waiting.queues === 0) this.#wakes.nothingStored(heard);
+  }
+
+  /** One queue, from its taking until it is empty or given up. */
+  async #carry(held: Held, first: StoredMessage, late: Promise<Reply> | null): Promise<void> {
+    try {
+      let next: StoredMessage | null = await this.#first(held, first, late);
+      while (next !== null && this.#running) next = await this.#deliver(held, next);
+    } catch (error) {
+      // The database is away, so that nothing can be decided or noted: the while passes, and it is due again.
+      if ((error as Error).name !== "DirectoryUnavailable") {
+        this.#parts.telemetry.emit("warning", {
+          what: "delivering a stored message",
+          detail: (error as Error).message,
+        });
+      }
+    } finally {
+      this.#held.delete(held);
+      if (this.#held.size === this.#options.maxInFlight - 1) this.kick();
+    }
+  }
+
+  async #first(held: Held, message: StoredMessage, late: Promise<Reply> | null): Promise<StoredMessage | null> {
+    if (late === null) return this.#deliver(held, message);
+    const verdict = judgeReply(await late, held.server);
+    return this.#running ? this.#conclude(held, message, verdict) : null;
+  }
+
+  /** Null: the queue is out of our hands. */
+  async #deliver(held: Held, message: StoredMessage): Promise<StoredMessage | null> {
+    const { runtime, router, directory } = this.#parts;
+    const done = this.#delivered.get(message.id);
+    if (done !== undefined) return this.#end(held, message, done);
+    if (message.expiresAt <= runtime.clock.wall()) return this.#fail(held, message, EXPIRED);
+    held.woken = false;
+    const plan = await router.where(message.recipient);
+    const servers = serversOf(plan);
+    if (servers.length === 0) return this.#giveUp(held, message, null, NOBODY_MS);
+    held.server = servers[0]!;
+    if (servers.length === 1 && this.#towards(held.server) > this.#options.maxPerServer) {
+      return this.#giveUp(held, message, null, CROWDED_MS);
+    }
+    if (servers.some((server) => !held.asked.includes(server))) {
+      if (!(await directory.messages.asking(held.queue, servers))) return null;
+      held.asked = servers;
+    }
+    if (this.#options.unsafeRemoveFirst) {
+      await directory.messages.end(message.id, { state: "delivered", detail: "" }, held.queue, this.#options.holdMs);
+    }
+    let verdict: Verdict | null = null;
+    for (const server of servers) {
+      held.server = server;
+      verdict = await this.#try(held, message, plan, server);
+      if (verdict === null) return null;
+      // Only *not here* of one leads on to the next: whoever could not be asked may have him.
+      if (verdict.verdict !== "kept" || !verdict.notHere) break;
+    }
+    return verdict === null ? null : this.#conclude(held, message, verdict, plan);
+  }
+
+  /** Null: too little is left of the while to send anything. */
+  async #try(held: Held, message: StoredMessage, plan: Plan, server: string): Promise<Verdict | null> {
+    const { runtime, outbound, telemetry } = this.#parts;
+    const began = runtime.clock.now();
+    const timeoutMs = Math.min(this.#options.tryMs, held.until - began - MARGIN_MS);
+    if (timeoutMs <= 0) return null;
+    const uri = requestUriFor(message.request, message.recipient, ...namesAt(plan, server));
+    const size = message.request.length;
+    const reply = await outbound.toServer(server, () => copyOf(message.request, uri), { timeoutMs, size });
+    const verdict = judgeReply(reply, server);
+    telemetry.emit("messageTried", {
+      id: message.id,
+      server,
+      status: verdict.status,
+      tries: message.tries + 1,
+      durationMs: runtime.clock.now() - began,
+    });
+    return verdict;
+  }
+
+  #conclude(held: Held, message: StoredMessage, verdict: Verdict, plan?: Plan): Promise<StoredMessage | null> {
+    switch (verdict.verdict) {
+      case "delivered":
+        this.#learn(message.recipient, held.server, verdict.status, plan);
+        return this.#end(held, message, { state: "delivered", detail: verdict.detail });
+      case "final":
+        return this.#fail(held, message, { state: "failed", detail: verdict.detail });
+      case "kept": {
+        if (verdict.notHere) this.#unlearn(message.recipient, plan);
+        const { retryMs, maxRetryMs } = this.#options;
+        const draw = this.#parts.runtime.random.integer(1_000) / 1_000;
+        const delay = Math.max(backOff(message.tries, retryMs, maxRetryMs, draw), verdict.retryAfterMs);
+        return this.#giveUp(held, message, verdict.detail, Math.min(delay, maxRetryMs));
+      }
+    }
+  }
+
+  /** What a search found is learned, as by a fork's proving 2xx. */
+  #learn(recipient: string, server: string, status: number, plan: Plan | undefined): void {
+    const { router, directory, runtime } = this.#parts;
+    if (plan?.kind !== "fork" || status === 202 || !router.proves(server)) return;
+    directory.learn(recipient, server, runtime.clock.wall() + router.learnedMs).catch(() => undefined);
+  }
+
+  #unlearn(recipient: string, plan: Plan | undefined): void {
+    if (plan?.kind !== "relay" || plan.binding?.retry !== true) return;
+    this.#parts.directory.unlearn(recipient, plan.server, plan.binding.epoch).catch(() => undefined);
+  }
+
+  /** Gives the queue up; what woke it during the try makes it due at once. */
+  async #giveUp(held: Held, message: StoredMessage, detail: string | null, delayMs: number): Promise<null> {
+    const delay = held.woken ? this.#options.retryMs / 4 : Math.min(delayMs, this.#lifeOf(message));
+    await this.#parts.directory.messages.defer(held.queue, delay, detail);
+    if (held.woken) this.kick();
+    return null;
+  }
+
+  #lifeOf(message: StoredMessage): number {
+    return Math.max(0, message.expiresAt - this.#parts.runtime.clock.wall());
+  }
+
+  /** For good, and its sender is told if he asked for it: first written down, so that a crash tells him twice at most. */
+  async #fail(held: Held | null, message: StoredMessage, end: MessageEnd): Promise<StoredMessage | null> {
+    await this.#notifier.failed(message);
+    return this.#end(held, message, end);
+  }
+
+  /**
+   * Removes it and goes on with the next. Where the database is away this is tried as long as the queue is ours, and is
+   * remembered after that.
+   */
+  async #end(held: Held | null, message: StoredMessage, end: MessageEnd): Promise<StoredMessage | null> {
+    const { runtime, telemetry } = this.#parts;
+    this.#remember(message.id, end);
+    for (;;) {
+      const until = runtime.clock.now() + this.#options.holdMs;
+      try {
+        const outcome = await this.#endOnce(held, message, end);
+        this.#delivered.delete(message.id);
+        if (outcome.ended) {
+          const waitedMs = runtime.clock.wall() - message.receivedAt;
+          const { id, recipient, sender } = message;
+          telemetry.emit("messageEnded", { id, recipient, sender, state: end.state, detail: end.detail, waitedMs });
+        }
+        if (held !== null) held.until = until;
+        return outcome.next;
+      } catch (error) {
+        if (held === null || runtime.clock.now() + END_AGAIN_MS >= held.until) throw error;
+      }
+      await new Promise<void>((resolve) => runtime.timers.after(END_AGAIN_MS, resolve));
+      if (!this.#running) return null;
+    }
+  }
+
+  #endOnce(held: Held | null, message: StoredMessage, end: MessageEnd): Promise<EndOutcome> {
+    return this.#parts.directory.messages.end(message.id, end, held?.queue ?? null, this.#options.holdMs);
+  }
+
+  #remember(id: string, end: MessageEnd): void {
+    if (this.#delivered.size >= MOST_DELIVERED) this.#delivered.delete(this.#delivered.keys().next().value!);
+    this.#delivered.set(id, end);
+  }
+
+  #towards(server: string): number {
+    let count = 0;
+    for (const held of this.#held) if (held.server === server) count++;
+    return count;
+  }
+}
+
+const EXPIRED: MessageEnd = { state: "expired", detail: "its time was over" };
+
+/** Who is asked, one after the other; empty: nobody can be now. */
+function serversOf(plan: Plan): readonly string[] {
+  switch (plan.kind) {
+    case "relay":
+    case "redirect":
+      return [plan.server];
+    case "fork":
+      return plan.stages.flat();
+    default:
+      return [];
+  }
+}
+
+/** Identity and subdomain of the user at this server. */
+function namesAt(plan: Plan, server: string): [string | null, string | null] {
+  if (plan.kind === "relay" || plan.kind === "redirect") return [plan.identity, plan.subdomain];
+  return plan.kind === "fork" ? [plan.identities?.[server] ?? null, null] : [null, null];
+}

@@ -1,0 +1,54 @@
+import type { Directory } from "../directory/directory.ts";
+import type { Origin } from "../federation/facts.ts";
+import type { Plan } from "../federation/plan.ts";
+import type { Sender } from "../federation/sender.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
+import type { ServerTransaction } from "../sip/transaction/transaction.ts";
+import type { Telemetry } from "../telemetry/events.ts";
+import type { MessagingOptions } from "./options.ts";
+
+/** What delivering works with. */
+export interface MessagingParts {
+  readonly runtime: Runtime;
+  readonly telemetry: Telemetry;
+  readonly directory: Pick<Directory, "messages" | "learn" | "unlearn" | "onChange">;
+  readonly outbound: Outbound;
+  readonly router: Router;
+  /** As they are now. */
+  readonly options: () => MessagingOptions;
+}
+
+/** Where messages go, asked of the same decision that traffic is. */
+export interface Router {
+  /** From the database, never from the cache. Rejects with DirectoryUnavailable. */
+  where(recipient: string): Promise<Plan>;
+  /** Methods of this server's that prove who lives there hold for MESSAGE. */
+  proves(server: string): boolean;
+  /** Lower case; the first is the default one. */
+  readonly domains: readonly string[];
+  /** How long what was learned counts, milliseconds. */
+  readonly learnedMs: number;
+  /** Retry-After where the database is away, seconds. */
+  readonly retryAfterS: number;
+}
+
+/** A MESSAGE handed over by the proxy. */
+export interface HandedMessage {
+  readonly transaction: ServerTransaction;
+  readonly request: SipRequest;
+  readonly origin: Origin;
+  readonly aor: string;
+  readonly sender: Sender;
+  respond(response: SipResponse): void;
+}
+
+/** A try on the way of the proxy that did not deliver. */
+export interface FailedTry {
+  readonly server: string;
+  /** `unreachable`: there was no way to send it. */
+  readonly reply: Reply;
+  /** It is under way still, and may yet be answered; null: it has ended. */
+  readonly late: Promise<Reply> | null;
+}
