@@ -119,6 +119,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       directory,
       cache,
       proxy,
+      mover: services.mover,
       domains: () => current.domains,
       realm: () => current.clients.realm,
       canonicalAor,

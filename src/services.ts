@@ -1,11 +1,13 @@
 import type { Directory } from "./directory/directory.ts";
 import { identityOn } from "./federation/identity.ts";
+import { Mover } from "./moving/mover.ts";
 import { NO_HANDLERS } from "./proxy/handlers.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
 import { Evictor } from "./subscription/evictor.ts";
 
 /** What is carried out beside the proxy, built and registered as its handlers. */
 export interface Services {
+  readonly mover: Mover;
   /** After the transport listens and the proxy has started: a lease is opened, and what nobody owns is taken over. */
   start(): Promise<void>;
   /** In reverse order; what is owned is given up, so that another proxy may take it at once. */
@@ -31,12 +33,19 @@ export function createServices(proxy: ProxyCore, directory: Directory, _options:
     servers: () => proxy.evictedByRegister,
     nameOn: (aor, server) => nameOn(proxy, aor, server),
   });
+  const mover = new Mover(
+    { runtime, telemetry, directory, models: () => proxy.models },
+    `${directory.proxy}-${runtime.random.token(8)}`,
+  );
   return {
+    mover,
     async start() {
       evictor.start();
+      mover.start();
     },
     async stop() {
       evictor.stop();
+      await mover.stop();
     },
   };
 }

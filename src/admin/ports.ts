@@ -60,6 +60,8 @@ export interface AdminOptions {
   readonly directory: Directory;
   readonly cache: Pick<DirectoryCache, "size">;
   readonly proxy: ProxyPort;
+  /** Runs batches of moves; told when there is something new. @param id of the batch that was steered. */
+  readonly mover: { wake(id?: string): void };
   /** Domains served now, the default one first. */
   readonly domains: () => readonly string[];
   /** Digest realm of passwords set now. */

@@ -121,6 +121,7 @@ export async function openDesk(over: Partial<AdminOptions> = {}): Promise<TestDe
     directory,
     cache: createDirectoryCache(directory, runtime),
     proxy,
+    mover: { wake: () => undefined },
     domains: () => ["example.com", "other.net"],
     realm: () => "example.com",
     canonicalAor: (text) => {
