@@ -14,6 +14,8 @@ import { bindingRoutes } from "./bindings.ts";
 import { explainRoutes } from "./explain.ts";
 import { Guard } from "./guard.ts";
 import { importRoutes } from "./import.ts";
+import { moveCheckRoutes } from "./move-check.ts";
+import { moveRoutes } from "./moves.ts";
 import { Names } from "./names.ts";
 import { openApi } from "./openapi.ts";
 import { pageRoutes } from "./page.ts";
@@ -39,9 +41,11 @@ export type App = FastifyInstance<
   ZodProvider
 >;
 
+export type DeskRuntime = Pick<Runtime, "clock" | "timers" | "random">;
+
 /** What the routes work with. */
 export interface Desk {
-  readonly runtime: Pick<Runtime, "clock">;
+  readonly runtime: DeskRuntime;
   readonly options: AdminOptions;
   readonly names: Names;
 }
@@ -51,7 +55,7 @@ const REQUEST_TIMEOUT_MS = 60_000;
 const MAX_CONNECTIONS = 256;
 
 /** All routes, not listening yet. Throws where the options would leave the API open. */
-export async function buildApp(runtime: Pick<Runtime, "clock">, options: AdminOptions): Promise<App> {
+export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Promise<App> {
   const guard = new Guard(options.listen);
   const app: App = fastify({
     bodyLimit: BODY_LIMIT,
@@ -91,6 +95,8 @@ export async function buildApp(runtime: Pick<Runtime, "clock">, options: AdminOp
   userRoutes(app, desk);
   bindingRoutes(app, desk);
   importRoutes(app, desk);
+  moveCheckRoutes(app, desk);
+  moveRoutes(app, desk);
   serverRoutes(app, desk);
   explainRoutes(app, desk);
   subscriptionRoutes(app, desk);

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { ClaimOutcome } from "../directory/directory.ts";
 import { modelOf } from "../federation/model.ts";
+import { MOVER_OPTIONS } from "../moving/mover.ts";
 import type { App, Desk } from "./app.ts";
 import { Problem } from "./problem.ts";
 import { aor, bindingJson, bindingSchema, claimSchema, serverName } from "./schemas.ts";
@@ -33,6 +34,16 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
   async function modelFor(user: string) {
     const row = await directory.user(user);
     return modelOf(proxy.models, user, row?.record ?? null).model;
+  }
+
+  /** Tells every proxy of a move and gives it time. The server he is moved from: if he moves meanwhile, he stays there. */
+  async function prepared(user: string, to: string, from: string | undefined): Promise<string | undefined> {
+    const server = (await directory.user(user))?.binding?.server;
+    if (server === undefined || server === to || (from !== undefined && from !== server)) return from;
+    const { prepareMs, prepareKeptMs } = MOVER_OPTIONS;
+    await directory.moves.prepare([{ aor: user, server: to }], runtime.clock.wall() + prepareMs + prepareKeptMs);
+    await new Promise<void>((resolve) => void runtime.timers.after(prepareMs, resolve));
+    return server;
   }
 
   app.post("/api/v1/users/:aor/bind", {
@@ -74,15 +85,20 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
       body: z.strictObject({
         server: serverName.describe("where to"),
         from: serverName.optional().describe("acts only while he is there"),
+        makeBeforeBreak: z
+          .boolean()
+          .default(false)
+          .describe("second legs go up to the new server first; takes two seconds"),
       }),
       response: { 200: claimSchema },
     },
     handler: async (request) => {
       const user = names.user(request.params.aor);
-      const { server, from } = request.body;
+      const { server, makeBeforeBreak } = request.body;
       names.server(server);
-      if (from !== undefined) names.server(from, "from");
+      if (request.body.from !== undefined) names.server(request.body.from, "from");
       const model = await modelFor(user);
+      const from = makeBeforeBreak ? await prepared(user, server, request.body.from) : request.body.from;
       const outcome = await directory.move({
         aor: user,
         to: server,
