@@ -26,7 +26,8 @@ cross join lateral (select
  *
  * Rejected: the slot's lock and the holds read by the claim: two round trips and a transaction a hold, one more
  * statement a bind, and inserts of one user's watchers stand in line. `for share` on the lease: see END_LAPSED.
- * The lateral reads are there for the planner: a join planned while a table was small reads all of it later.
+ * `a.one = 1` is true of every row: by it the planner takes them for few and reads the other tables by their keys, however
+ * small those were when the statement was planned. Else it would read all of them later, for every batch.
  */
 export const INSERT_SUBSCRIPTIONS: Verb = {
   name: "insert-subscriptions",
@@ -34,27 +35,29 @@ export const INSERT_SUBSCRIPTIONS: Verb = {
 with asked as materialized (
   select a.* from json_to_recordset($1::json) as a(
     id text, kind text, aor text, watcher text, origin text, event text, owner text, known boolean, dialog text,
-    expires float8, notify_reserved bigint, leg text, leg_server text, leg_reserved bigint, extended_epoch bigint)
+    expires float8, notify_reserved bigint, leg text, leg_server text, leg_reserved bigint, extended_epoch bigint,
+    one int)
+  where a.one = 1
 ),
 seen as materialized (
-  select a.id, slot.server, slot.epoch,
+  select a.*, slot.server, slot.epoch,
     exists (select from codomain.proxies p where p.owner = a.owner and not p.over) as live,
     not a.known or slot.epoch > 0
       or exists (select from codomain.users u where u.aor = a.aor)
-      or exists (select from codomain.subscriptions m where m.id = a.id and m.owner = a.owner) as known
+      or exists (select from codomain.subscriptions m where m.id = a.id and m.owner = a.owner) as allowed
   from asked a${SLOT_OF}
 ),
 put as (
   insert into codomain.subscriptions (id, kind, aor, watcher, origin, event, owner, fence, dialog, expires_at,
     notify_reserved, leg, leg_server, leg_reserved, extended_epoch)
-  select a.id, a.kind, a.aor, a.watcher, a.origin, a.event, a.owner, 1, a.dialog, to_timestamp(a.expires / 1000),
-    a.notify_reserved, a.leg, a.leg_server, a.leg_reserved, a.extended_epoch
-  from asked a join seen n on n.id = a.id
-  where n.live and n.known
-  order by a.id collate "C"
+  select id, kind, aor, watcher, origin, event, owner, 1, dialog, to_timestamp(expires / 1000),
+    notify_reserved, leg, leg_server, leg_reserved, extended_epoch
+  from seen
+  where live and allowed
+  order by id collate "C"
   on conflict (id) do nothing
 )
-select id, live, known, server, epoch from seen`,
+select id, live, allowed, server, epoch from seen`,
 };
 
 export interface InsertAsk {
@@ -66,7 +69,7 @@ export interface InsertAsk {
 /** As INSERT_SUBSCRIPTIONS takes it, in a JSON array. */
 export function askOfInsert({ owner, subscription, known }: InsertAsk): object {
   const { id, kind, aor, watcher, origin, event } = subscription;
-  return { id, kind, aor, watcher, origin, event, owner, known, ...stateColumns(subscription) };
+  return { id, kind, aor, watcher, origin, event, owner, known, ...stateColumns(subscription), one: 1 };
 }
 
 export function stateColumns(state: SubscriptionState): object {
@@ -84,13 +87,13 @@ export function stateColumns(state: SubscriptionState): object {
 export interface InsertRow {
   readonly id: string;
   readonly live: boolean;
-  readonly known: boolean;
+  readonly allowed: boolean;
   readonly server: string | null;
   readonly epoch: number;
 }
 
 export function outcomeOfInsert(row: InsertRow): InsertOutcome {
   if (!row.live) return { outcome: "over" };
-  if (!row.known) return { outcome: "no-record" };
+  if (!row.allowed) return { outcome: "no-record" };
   return { outcome: "inserted", slot: { server: row.server, epoch: row.epoch } };
 }

@@ -16,8 +16,7 @@ import type { Verb } from "./pool.ts";
  *
  * Rejected: `greatest()` on the reserves in place of a revision: the dialog and the leg would go back all the same.
  * `where owner = …` alone: an owner never gets a row back that it has lost, but by the fence a test can tell.
- * `a.one = 1` is true of every row: by it the planner takes them for few, and goes by the primary key however small the
- * table was when the statement was planned.
+ * `a.one = 1`: see INSERT_SUBSCRIPTIONS.
  */
 export const UPDATE_SUBSCRIPTIONS: Verb = {
   name: "update-subscriptions",
