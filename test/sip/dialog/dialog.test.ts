@@ -119,6 +119,20 @@ describe("12.1.2: the side that asked", () => {
   });
 });
 
+describe("RFC 6665 4.1.4: forking", () => {
+  it("MUST be prepared to receive NOTIFY requests with From tags that differ from the To tag of the 200: each is a dialog", () => {
+    const sent = request("SUBSCRIBE");
+    const answered = uacDialog(sent, buildResponse(sent, 200, undefined, { toTag: "a1" }));
+    const notify = request("NOTIFY", [
+      ["From", "<sip:alice@example.com>;tag=a2"],
+      ["To", "<sip:bob@example.com>;tag=b1"],
+    ]);
+    const notified = uacDialog(sent, notify);
+    expect([answered.remoteTag, notified.remoteTag]).toEqual(["a1", "a2"]);
+    expect([answered.localTag, notified.localTag]).toEqual(["b1", "b1"]);
+  });
+});
+
 describe("12.2.1.1: a request within a dialog", () => {
   const dialog: Dialog = uasDialog(request("SUBSCRIBE", recordRouted), "a1");
 

@@ -138,6 +138,12 @@ describe("4.2.1.4: refresh and expiry", () => {
     expect(one.subscribe(2, 600)).toEqual([{ do: "answer", status: 481 }]);
   });
 
+  it('of a refresh too "the server MAY shorten the amount of time until expiration but MUST NOT increase it"', () => {
+    const one = new Driven();
+    expect(one.subscribe(2, 9000)).toEqual([{ do: "answer", status: 200, expires: 3600 }]);
+    expect(one.state.until).toBe(3_600_000);
+  });
+
   it("423 leaves the subscription as it was", () => {
     const one = new Driven();
     one.answered(200);
@@ -328,6 +334,10 @@ describe("whatever happens", () => {
             expect(flying, "two in flight").toBe(false);
             expect(terminated, "a NOTIFY after terminated").toBe(false);
             expect(action.cseq).toBe(last + 1);
+            // 4.2.2: Subscription-State always, with the time that is left, or the reason.
+            const left = /^(?:pending|active);expires=(\d+)$/.exec(action.state)?.[1];
+            expect(left !== undefined || /^terminated;reason=[a-z]+$/.test(action.state), action.state).toBe(true);
+            expect(now + Number(left ?? 0) * 1000, "it lengthens").toBeLessThanOrEqual(Math.max(now, step.state.until));
             expect(action.cseq).toBeLessThanOrEqual(step.state.reserved);
             flying = true;
             last = action.cseq;
