@@ -1,13 +1,30 @@
 import type { Directory } from "./directory/directory.ts";
 import { identityOn } from "./federation/identity.ts";
+import { createMessaging, type Messaging } from "./messaging/messaging.ts";
+import {
+  DELIVERY_OPTIONS,
+  type DeliveryOptions,
+  MESSAGING_OPTIONS,
+  type MessagingOptions,
+} from "./messaging/options.ts";
+import type { Router } from "./messaging/ports.ts";
 import { Mover } from "./moving/mover.ts";
+import { planDelivery } from "./proxy/delivery.ts";
 import { NO_HANDLERS } from "./proxy/handlers.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
+import { Accepting } from "./subscription/accept.ts";
 import { Evictor } from "./subscription/evictor.ts";
+import { InDialogs } from "./subscription/in-dialog.ts";
+import { isOwnTag } from "./subscription/leg.ts";
+import { SUBSCRIPTION_OPTIONS } from "./subscription/options.ts";
+import type { ServerDesk } from "./subscription/ports.ts";
+import { Subscriptions } from "./subscription/service.ts";
 
 /** What is carried out beside the proxy, built and registered as its handlers. */
 export interface Services {
   readonly mover: Mover;
+  readonly subscriptions: Subscriptions;
+  readonly messaging: Messaging;
   /** After the transport listens and the proxy has started: a lease is opened, and what nobody owns is taken over. */
   start(): Promise<void>;
   /** In reverse order; what is owned is given up, so that another proxy may take it at once. */
@@ -17,13 +34,19 @@ export interface Services {
 export interface ServiceOptions {
   /** How long a lease of this proxy lasts without renewal, milliseconds. */
   readonly leaseMs: number;
+  /** As they are now. */
+  readonly messages: () => MessagingOptions;
+  readonly delivery: DeliveryOptions;
 }
 
-export const SERVICE_OPTIONS: ServiceOptions = { leaseMs: 15_000 };
+export const SERVICE_OPTIONS: ServiceOptions = {
+  leaseMs: 15_000,
+  messages: () => MESSAGING_OPTIONS,
+  delivery: DELIVERY_OPTIONS,
+};
 
 /** The one place that joins subscription/ and messaging/ to the proxy; the program and the simulation build the same. */
-export function createServices(proxy: ProxyCore, directory: Directory, _options: ServiceOptions): Services {
-  proxy.handlers = NO_HANDLERS;
+export function createServices(proxy: ProxyCore, directory: Directory, options: ServiceOptions): Services {
   const { runtime, telemetry, outbound } = proxy;
   const evictor = new Evictor({
     runtime,
@@ -37,15 +60,72 @@ export function createServices(proxy: ProxyCore, directory: Directory, _options:
     { runtime, telemetry, directory, models: () => proxy.models },
     `${directory.proxy}-${runtime.random.token(8)}`,
   );
+  const subscriptions = new Subscriptions(
+    { runtime, telemetry, directory, outbound, servers: serverDesk(proxy), points: () => proxy.transport.points },
+    { ...SUBSCRIPTION_OPTIONS, leaseMs: options.leaseMs, retryAfterS: proxy.options.retryAfterS },
+  );
+  const accepting = new Accepting(subscriptions);
+  const inDialogs = new InDialogs(subscriptions);
+  const messaging = createMessaging(
+    { runtime, telemetry, directory, outbound, router: routerOf(proxy), options: options.messages },
+    options.delivery,
+  );
+  proxy.handlers = {
+    ...NO_HANDLERS,
+    ownsTag: isOwnTag,
+    inDialog: (handed) => inDialogs.handle(handed),
+    hold: (handed, { server, epoch, known }) =>
+      accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
+    store: (handed, plan) => messaging.keeper.store(handed, plan),
+    keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
+  };
   return {
     mover,
+    subscriptions,
+    messaging,
     async start() {
+      await subscriptions.start();
       evictor.start();
       mover.start();
+      messaging.deliverer.start();
     },
     async stop() {
+      messaging.deliverer.stop();
       evictor.stop();
       await mover.stop();
+      await subscriptions.stop();
+    },
+  };
+}
+
+function serverDesk(proxy: ProxyCore): ServerDesk {
+  return {
+    isUp: (server) => proxy.rotation.facts.some((each) => each.name === server && each.up),
+    takesLegs: (server) => proxy.rotation.server(server)?.repoint ?? true,
+    nameOn: async (aor, server) => {
+      const identity = await nameOn(proxy, aor, server);
+      const subdomain = proxy.settings.subdomains[server];
+      const host = identity.lastIndexOf("@") + 1;
+      return { identity, uri: `sip:${subdomain === undefined ? identity : identity.slice(0, host) + subdomain}` };
+    },
+    onUp: (listener) => proxy.onServerUp(listener),
+  };
+}
+
+/** Where stored messages go: the decision that traffic is told. */
+function routerOf(proxy: ProxyCore): Router {
+  return {
+    where: (recipient) => planDelivery(proxy, recipient),
+    proves: (server) => proxy.rotation.facts.some((each) => each.name === server && each.proves.includes("MESSAGE")),
+    onServerUp: (listener) => proxy.onServerUp(listener),
+    get domains() {
+      return proxy.options.domains;
+    },
+    get learnedMs() {
+      return proxy.options.learnedMs;
+    },
+    get retryAfterS() {
+      return proxy.options.retryAfterS;
     },
   };
 }

@@ -87,6 +87,7 @@ export class ProxyCore implements Core, TransactionUser {
   #branches = 0;
   #open = 0;
   #idle: (() => void)[] = [];
+  readonly #upListeners = new Set<(server: string) => void>();
 
   constructor(parts: ProxyParts, options: ProxyOptions) {
     this.runtime = parts.runtime;
@@ -111,7 +112,7 @@ export class ProxyCore implements Core, TransactionUser {
       (uris) => this.locate(uris),
       () => ({ domain: this.options.domains[0]!, timeoutMs: this.options.health.timeoutMs }),
     );
-    this.rotation = new Rotation(this.runtime, this.telemetry, prober, options.health, () => this.#forgetAbsent());
+    this.rotation = new Rotation(this.runtime, this.telemetry, prober, options.health, (server) => this.#onUp(server));
     this.configure(options);
     this.transactions.user = this;
   }
@@ -307,9 +308,16 @@ export class ProxyCore implements Core, TransactionUser {
     return own ? `${aor.slice(0, at + 1)}${this.options.domains[0]}` : aor;
   }
 
-  #forgetAbsent(): void {
+  /** Told of every server that has come back into rotation. Returns the way to end it. */
+  onServerUp(listener: (server: string) => void): () => void {
+    this.#upListeners.add(listener);
+    return () => this.#upListeners.delete(listener);
+  }
+
+  #onUp(server: string): void {
     this.cache.forgetAbsent();
     this.openForks.forgetAbsent();
+    for (const listener of this.#upListeners) listener(server);
   }
 
   #report(exchange: Exchange, status: number): void {

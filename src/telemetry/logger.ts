@@ -139,6 +139,19 @@ const SOURCES: Sources = {
   loop: source("info", "loop", (e) => ({ callId: text(e.callId), outcome: e.status, reason: text(e.reason) }), {
     throttled: true,
   }),
+  subscription: source("debug", "subscription", (e) => ({
+    id: text(e.id),
+    user: text(e.aor),
+    watcher: text(e.watcher),
+    event: text(e.event),
+    change: e.change,
+    server: e.server,
+    epoch: e.epoch,
+    ...(e.reason === undefined ? {} : { reason: text(e.reason) }),
+  })),
+  lease: source("info", "lease", (e) => ({ owner: e.owner, state: e.state, rows: e.rows }), {
+    level: (e) => (e.state === "lost" ? "warn" : "info"),
+  }),
   moveStep: source("debug", "move", (e) => ({
     batch: text(e.batch),
     user: text(e.aor),

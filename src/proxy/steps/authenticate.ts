@@ -6,6 +6,7 @@ import type { Core } from "../core.ts";
 import { type DigestAnswer, parseDigest } from "../digest.ts";
 import type { Exchange } from "../exchange.ts";
 import { answer } from "../responses.ts";
+import { isOwnDialog } from "./identify.ts";
 import { aorFor } from "./resolve.ts";
 
 /**
@@ -15,6 +16,7 @@ import { aorFor } from "./resolve.ts";
 export function mustAuthenticate(core: Core, exchange: Exchange): boolean {
   const { origin, ownRoute, request } = exchange;
   if (core.options.clients.authenticate !== "digest" || origin.kind !== "client") return false;
+  if (isOwnDialog(core, request)) return false;
   if (request.to.tag === undefined || ownRoute?.authentic !== true || request.method === "REGISTER") return true;
   return !request.has("Route") && ownRoute.connectionId === 0 && aorFor(core, request, origin) !== undefined;
 }

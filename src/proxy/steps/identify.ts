@@ -10,9 +10,18 @@ import { answer } from "../responses.ts";
 export function identify(core: Core, exchange: Exchange): boolean {
   const { flow, request } = exchange.transaction;
   exchange.origin = originOf(core, request, flow);
-  if (exchange.origin.kind !== "unknown") return false;
+  if (exchange.origin.kind !== "unknown" || isOwnDialog(core, request)) return false;
   answer(core, exchange, { status: 403, phrase: "Forbidden" });
   return true;
+}
+
+/**
+ * A dialog of ours is known by its tags and Call-ID, which only its other end knows; and a request in it may come by way of
+ * another proxy of the domain, which is no server.
+ */
+export function isOwnDialog(core: Core, request: SipRequest): boolean {
+  const { tag } = request.to;
+  return tag !== undefined && core.handlers.ownsTag(tag);
 }
 
 export function originOf(core: Core, request: SipRequest, flow: Flow): Origin {

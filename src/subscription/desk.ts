@@ -1,0 +1,43 @@
+import type { NotifierRules } from "../sip/dialog/notifier.ts";
+import type { SubscriberRules } from "../sip/dialog/subscriber.ts";
+import type { TimerWheel } from "../sip/transaction/timer-wheel.ts";
+import type { LegEvent } from "./decision.ts";
+import type { Content } from "./documents.ts";
+import type { Leg } from "./leg.ts";
+import type { SubscriptionOptions } from "./options.ts";
+import type { Saved } from "./rows.ts";
+import type { Moment, Subscription } from "./subscription.ts";
+
+/** What the two sides of a subscription ask of the service around them. */
+export interface Desk {
+  readonly options: SubscriptionOptions;
+  readonly notifierRules: NotifierRules;
+  readonly subscriberRules: SubscriberRules;
+  /** Monotonic milliseconds. */
+  now(): number;
+  moment(): Moment;
+  readonly wheel: TimerWheel;
+  token(length: number): string;
+  /** concurrency.md 7: our lease has not run out. */
+  maySend(): boolean;
+  /** False: it has ended, or was lost to another proxy; nothing may be done for it any more. */
+  isOurs(subscription: Subscription): boolean;
+  /** Its next moment may have changed. */
+  arm(subscription: Subscription): void;
+  save(subscription: Subscription): Promise<Saved>;
+  /** Its end was decided: it takes no more requests, its legs and its row go. */
+  ending(subscription: Subscription): void;
+  /** Nothing will happen any more. `answer`: of a NOTIFY that he refused; null: none did. */
+  ended(subscription: Subscription, answer: string | null): void;
+  /** What a leg's server said. */
+  said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void;
+}
+
+export interface Said {
+  /** Held for the listener, who shows it, keeps it or gives it back. */
+  readonly content: Content | null;
+  /** Seconds. */
+  readonly retryAfter: number | undefined;
+  /** What it was, for the log: `480`, `terminated;reason=probation`. */
+  readonly what: string;
+}

@@ -1,0 +1,61 @@
+/** What a NOTIFY carries. */
+export interface Content {
+  readonly type: string;
+  /** latin1. `cseq`: of the NOTIFY that will carry it, for documents that count their versions. */
+  body(cseq: number): string;
+}
+
+/** A document as it came, shared by every watcher who is shown the same. */
+export class Document implements Content {
+  readonly type: string;
+  readonly text: string;
+  /** Subscriptions that hold it. */
+  holders = 0;
+
+  constructor(type: string, text: string) {
+    this.type = type;
+    this.text = text;
+  }
+
+  body(): string {
+    return this.text;
+  }
+}
+
+/** Documents by their content: a presentity's watchers mostly see the same one. */
+export class Documents {
+  readonly #byContent = new Map<string, Document>();
+
+  get size(): number {
+    return this.#byContent.size;
+  }
+
+  /** Counted for its holder, who gives it back by `release`. */
+  hold(type: string, text: string): Document {
+    const key = `${type}\n${text}`;
+    let document = this.#byContent.get(key);
+    if (document === undefined) {
+      // A copy: what was cut from a message would keep the whole message.
+      const own = ownText(key);
+      document = new Document(ownText(type), own.slice(type.length + 1));
+      this.#byContent.set(own, document);
+    }
+    document.holders++;
+    return document;
+  }
+
+  release(content: Content | null): void {
+    if (!(content instanceof Document)) return;
+    content.holders--;
+    if (content.holders === 0) this.#byContent.delete(`${content.type}\n${content.text}`);
+  }
+
+  clear(): void {
+    this.#byContent.clear();
+  }
+}
+
+/** A flat copy of a latin1 text, which shares memory with nothing. */
+export function ownText(text: string): string {
+  return Buffer.from(text, "latin1").toString("latin1");
+}

@@ -1,0 +1,274 @@
+import { closedDocument, PIDF } from "../presence/closed-document.ts";
+import { backOffMs } from "../sip/dialog/usage.ts";
+import type { Telemetry } from "../telemetry/events.ts";
+import { decidePlace, type LegEvent, type LegRole, type LegStep, ON_LEG, type PlaceStep } from "./decision.ts";
+import type { Desk, Said } from "./desk.ts";
+import type { Content, Documents } from "./documents.ts";
+import type { Leg } from "./leg.ts";
+import type { LegSide } from "./leg-side.ts";
+import type { ServerDesk } from "./ports.ts";
+import type { Subscription } from "./subscription.ts";
+import type { WatcherSide } from "./watcher-side.ts";
+
+/** Carries out the decision tables: the watcher's dialog stays, and its leg follows the user from server to server. */
+export class Following {
+  readonly #desk: Desk;
+  readonly #telemetry: Telemetry;
+  readonly #servers: ServerDesk;
+  readonly #documents: Documents;
+  readonly #watchers: WatcherSide;
+  readonly #legs: LegSide;
+
+  constructor(
+    desk: Desk,
+    telemetry: Telemetry,
+    servers: ServerDesk,
+    documents: Documents,
+    watchers: WatcherSide,
+    legs: LegSide,
+  ) {
+    this.#desk = desk;
+    this.#telemetry = telemetry;
+    this.#servers = servers;
+    this.#documents = documents;
+    this.#watchers = watchers;
+    this.#legs = legs;
+  }
+
+  /** Where the user is, from the feed or from a statement: it may be old news, and then changes nothing. */
+  learn(subscription: Subscription, server: string | null, epoch: number): void {
+    if (epoch > subscription.epoch) {
+      subscription.server = server;
+      subscription.epoch = epoch;
+      subscription.retryAt = 0;
+      subscription.legFailures = 0;
+    } else if (epoch === subscription.epoch && subscription.server === null && server !== null) {
+      // The slot as it was read by a plan that found nobody; a claim can only have raised it.
+      subscription.server = server;
+    }
+    this.place(subscription);
+  }
+
+  /** Looks at where the user is and does what is not done yet. Nothing, most times. */
+  place(subscription: Subscription): void {
+    if (!subscription.stored || subscription.ending || !this.#desk.isOurs(subscription)) return;
+    if (subscription.kind !== "presence") return;
+    const { server, epoch, extendedEpoch, active, leg, next } = subscription;
+    const steps = decidePlace({
+      server,
+      epoch,
+      takesLegs: server === null || this.#servers.takesLegs(server),
+      extendedEpoch,
+      active,
+      leg,
+      next: next === null ? null : { epoch: next.epoch, server: next.server, ahead: next.ahead > 0 },
+      waiting: subscription.retryAt > 0,
+    });
+    for (const step of steps) this.#atPlace(subscription, step);
+  }
+
+  /** A second leg ahead of a move, to wait for it. @param until monotonic. */
+  prepare(subscription: Subscription, server: string, until: number): void {
+    if (!subscription.stored || subscription.ending || subscription.kind !== "presence") return;
+    const { next } = subscription;
+    if (subscription.server === server || !this.#servers.takesLegs(server) || until <= this.#desk.now()) return;
+    if (next?.ahead && next.server === server) {
+      next.ahead = Math.max(next.ahead, until);
+      return this.#desk.arm(subscription);
+    }
+    if (next !== null && next.ahead === 0) return;
+    this.#dropNext(subscription);
+    const leg = this.#legs.begin(subscription, server, 0, this.#desk.options.legs.expires);
+    leg.ahead = until;
+    this.#desk.arm(subscription);
+  }
+
+  /** The move that was prepared for did not come in time. */
+  lapse(subscription: Subscription): void {
+    this.#dropNext(subscription);
+  }
+
+  /** models.md "Exclusive": what its server said, looked up in the table and carried out. */
+  said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
+    const role = roleOf(subscription, leg);
+    let { content } = said;
+    for (const step of ON_LEG[role][event]) {
+      if (subscription.ending) break;
+      if (this.#atLeg(subscription, leg, step, { ...said, content })) content = null;
+    }
+    this.#documents.release(content);
+    this.#desk.arm(subscription);
+  }
+
+  #atPlace(subscription: Subscription, step: PlaceStep): void {
+    switch (step) {
+      case "hold":
+        return this.#hold(subscription);
+      case "note":
+        subscription.extendedEpoch = subscription.epoch;
+        return;
+      case "deactivate":
+        return this.finish(subscription, "deactivated");
+      case "drop-next":
+        return this.#dropNext(subscription);
+      case "adopt":
+        return this.#adopt(subscription);
+      case "open":
+        this.#legs.begin(subscription, subscription.server!, subscription.epoch, this.#desk.options.legs.expires);
+        return;
+    }
+  }
+
+  #hold(subscription: Subscription): void {
+    const { leg } = subscription;
+    subscription.leg = null;
+    if (leg !== null) this.#legs.end(subscription, leg);
+    if (subscription.next !== null && subscription.next.ahead === 0) this.#dropNext(subscription);
+    subscription.extendedEpoch = subscription.epoch;
+    subscription.retryAt = 0;
+    if (subscription.event !== "presence" && subscription.active) {
+      // Nothing stands for an absent user in other packages: the watcher is to ask again later.
+      return this.#watchers.end(subscription, "probation", this.#desk.options.retryAfterS);
+    }
+    this.#showClosed(subscription);
+    this.#telemetry.emit("subscription", { ...named(subscription), change: "held", server: leg?.server ?? null });
+    void this.#desk.save(subscription);
+  }
+
+  #adopt(subscription: Subscription): void {
+    const leg = subscription.next!;
+    leg.ahead = 0;
+    leg.epoch = subscription.epoch;
+    if (!leg.notified) return;
+    const { content } = leg;
+    leg.content = null;
+    this.said(subscription, leg, leg.active ? "active" : "pending", { content, retryAfter: undefined, what: "ahead" });
+  }
+
+  /** True: it has kept the content. */
+  #atLeg(subscription: Subscription, leg: Leg, step: LegStep, said: Said): boolean {
+    switch (step) {
+      case "show":
+        return this.#show(subscription, said.content);
+      case "close":
+        this.#showClosed(subscription);
+        return false;
+      case "promote":
+        this.#promote(subscription, leg);
+        return false;
+      case "keep":
+        this.#documents.release(leg.content);
+        leg.content = said.content;
+        return true;
+      case "drop":
+        this.#forget(subscription, leg);
+        return false;
+      case "again":
+        this.#again(subscription, leg, said);
+        return false;
+      case "retry":
+        this.#retry(subscription, said);
+        return false;
+      case "reject":
+        this.finish(subscription, "rejected");
+        return false;
+      case "noresource":
+        this.finish(subscription, "noresource");
+        return false;
+      case "invariant":
+        this.finish(subscription, "invariant");
+        return false;
+    }
+  }
+
+  finish(subscription: Subscription, reason: "rejected" | "noresource" | "invariant" | "deactivated"): void {
+    this.#watchers.end(subscription, reason);
+  }
+
+  /** Taken over: what he was shown last is not known here, but that nothing else can have been. */
+  showClosedAgain(subscription: Subscription): void {
+    subscription.content = this.#documents.hold(PIDF, closedDocument(subscription.aor));
+  }
+
+  #show(subscription: Subscription, content: Content | null): boolean {
+    if (content !== null) {
+      this.#documents.release(subscription.content);
+      subscription.content = content;
+    }
+    this.#watchers.show(subscription);
+    return content !== null;
+  }
+
+  /** Only to one who was shown something: to a pending watcher nothing is to be taken back. */
+  #showClosed(subscription: Subscription): void {
+    if (!subscription.active) return;
+    const content = this.#documents.hold(PIDF, closedDocument(subscription.aor));
+    if (content === subscription.content) {
+      this.#documents.release(content);
+      return;
+    }
+    this.#show(subscription, content);
+  }
+
+  #promote(subscription: Subscription, leg: Leg): void {
+    const old = subscription.leg;
+    subscription.leg = leg;
+    subscription.next = null;
+    subscription.extendedEpoch = leg.epoch;
+    subscription.retryAt = 0;
+    this.#telemetry.emit("subscription", {
+      ...named(subscription),
+      change: old === null ? "extended" : "moved",
+      server: leg.server,
+    });
+    // What the one before it has shown is of an older epoch: without a document of its own there is none.
+    this.#documents.release(subscription.content);
+    subscription.content = null;
+    if (old !== null) this.#legs.end(subscription, old);
+    void this.#desk.save(subscription);
+  }
+
+  #forget(subscription: Subscription, leg: Leg): void {
+    if (subscription.leg === leg) subscription.leg = null;
+    if (subscription.next === leg) subscription.next = null;
+    this.#documents.release(leg.content);
+    leg.content = null;
+    // A server that has accepted and then never said a word may still keep it.
+    this.#legs.end(subscription, leg);
+  }
+
+  #dropNext(subscription: Subscription): void {
+    const { next } = subscription;
+    if (next !== null) this.#forget(subscription, next);
+  }
+
+  #again(subscription: Subscription, leg: Leg, said: Said): void {
+    // RFC 6665 4.1.3: at once; but not in a circle with a server that ends what it has just accepted.
+    if (this.#desk.now() - leg.since < SHORT_LIFE_MS) return this.#retry(subscription, said);
+    subscription.legFailures = 0;
+    this.place(subscription);
+  }
+
+  #retry(subscription: Subscription, { retryAfter }: Said): void {
+    const { backOff } = this.#desk.options.legs;
+    subscription.legFailures++;
+    const own = backOffMs(backOff, subscription.legFailures, retryAfter);
+    subscription.retryAt = this.#desk.now() + own;
+    // What was shown last may be long out of date by then.
+    if (own > STALE_MS) this.#showClosed(subscription);
+  }
+}
+
+const SHORT_LIFE_MS = 10_000;
+/** 64*T1: as long as it takes to find out that a server does not answer. */
+const STALE_MS = 32_000;
+
+/** Which row of the table a leg is in. */
+export function roleOf({ leg, next, epoch }: Pick<Subscription, "leg" | "next" | "epoch">, asked: Leg): LegRole {
+  if (asked === next) return asked.ahead > 0 ? "ahead" : "coming";
+  return asked === leg && asked.epoch >= epoch ? "serving" : "superseded";
+}
+
+function named({ id, aor, watcher, event, epoch }: Subscription) {
+  return { id, aor, watcher, event, epoch };
+}

@@ -1,0 +1,54 @@
+import { buildRequest, type HeaderPair } from "../sip/message/build.ts";
+import type { SipRequest } from "../sip/message/message.ts";
+import type { Flow } from "../sip/transport/transport.ts";
+import { acceptForLeg } from "./accepts.ts";
+import { contactAt } from "./contact.ts";
+import type { Leg } from "./leg.ts";
+import { legTag } from "./leg.ts";
+import type { ServerName } from "./ports.ts";
+import type { Subscription } from "./subscription.ts";
+
+/**
+ * The SUBSCRIBE that opens a leg: on behalf of the watcher (P-Asserted-Identity where he was proved to be who he is,
+ * RFC 3325), both named as the server knows them (models.md, "Identity and policy").
+ * @param expires seconds.
+ */
+export function subscribeForLeg(
+  subscription: Subscription,
+  leg: Leg,
+  names: { readonly user: ServerName; readonly watcher: ServerName },
+  flow: Flow,
+  { cseq, expires }: { readonly cseq: number; readonly expires: number },
+): SipRequest {
+  const watcher = `<${uriOf(names.watcher.identity)}>`;
+  return buildRequest({
+    method: "SUBSCRIBE",
+    uri: names.user.uri,
+    headers: [
+      ["Max-Forwards", "70"],
+      ["From", `${watcher};tag=${legTag(subscription.id, leg.number)}`],
+      ["To", `<${uriOf(names.user.identity)}>`],
+      ["Call-ID", leg.callId],
+      ["CSeq", `${cseq} SUBSCRIBE`],
+      ["Contact", `<${contactAt(flow.point)}>`],
+      ...(subscription.trusted ? [["P-Asserted-Identity", watcher] as const] : []),
+      ...subscribeHeaders(subscription, expires),
+    ],
+  });
+}
+
+/** What every SUBSCRIBE of a leg carries (RFC 6665 4.1.2.1). */
+export function subscribeHeaders(subscription: Subscription, expires: number): HeaderPair[] {
+  const accept = acceptForLeg(subscription.accept.split(", ").filter(Boolean), subscription.event);
+  const headers: HeaderPair[] = [
+    ["Event", subscription.event],
+    ["Expires", String(expires)],
+  ];
+  if (accept !== "") headers.push(["Accept", accept]);
+  return headers;
+}
+
+/** Of an AoR; one that is a URI already (tel) stays as it is. */
+function uriOf(name: string): string {
+  return /^[a-z][a-z0-9+.-]*:[^@]*$/i.test(name) && !/^\[?[^:]*:\d+$/.test(name) ? name : `sip:${name}`;
+}

@@ -1,0 +1,334 @@
+import {
+  firstHop,
+  okWithin,
+  packDialog,
+  requestWithin,
+  uacDialog,
+  unpackDialog,
+  withTarget,
+} from "../sip/dialog/dialog.ts";
+import {
+  beginSubscriber,
+  type SubscriberAction,
+  type SubscriberEvent,
+  type SubscriberStep,
+  stepSubscriber,
+  subscriberWakeAt,
+} from "../sip/dialog/subscriber.ts";
+import { buildResponse } from "../sip/message/build.ts";
+import { MalformedHeader } from "../sip/message/errors.ts";
+import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
+import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
+import { contactAt } from "./contact.ts";
+import { meaningOfGone } from "./decision.ts";
+import type { Desk } from "./desk.ts";
+import type { Content, Documents } from "./documents.ts";
+import { Leg, legTag } from "./leg.ts";
+import { subscribeForLeg, subscribeHeaders } from "./leg-request.ts";
+import { Pace } from "./pace.ts";
+import type { Handed, ServerDesk } from "./ports.ts";
+import type { Subscription } from "./subscription.ts";
+import { secondsOf } from "./watcher-side.ts";
+
+type Subscribe = Extract<SubscriberAction, { readonly do: "subscribe" }>;
+type Gone = Extract<SubscriberAction, { readonly do: "gone" }>;
+
+/**
+ * The legs' side: drives the subscriber's machine (RFC 6665 4.1) of each leg, sends and answers what it says, and tells
+ * what the server said in the words of the decision table. A leg that is no longer wanted stays here until its server has
+ * said so too, so that its last NOTIFY is answered and swallowed.
+ */
+export class LegSide {
+  readonly #desk: Desk;
+  readonly #outbound: Outbound;
+  readonly #servers: ServerDesk;
+  readonly #documents: Documents;
+  /** By our tag. */
+  readonly #leaving = new Map<string, Leaving>();
+  readonly #pace: Pace;
+
+  constructor(desk: Desk, outbound: Outbound, servers: ServerDesk, documents: Documents) {
+    this.#desk = desk;
+    this.#outbound = outbound;
+    this.#servers = servers;
+    this.#documents = documents;
+    this.#pace = new Pace(desk.options.legs.asking);
+  }
+
+  /** Legs that are being ended. */
+  get leaving(): number {
+    return this.#leaving.size;
+  }
+
+  /**
+   * Subscribes at a server; the leg is `next` until somebody says otherwise.
+   * @param epoch of the binding; 0: it is opened ahead.
+   * @param expires seconds; 0: a fetch.
+   */
+  begin(subscription: Subscription, server: string, epoch: number, expires: number): Leg {
+    const now = this.#desk.now();
+    const reserved = this.#desk.maySend() ? FIRST_CSEQS : 0;
+    const begun = beginSubscriber(now, expires, reserved, this.#desk.subscriberRules);
+    subscription.legs++;
+    const leg = new Leg(subscription.legs, server, epoch, this.#desk.token(CALL_ID_CHARACTERS), begun.state);
+    subscription.next = leg;
+    this.#take(
+      subscription,
+      leg,
+      { ...begun, state: { ...begun.state, reserved: FIRST_CSEQS, reserving: false } },
+      null,
+    );
+    return leg;
+  }
+
+  /** Unsubscribes; whose leg it was has let go of it. */
+  end(subscription: Subscription, leg: Leg): void {
+    this.#documents.release(leg.content);
+    leg.content = null;
+    if (leg.machine.phase === "terminated") return;
+    const tag = legTag(subscription.id, leg.number);
+    const leaving = new Leaving(subscription, leg, (each) => this.#due(each));
+    this.#leaving.set(tag, leaving);
+    this.step(subscription, leg, { kind: "leave", now: this.#desk.now() });
+    this.#arm(leaving);
+  }
+
+  /** The leg that a NOTIFY with this tag of ours is for. */
+  find(subscription: Subscription | undefined, tag: string, number: number): Leaving | undefined {
+    const leg = subscription?.leg?.number === number ? subscription.leg : subscription?.next;
+    if (subscription !== undefined && leg?.number === number) return new Leaving(subscription, leg, null);
+    return this.#leaving.get(tag);
+  }
+
+  /** The lease is over: no leg is ours any more. */
+  clear(): void {
+    for (const leaving of this.#leaving.values()) this.#desk.wheel.stop(leaving.timer);
+    this.#leaving.clear();
+    this.#pace.clear();
+  }
+
+  step(subscription: Subscription, leg: Leg, event: SubscriberEvent, handed: Handed | null = null): void {
+    if (!this.#isLive(subscription, leg)) return;
+    const { machine } = leg;
+    const rules = this.#desk.subscriberRules;
+    if (this.#desk.maySend()) {
+      this.#take(subscription, leg, stepSubscriber(machine, event, rules), handed);
+      return;
+    }
+    // A lease that has run out leaves no CSeq that may be used; when it runs again, `time` sends what is due.
+    const lapsed = stepSubscriber({ ...machine, reserved: machine.sent, reserving: true }, event, rules);
+    const { reserved, reserving } = machine;
+    this.#take(subscription, leg, { ...lapsed, state: { ...lapsed.state, reserved, reserving } }, handed);
+  }
+
+  /** A NOTIFY in a leg's dialog, or what claims to be one. */
+  notified(handed: Handed, subscription: Subscription, leg: Leg): void {
+    const { request } = handed;
+    const state = request.subscriptionState;
+    const refused = this.#refusal(request, subscription, leg);
+    if (refused !== null) return handed.respond(buildResponse(request, refused));
+    if (state === undefined) return handed.respond(buildResponse(request, 400, "Missing Subscription-State"));
+    const cseq = request.cseq.number;
+    if (cseq > leg.machine.heard) this.#learnDialog(leg, request);
+    const { expires, reason, retryAfter } = state;
+    const facts = { now: this.#desk.now(), cseq, state: state.state.toLowerCase(), expires, reason, retryAfter };
+    this.step(subscription, leg, { kind: "notified", ...facts }, handed);
+  }
+
+  #refusal(request: SipRequest, { event }: Subscription, leg: Leg): number | null {
+    if (request.callId !== leg.callId) return 481;
+    // RFC 3856 6.9: of a SUBSCRIBE that forked behind the server one dialog is made, the first.
+    if (leg.notified && request.from.tag !== unpackDialog(leg.dialog!).remoteTag) return 481;
+    return request.event?.package === event ? null : 489;
+  }
+
+  /** RFC 6665 4.4.1: the first NOTIFY makes the dialog; the ones after it may move its target. */
+  #learnDialog(leg: Leg, notify: SipRequest): void {
+    if (!leg.notified && leg.sent !== null) {
+      leg.dialog = packDialog(uacDialog(leg.sent, notify));
+      leg.sent = null;
+      leg.notified = true;
+      leg.since = this.#desk.now();
+      return;
+    }
+    this.#retarget(leg, notify);
+  }
+
+  #retarget(leg: Leg, message: SipRequest | SipResponse): void {
+    if (leg.dialog === null) return;
+    const dialog = unpackDialog(leg.dialog);
+    const moved = withTarget(dialog, message);
+    if (moved !== dialog) leg.dialog = packDialog(moved);
+  }
+
+  #isLive(subscription: Subscription, leg: Leg): boolean {
+    if (this.#leaving.get(legTag(subscription.id, leg.number))?.leg === leg) return true;
+    return (subscription.leg === leg || subscription.next === leg) && this.#desk.isOurs(subscription);
+  }
+
+  #take(subscription: Subscription, leg: Leg, step: SubscriberStep, handed: Handed | null): void {
+    const hadCome = leg.machine.made;
+    leg.machine = step.state;
+    for (const action of step.actions) this.#do(subscription, leg, action, handed, hadCome);
+    const leaving = this.#leaving.get(legTag(subscription.id, leg.number));
+    if (leaving !== undefined) this.#arm(leaving);
+    else if (this.#isLive(subscription, leg)) this.#desk.arm(subscription);
+  }
+
+  #do(subscription: Subscription, leg: Leg, action: SubscriberAction, handed: Handed | null, hadCome: boolean): void {
+    switch (action.do) {
+      case "answer":
+        if (handed !== null) answerNotify(handed, legTag(subscription.id, leg.number), action.status);
+        return;
+      case "take":
+        if (action.phase !== "terminated" && handed !== null) this.#tell(subscription, leg, action.phase, handed);
+        return;
+      case "subscribe":
+        void this.#subscribe(subscription, leg, action);
+        return;
+      case "reserve":
+        this.#reserve(subscription, leg);
+        return;
+      case "gone":
+        this.#gone(subscription, leg, action, handed, hadCome);
+    }
+  }
+
+  #tell(subscription: Subscription, leg: Leg, phase: "active" | "pending", handed: Handed): void {
+    if (this.#leaving.has(legTag(subscription.id, leg.number))) return;
+    leg.active = phase === "active";
+    const content = leg.active ? this.#contentOf(handed.request, subscription, leg) : null;
+    this.#desk.said(subscription, leg, phase, { content, retryAfter: undefined, what: phase });
+  }
+
+  #gone(subscription: Subscription, leg: Leg, { cause, again }: Gone, handed: Handed | null, hadCome: boolean): void {
+    const tag = legTag(subscription.id, leg.number);
+    const leaving = this.#leaving.get(tag);
+    if (leaving?.leg === leg) {
+      this.#desk.wheel.stop(leaving.timer);
+      this.#leaving.delete(tag);
+      return;
+    }
+    const retryAfter = typeof again === "object" ? again.afterSeconds : undefined;
+    const content = handed === null ? null : this.#contentOf(handed.request, subscription, leg);
+    const what =
+      cause.by === "notifier"
+        ? `terminated;reason=${cause.reason}`
+        : String("answer" in cause ? cause.answer : cause.by);
+    this.#desk.said(subscription, leg, meaningOfGone(cause, hadCome, retryAfter), { content, retryAfter, what });
+  }
+
+  /** concurrency.md 7. What the row does not know yet nobody can take over: there is nothing to reserve for. */
+  #reserve(subscription: Subscription, leg: Leg): void {
+    if (subscription.leg === leg && subscription.stored) void this.#desk.save(subscription);
+    else leg.machine = { ...leg.machine, reserved: leg.machine.reserved + FIRST_CSEQS, reserving: false };
+  }
+
+  async #subscribe(subscription: Subscription, leg: Leg, action: Subscribe): Promise<void> {
+    const release = await this.#pace.turn(leg.server);
+    let reply: Reply = "unreachable";
+    try {
+      // It may have waited long: nobody may want it any more.
+      const wanted = this.#isLive(subscription, leg) && this.#desk.maySend();
+      if (wanted && leg.dialog !== null) reply = await this.#refresh(subscription, leg.dialog, action);
+      else if (wanted && leg.machine.phase !== "leaving") reply = await this.#open(subscription, leg, action);
+    } finally {
+      release();
+    }
+    if (typeof reply !== "string" && reply.status < 300) this.#accepted(leg, reply);
+    this.step(subscription, leg, { kind: "answered", now: this.#desk.now(), ...readReply(reply) });
+  }
+
+  async #open(subscription: Subscription, leg: Leg, action: Subscribe): Promise<Reply> {
+    const user = await this.#servers.nameOn(subscription.aor, leg.server);
+    const watcher = await this.#servers.nameOn(subscription.watcher, leg.server);
+    leg.identity = user.identity;
+    return this.#outbound.toServer(leg.server, (flow) => {
+      leg.sent = subscribeForLeg(subscription, leg, { user, watcher }, flow, action);
+      return leg.sent;
+    });
+  }
+
+  #refresh(subscription: Subscription, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
+    const dialog = unpackDialog(packed);
+    const headers = subscribeHeaders(subscription, expires);
+    return this.#outbound.toUri(firstHop(dialog), 0, (flow) =>
+      requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers }),
+    );
+  }
+
+  #accepted(leg: Leg, response: SipResponse): void {
+    try {
+      if (leg.dialog !== null) this.#retarget(leg, response);
+      else if (leg.sent !== null) leg.dialog = packDialog(uacDialog(leg.sent, response));
+    } catch (error) {
+      // A Contact nobody can use: the NOTIFY will bring a better one, or none comes.
+      if (!(error instanceof MalformedHeader)) throw error;
+    }
+  }
+
+  /** The document, under the name we know the user by; null: the NOTIFY has none. */
+  #contentOf(notify: SipRequest, { aor }: Subscription, { identity }: Leg): Content | null {
+    const { body } = notify;
+    const type = notify.header("Content-Type");
+    if (body === "" || type === undefined) return null;
+    return this.#documents.hold(type, identity === "" || identity === aor ? body : renamed(body, identity, aor));
+  }
+
+  #due({ subscription, leg }: Leaving): void {
+    this.step(subscription, leg, { kind: "time", now: this.#desk.now() });
+  }
+
+  #arm(leaving: Leaving): void {
+    const now = this.#desk.now();
+    const at = subscriberWakeAt(leaving.leg.machine);
+    if (at === Number.POSITIVE_INFINITY) this.#desk.wheel.stop(leaving.timer);
+    else this.#desk.wheel.start(leaving.timer, Math.max(at - now, this.#desk.maySend() ? 0 : LAPSED_MS), "due", now);
+  }
+}
+
+/** A leg that nobody wants any more, until its server has said so too. */
+export class Leaving implements TimerOwner<"due"> {
+  readonly subscription: Subscription;
+  readonly leg: Leg;
+  readonly timer: WheelTimer<"due">;
+  readonly #due: ((leaving: Leaving) => void) | null;
+
+  constructor(subscription: Subscription, leg: Leg, due: ((leaving: Leaving) => void) | null) {
+    this.subscription = subscription;
+    this.leg = leg;
+    this.#due = due;
+    this.timer = new WheelTimer<"due">(this);
+  }
+
+  fired(): void {
+    this.#due?.(this);
+  }
+}
+
+const FIRST_CSEQS = 16;
+const CALL_ID_CHARACTERS = 24;
+/** How long something that is due waits before it is looked at again, while our lease has run out. */
+export const LAPSED_MS = 500;
+
+function answerNotify(handed: Handed, localTag: string, status: 200 | 481 | 500): void {
+  const { request, flow } = handed.transaction;
+  if (status === 200) return handed.respond(okWithin(request, 200, { localTag, contact: contactAt(flow.point) }));
+  handed.respond(buildResponse(request, status, status === 481 ? "Subscription Does Not Exist" : undefined));
+}
+
+function readReply(reply: Reply): Omit<Extract<SubscriberEvent, { readonly kind: "answered" }>, "kind" | "now"> {
+  if (typeof reply === "string") return { answer: reply };
+  return {
+    answer: reply.status,
+    expires: secondsOf(reply.header("Expires")),
+    minExpires: secondsOf(reply.header("Min-Expires")),
+    retryAfter: secondsOf(reply.header("Retry-After")),
+  };
+}
+
+/** models.md, "Identity and policy": the server's name for him is the server's own affair. */
+function renamed(document: string, identity: string, aor: string): string {
+  return document.replaceAll(`sip:${identity}`, `sip:${aor}`).replaceAll(`pres:${identity}`, `pres:${aor}`);
+}

@@ -1,0 +1,93 @@
+import { resumeSubscriber, type SubscriberState } from "../sip/dialog/subscriber.ts";
+import type { SipRequest } from "../sip/message/message.ts";
+import type { Content } from "./documents.ts";
+
+/**
+ * The other half of a subscription: our own subscription, as the watcher, at a server that has the user. Its tag is the
+ * watcher's dialog's with its number behind it, so that any proxy finds the row from a NOTIFY.
+ */
+export class Leg {
+  readonly number: number;
+  readonly server: string;
+  readonly callId: string;
+  /** Of the binding it stands for; 0: it was opened ahead of a move. */
+  epoch: number;
+  machine: SubscriberState;
+  /** Full AoR by which the server knows the user. */
+  identity = "";
+  /** Packed; null: neither a NOTIFY nor a 2xx has come. */
+  dialog: string | null = null;
+  /** The first SUBSCRIBE as it was sent, until a NOTIFY makes the dialog of it. */
+  sent: SipRequest | null = null;
+  /** RFC 6665 4.4.1: a NOTIFY has made the dialog. */
+  notified = false;
+  /** When it came up; 0: it has not. */
+  since = 0;
+  /** Opened ahead of a move, until this moment; 0: not. */
+  ahead = 0;
+  /** What it has shown while it was ahead. */
+  content: Content | null = null;
+  /** Its last NOTIFY was active. */
+  active = false;
+
+  constructor(number: number, server: string, epoch: number, callId: string, machine: SubscriberState) {
+    this.number = number;
+    this.server = server;
+    this.epoch = epoch;
+    this.callId = callId;
+    this.machine = machine;
+  }
+
+  /** For the row; null: it is not worth being kept yet. */
+  pack(): string | null {
+    if (this.dialog === null || !this.notified) return null;
+    const { machine } = this;
+    const cells = [this.number, this.epoch, machine.heard, machine.wanted, this.callId, this.identity, this.dialog];
+    return cells.join("\n");
+  }
+
+  /** Refreshed with its first `time`. @param sent the last CSeq that may have been used. */
+  static unpack(text: string, server: string, sent: number, reserved: number, now: number): Leg {
+    const [number, epoch, heard, wanted, callId, identity, ...dialog] = text.split("\n");
+    const machine = resumeSubscriber({
+      phase: "active",
+      until: now + Number(wanted) * 1000,
+      heard: Number(heard),
+      sent,
+      reserved,
+      wanted: Number(wanted),
+    });
+    const leg = new Leg(Number(number), server, Number(epoch), callId ?? "", machine);
+    leg.identity = identity ?? "";
+    leg.dialog = dialog.join("\n");
+    leg.notified = true;
+    leg.active = true;
+    leg.since = now;
+    return leg;
+  }
+}
+
+/** The tag of a leg's dialog on our side. */
+export function legTag(id: string, number: number): string {
+  return `${id}.${number.toString(36)}`;
+}
+
+/** The subscription and the leg that a tag of ours names; `leg` null: it is the watcher's dialog. */
+export function readTag(tag: string): { readonly id: string; readonly leg: number | null } {
+  const dot = tag.indexOf(".");
+  if (dot < 0) return { id: tag, leg: null };
+  const number = Number.parseInt(tag.slice(dot + 1), 36);
+  return { id: tag.slice(0, dot), leg: Number.isNaN(number) ? -1 : number };
+}
+
+const PREFIX = "cdm-";
+const RANDOM = 20;
+
+export function newId(token: (length: number) => string): string {
+  return PREFIX + token(RANDOM);
+}
+
+/** True for a tag of our dialogs, of this proxy or another. */
+export function isOwnTag(tag: string): boolean {
+  return tag.startsWith(PREFIX);
+}

@@ -1,0 +1,59 @@
+import type { Directory } from "../directory/directory.ts";
+import type { Origin } from "../federation/facts.ts";
+import type { Sender } from "../federation/sender.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { SipUri } from "../sip/message/uri.ts";
+import type { Outbound } from "../sip/transaction/outbound.ts";
+import type { ServerTransaction } from "../sip/transaction/transaction.ts";
+import type { ListenPoint } from "../sip/transport/transport.ts";
+import type { Telemetry } from "../telemetry/events.ts";
+
+/** What the subscription layer asks of the program around it, and no more. */
+
+export interface SubscriptionParts {
+  readonly runtime: Runtime;
+  readonly telemetry: Telemetry;
+  readonly directory: Pick<Directory, "leases" | "subscriptions" | "onChange">;
+  readonly outbound: Outbound;
+  readonly servers: ServerDesk;
+  /** Where this proxy listens; empty before it does. */
+  readonly points: () => readonly ListenPoint[];
+}
+
+/** What is known of the domain's servers. */
+export interface ServerDesk {
+  /** In rotation. */
+  isUp(server: string): boolean;
+  /** Whether a dialog with it can be a leg of ours (`repoint`). */
+  takesLegs(server: string): boolean;
+  /** How a server is asked about a user; from memory at once where it can be. Never rejects. */
+  nameOn(aor: string, server: string): ServerName | Promise<ServerName>;
+  /** Told of every server that comes back into rotation. Returns the way to end it. */
+  onUp(listener: (server: string) => void): () => void;
+}
+
+export interface ServerName {
+  /** Full AoR by which the server knows him. */
+  readonly identity: string;
+  /** The Request-URI: the identity, or the user under the server's subdomain. */
+  readonly uri: string;
+}
+
+/** A request handed over by the proxy. */
+export interface Handed {
+  readonly transaction: ServerTransaction;
+  /** As it is to be read: our own Route values are gone. */
+  readonly request: SipRequest;
+  readonly origin: Origin;
+  /** Canonical AoR it is for; empty in a dialog. */
+  readonly aor: string;
+  readonly event: string;
+  readonly sender: Sender;
+  respond(response: SipResponse): void;
+}
+
+export type InDialog =
+  | "answered"
+  /** Another proxy owns the dialog: it is to be sent there. */
+  | { readonly forwardTo: SipUri };

@@ -1,0 +1,357 @@
+import type { Change } from "../directory/directory.ts";
+import type { StoredSubscription, TakenSubscription } from "../directory/subscriptions.ts";
+import { type NotifierRules, notifierWakeAt } from "../sip/dialog/notifier.ts";
+import { type SubscriberRules, subscriberWakeAt } from "../sip/dialog/subscriber.ts";
+import { TimerWheel } from "../sip/transaction/timer-wheel.ts";
+import { contactOfProxy } from "./contact.ts";
+import type { LegEvent } from "./decision.ts";
+import type { Desk, Said } from "./desk.ts";
+import { Documents } from "./documents.ts";
+import { Following } from "./following.ts";
+import type { Leg } from "./leg.ts";
+import { LAPSED_MS, LegSide } from "./leg-side.ts";
+import type { SubscriptionOptions } from "./options.ts";
+import { Owner } from "./owner.ts";
+import type { SubscriptionParts } from "./ports.ts";
+import { Registry } from "./registry.ts";
+import { Rows, type Saved } from "./rows.ts";
+import { type Moment, type Subscription, subscriptionFrom, type TimeKeeper } from "./subscription.ts";
+import { Upkeep } from "./upkeep.ts";
+import { WatcherSide } from "./watcher-side.ts";
+
+/** Of a kind that we are the source of ourselves (reg, RFC 3680): told when the whole state is to be shown, or nobody is left. */
+export interface Source {
+  /** It has begun, was refreshed or taken over: it is to be shown everything (`Subscriptions.show`). */
+  whole(subscription: Subscription): void;
+  ended(subscription: Subscription): void;
+}
+
+/**
+ * The subscriptions of which this process is the notifier: built of their parts, and what happens to one as a whole.
+ * Requests come in by `accept.ts` and `in-dialog.ts`, changes of bindings by the directory's feed, time by the wheel.
+ */
+export class Subscriptions implements Desk, TimeKeeper {
+  readonly options: SubscriptionOptions;
+  readonly notifierRules: NotifierRules;
+  readonly subscriberRules: SubscriberRules;
+  readonly parts: SubscriptionParts;
+  readonly wheel: TimerWheel;
+  readonly registry = new Registry();
+  readonly documents = new Documents();
+  readonly rows: Rows;
+  readonly owner: Owner;
+  readonly watchers: WatcherSide;
+  readonly legs: LegSide;
+  readonly following: Following;
+  readonly #upkeep: Upkeep;
+  /** Of whom only the end is left to be told. */
+  readonly #endings = new Set<Subscription>();
+  /** Fetches that wait for their document, by id. */
+  readonly #fetches = new Map<string, Subscription>();
+  readonly #sources = new Map<StoredSubscription["kind"], Source>();
+  readonly #stops: Array<() => void> = [];
+
+  constructor(parts: SubscriptionParts, options: SubscriptionOptions) {
+    this.parts = parts;
+    this.options = options;
+    const { runtime, directory, outbound, servers, telemetry } = parts;
+    this.notifierRules = {
+      minExpires: options.expires.least,
+      maxExpires: options.expires.most,
+      defaultExpires: options.expires.default,
+      minIntervalMs: 0,
+      backOff: options.notify.backOff,
+      reserve: CSEQS,
+    };
+    this.subscriberRules = {
+      maxExpires: MOST_LEG_SECONDS,
+      timerNMs: TIMER_N_MS,
+      backOff: options.legs.backOff,
+      reserve: CSEQS,
+    };
+    this.wheel = new TimerWheel(runtime);
+    this.owner = new Owner(runtime, directory.leases, options.leaseMs, () => contactOfProxy(parts.points()), {
+      begun: () => this.#begun(),
+      lost: () => this.#lost(),
+      resumed: () => this.#upkeep.hurry(),
+      takeable: () => this.#upkeep.take(),
+    });
+    this.rows = new Rows(directory.subscriptions, () => this.owner.name, {
+      moment: () => this.moment(),
+      reserved: (subscription, state) => {
+        const now = this.now();
+        const { leg } = subscription;
+        if (leg !== null && state.leg !== null)
+          this.legs.step(subscription, leg, { kind: "reserved", now, upTo: state.legReserved });
+        this.watchers.step(subscription, { kind: "reserved", now, upTo: state.notifyReserved });
+      },
+    });
+    this.watchers = new WatcherSide(this, outbound);
+    this.legs = new LegSide(this, outbound, servers, this.documents);
+    this.following = new Following(this, telemetry, servers, this.documents, this.watchers, this.legs);
+    this.#upkeep = new Upkeep(parts, options, this);
+  }
+
+  /** Kinds of which no server has the documents. */
+  serve(kind: "reg", source: Source): void {
+    this.#sources.set(kind, source);
+  }
+
+  async start(): Promise<void> {
+    this.#stops.push(this.parts.directory.onChange((change) => this.#changed(change)));
+    this.#stops.push(this.parts.servers.onUp((server) => this.#cameUp(server)));
+    await this.owner.start();
+    this.#upkeep.start();
+  }
+
+  /** What is owned is given up; its watchers hear from whoever takes it over. */
+  async stop(): Promise<void> {
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#upkeep.stop();
+    this.#forgetAll();
+    await this.owner.stop();
+  }
+
+  get size(): number {
+    return this.registry.size;
+  }
+
+  /** What is still to be done about subscriptions that have ended. */
+  get leftovers(): number {
+    return this.#endings.size + this.#fetches.size + this.legs.leaving + this.rows.leaving;
+  }
+
+  // ── Desk ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  now(): number {
+    return this.parts.runtime.clock.now();
+  }
+
+  moment(): Moment {
+    const { clock } = this.parts.runtime;
+    return { now: clock.now(), wall: clock.wall() };
+  }
+
+  token(length: number): string {
+    return this.parts.runtime.random.token(length);
+  }
+
+  maySend(): boolean {
+    return this.owner.maySend();
+  }
+
+  isOurs(subscription: Subscription): boolean {
+    return (
+      this.registry.get(subscription.id) === subscription ||
+      this.#endings.has(subscription) ||
+      this.#fetches.get(subscription.id) === subscription
+    );
+  }
+
+  async save(subscription: Subscription): Promise<Saved> {
+    const saved = await this.rows.save(subscription);
+    if (!this.isOurs(subscription) || subscription.ending) return saved;
+    if (saved === "lost") this.forget(subscription);
+    subscription.saveAt = saved === "away" ? this.now() + SAVE_AGAIN_MS : 0;
+    if (saved === "away") this.arm(subscription);
+    return saved;
+  }
+
+  arm(subscription: Subscription): void {
+    if (!this.isOurs(subscription)) return this.wheel.stop(subscription.timer);
+    const { leg, next, retryAt, saveAt } = subscription;
+    // Until it is written down there is nothing to be done for it.
+    let at = subscription.stored || subscription.ending ? notifierWakeAt(subscription.notifier) : NEVER;
+    if (leg !== null) at = Math.min(at, subscriberWakeAt(leg.machine));
+    if (next !== null) at = Math.min(at, subscriberWakeAt(next.machine), next.ahead > 0 ? next.ahead : NEVER);
+    if (retryAt > 0) at = Math.min(at, retryAt);
+    if (saveAt > 0) at = Math.min(at, saveAt);
+    if (at === NEVER) return this.wheel.stop(subscription.timer);
+    const now = this.now();
+    this.wheel.start(subscription.timer, Math.max(at - now, this.maySend() ? 0 : LAPSED_MS), "due", now);
+  }
+
+  due(subscription: Subscription): void {
+    if (!this.isOurs(subscription)) return;
+    const now = this.now();
+    if (subscription.saveAt > 0 && subscription.saveAt <= now) {
+      subscription.saveAt = 0;
+      void this.save(subscription);
+    }
+    if (subscription.retryAt > 0 && subscription.retryAt <= now) {
+      subscription.retryAt = 0;
+      if (this.#fetches.get(subscription.id) === subscription) return this.fetched(subscription, "timeout");
+      this.following.place(subscription);
+    }
+    const { leg, next } = subscription;
+    if (leg !== null && subscriberWakeAt(leg.machine) <= now) this.legs.step(subscription, leg, { kind: "time", now });
+    if (next !== null && next.ahead > 0 && next.ahead <= now) this.following.lapse(subscription);
+    else if (next !== null && subscriberWakeAt(next.machine) <= now)
+      this.legs.step(subscription, next, { kind: "time", now });
+    if (notifierWakeAt(subscription.notifier) <= now) this.watchers.step(subscription, { kind: "time", now });
+    this.arm(subscription);
+  }
+
+  said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
+    if (this.#fetches.get(subscription.id) !== subscription) return this.following.said(subscription, leg, event, said);
+    subscription.content = said.content;
+    subscription.active = said.content !== null;
+    this.fetched(subscription, event === "denied" ? "rejected" : "timeout");
+  }
+
+  ending(subscription: Subscription): void {
+    if (this.registry.remove(subscription)) this.rows.remove(subscription.id, subscription.fence);
+    this.#endings.add(subscription);
+    this.#endLegs(subscription);
+    this.#sources.get(subscription.kind)?.ended(subscription);
+    const { id, aor, watcher, event, epoch, server, notifier } = subscription;
+    const change = "ended";
+    this.parts.telemetry.emit("subscription", { id, aor, watcher, event, epoch, server, change, reason: notifier.end });
+  }
+
+  ended(subscription: Subscription): void {
+    // Refused by the watcher, it is over without a word.
+    if (!this.#endings.has(subscription)) this.ending(subscription);
+    this.#endings.delete(subscription);
+    this.#release(subscription);
+  }
+
+  // ── One subscription as a whole ───────────────────────────────────────────────────────────────────────────────────
+
+  /** It is another's now, or gone: nothing is said to anybody. */
+  forget(subscription: Subscription): void {
+    this.registry.remove(subscription);
+    this.#endings.delete(subscription);
+    this.#release(subscription);
+  }
+
+  /** A fetch of a user who is somewhere: it waits for the server's document, for a while. */
+  fetch(subscription: Subscription, server: string): void {
+    this.#fetches.set(subscription.id, subscription);
+    subscription.retryAt = this.now() + this.options.legs.fetchMs;
+    this.legs.begin(subscription, server, 0, 0);
+    this.arm(subscription);
+  }
+
+  get fetching(): number {
+    return this.#fetches.size;
+  }
+
+  fetched(subscription: Subscription, reason: "timeout" | "rejected"): void {
+    this.#fetches.delete(subscription.id);
+    this.#endings.add(subscription);
+    subscription.retryAt = 0;
+    this.watchers.end(subscription, reason);
+  }
+
+  /** A fetch of whom there is nothing to wait for: only its end is told. */
+  tellOnly(subscription: Subscription): void {
+    this.#endings.add(subscription);
+  }
+
+  /** Of a source: a fetch is shown everything with its end. */
+  showBeforeEnd(subscription: Subscription): void {
+    this.#sources.get(subscription.kind)?.whole(subscription);
+  }
+
+  find(id: string): Subscription | undefined {
+    return this.registry.get(id) ?? this.#fetches.get(id);
+  }
+
+  /** Of a source: what is to be shown now. */
+  whole(subscription: Subscription): void {
+    this.#sources.get(subscription.kind)?.whole(subscription);
+  }
+
+  /** A row that was another's. `change`: news of the user that came while it was on its way. */
+  adopt({ subscription: stored, slot }: TakenSubscription, used: "reserve" | "before-reserve"): void {
+    if (this.registry.get(stored.id) !== undefined) return;
+    const subscription = subscriptionFrom(this, stored, this.moment(), used);
+    // concurrency.md 7: who hangs on a connection of the dead proxy comes back by himself.
+    if (subscription.connectionId !== 0) return this.#leaveAlone(subscription);
+    this.registry.add(subscription);
+    if (subscription.active && subscription.leg === null) this.following.showClosedAgain(subscription);
+    const now = this.now();
+    this.watchers.step(subscription, { kind: "time", now });
+    const { leg } = subscription;
+    if (leg !== null) this.legs.step(subscription, leg, { kind: "time", now });
+    this.following.learn(subscription, slot.server, slot.epoch);
+    if (subscription.kind !== "presence") this.whole(subscription);
+  }
+
+  #leaveAlone(subscription: Subscription): void {
+    this.rows.remove(subscription.id, subscription.fence);
+    if (subscription.leg !== null) this.legs.end(subscription, subscription.leg);
+  }
+
+  #endLegs(subscription: Subscription): void {
+    const { leg, next } = subscription;
+    subscription.leg = null;
+    subscription.next = null;
+    if (leg !== null) this.legs.end(subscription, leg);
+    if (next !== null) this.legs.end(subscription, next);
+  }
+
+  #release(subscription: Subscription): void {
+    this.wheel.stop(subscription.timer);
+    this.documents.release(subscription.content);
+    subscription.content = null;
+  }
+
+  // ── What happens around ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #changed(change: Change): void {
+    switch (change.kind) {
+      case "binding":
+        this.#upkeep.heard(change.aor, change.server, change.epoch);
+        for (const each of this.registry.ofUser(change.aor)) this.following.learn(each, change.server, change.epoch);
+        return;
+      case "preparing": {
+        const { now, wall } = this.moment();
+        const until = change.until - wall + now;
+        for (const each of this.registry.ofUser(change.aor)) this.following.prepare(each, change.server, until);
+        return;
+      }
+      case "reset":
+        this.#upkeep.hurry();
+    }
+  }
+
+  /** Who waits for a server to answer again waits no longer. */
+  #cameUp(server: string): void {
+    this.#upkeep.each((subscription) => {
+      if (subscription.server !== server || subscription.retryAt === 0) return;
+      subscription.retryAt = 0;
+      subscription.legFailures = 0;
+      this.following.place(subscription);
+    });
+  }
+
+  #begun(): void {
+    this.parts.telemetry.emit("lease", { owner: this.owner.name ?? "", state: "begun", rows: 0 });
+    this.#upkeep.take();
+  }
+
+  #lost(): void {
+    this.parts.telemetry.emit("lease", { owner: "", state: "lost", rows: this.registry.size });
+    this.#forgetAll();
+  }
+
+  #forgetAll(): void {
+    this.registry.clear();
+    this.#endings.clear();
+    this.#fetches.clear();
+    this.legs.clear();
+    this.rows.clear();
+    this.documents.clear();
+    this.wheel.clear();
+  }
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
+/** Reserved at a time, of the watcher's dialog and of a leg's. */
+const CSEQS = 16;
+/** 64*T1 (RFC 6665 4.1.2.4). */
+const TIMER_N_MS = 32_000;
+const MOST_LEG_SECONDS = 86_400;
+const SAVE_AGAIN_MS = 2_000;

@@ -1,0 +1,171 @@
+import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
+import { type NotifierState, resumeNotifier } from "../sip/dialog/notifier.ts";
+import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
+import type { Content } from "./documents.ts";
+import { Leg } from "./leg.ts";
+
+/** Who acts when a subscription's time has come. */
+export interface TimeKeeper {
+  due(subscription: Subscription): void;
+}
+
+/** What never changes of a subscription. */
+export type Identity = Pick<
+  StoredSubscription,
+  "id" | "kind" | "aor" | "watcher" | "origin" | "event" | "fence" | "extendedEpoch"
+>;
+
+/**
+ * One subscription of which this process is the notifier and the owner. A million of these are kept in one process: plain
+ * fields, dialogs as packed texts, one link in the timer wheel, no closures. It is made of the watcher's side (his dialog
+ * and the notifier's state), what is known of where the user is, and the legs to the servers that have him. All moments
+ * are on the monotonic clock.
+ */
+export class Subscription implements TimerOwner<"due"> {
+  /** Our tag in the watcher's dialog, and the key of the row. */
+  readonly id: string;
+  readonly kind: StoredSubscription["kind"];
+  readonly aor: string;
+  readonly watcher: string;
+  /** Server the SUBSCRIBE came from; null: a client. */
+  readonly origin: string | null;
+  readonly event: string;
+  readonly fence: number;
+
+  /** The watcher's dialog, packed (dialog.ts). */
+  dialog: string;
+  notifier: NotifierState;
+  /** Of the Event header; null: none. */
+  eventId: string | null = null;
+  accept = "";
+  /** Who he is was proved to us: servers behind are told so (RFC 3325). */
+  trusted = false;
+  /** Connection that alone leads to him (RFC 5626); 0: his Contact does. */
+  connectionId = 0;
+  /** He was told `active`, and is never told `pending` again. */
+  active = false;
+  /** The last document shown; null: none. */
+  content: Content | null = null;
+
+  /** False: the row is not written yet, so nothing may be done. */
+  stored = false;
+  /** The row is behind what is here, and is written again then; 0: it is not. */
+  saveAt = 0;
+
+  /** Where the user is, as far as is known. */
+  server: string | null = null;
+  epoch = 0;
+  /** The epoch of the binding that was acted upon last. */
+  extendedEpoch: number;
+
+  /** Whose documents the watcher is shown, while its epoch is the newest. */
+  leg: Leg | null = null;
+  /** One that is coming up, for a newer epoch, for a second try, or ahead of a move. */
+  next: Leg | null = null;
+  /** Number of the last leg: part of its tag. */
+  legs = 0;
+  /** Legs in a row that did not come about, or not for long. */
+  legFailures = 0;
+  /** When the next try is made; 0: none is due. */
+  retryAt = 0;
+
+  readonly timer: WheelTimer<"due">;
+  readonly #keeper: TimeKeeper;
+  /** The registry's links: the others of the same user. */
+  previousOfUser: Subscription | null = null;
+  nextOfUser: Subscription | null = null;
+
+  constructor(keeper: TimeKeeper, identity: Identity, dialog: string, notifier: NotifierState) {
+    this.#keeper = keeper;
+    this.timer = new WheelTimer<"due">(this);
+    this.id = identity.id;
+    this.kind = identity.kind;
+    this.aor = identity.aor;
+    this.watcher = identity.watcher;
+    this.origin = identity.origin;
+    this.event = identity.event;
+    this.fence = identity.fence;
+    this.extendedEpoch = identity.extendedEpoch;
+    this.dialog = dialog;
+    this.notifier = notifier;
+  }
+
+  /** Its end was decided: what is left to do is to tell the watcher. */
+  get ending(): boolean {
+    return this.notifier.phase === "ending" || this.notifier.phase === "terminated";
+  }
+
+  fired(): void {
+    this.#keeper.due(this);
+  }
+}
+
+/** What the row tells of the clocks: monotonic and milliseconds since 1970, of one moment. */
+export interface Moment {
+  readonly now: number;
+  readonly wall: number;
+}
+
+const FLAG_ACTIVE = "a";
+const FLAG_TRUSTED = "t";
+const OWN_CELLS = 5;
+
+/**
+ * The row as it is to be written now.
+ * @param reserve raises both reserves: CSeqs up to there are ours once it is written.
+ */
+export function stateOf(subscription: Subscription, { now, wall }: Moment): SubscriptionState {
+  const { leg, notifier } = subscription;
+  return {
+    dialog: [
+      (subscription.active ? FLAG_ACTIVE : "") + (subscription.trusted ? FLAG_TRUSTED : ""),
+      notifier.heard,
+      subscription.connectionId,
+      subscription.eventId ?? "",
+      subscription.accept,
+      subscription.dialog,
+    ].join("\n"),
+    expiresAt: Math.round(notifier.until - now + wall),
+    notifyReserved: Math.max(notifier.reserved, notifier.sent + RESERVE),
+    leg: leg?.pack() ?? null,
+    legServer: leg === null || leg.pack() === null ? null : leg.server,
+    legReserved: leg === null ? 0 : Math.max(leg.machine.reserved, leg.machine.sent + RESERVE),
+    extendedEpoch: subscription.extendedEpoch,
+  };
+}
+
+/**
+ * One that was another owner's, from its row: a NOTIFY is owed and a refresh of its leg, both with our Contact.
+ * @param used CSeqs below the reserve that may have been used.
+ */
+export function subscriptionFrom(
+  keeper: TimeKeeper,
+  stored: StoredSubscription,
+  { now, wall }: Moment,
+  used: "reserve" | "before-reserve",
+): Subscription {
+  const cells = stored.dialog.split("\n");
+  const flags = cells[0] ?? "";
+  const active = flags.includes(FLAG_ACTIVE);
+  const sent = used === "reserve" ? stored.notifyReserved : stored.notifyReserved - RESERVE;
+  const notifier = resumeNotifier({
+    phase: active ? "active" : "pending",
+    until: stored.expiresAt - wall + now,
+    heard: Number(cells[1]),
+    sent,
+    reserved: stored.notifyReserved,
+  });
+  const subscription = new Subscription(keeper, stored, cells.slice(OWN_CELLS).join("\n"), notifier);
+  subscription.active = active;
+  subscription.trusted = flags.includes(FLAG_TRUSTED);
+  subscription.connectionId = Number(cells[2]);
+  subscription.eventId = cells[3] === "" ? null : (cells[3] ?? null);
+  subscription.accept = cells[4] ?? "";
+  subscription.stored = true;
+  if (stored.leg !== null && stored.legServer !== null) {
+    const legSent = used === "reserve" ? stored.legReserved : stored.legReserved - RESERVE;
+    subscription.leg = Leg.unpack(stored.leg, stored.legServer, legSent, stored.legReserved, now);
+    subscription.legs = subscription.leg.number;
+  }
+  return subscription;
+}

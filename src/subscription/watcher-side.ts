@@ -1,0 +1,158 @@
+import { firstHop, okWithin, requestWithin, unpackDialog } from "../sip/dialog/dialog.ts";
+import {
+  type EndReason,
+  type NotifierAction,
+  type NotifierEvent,
+  type NotifierStep,
+  stepNotifier,
+} from "../sip/dialog/notifier.ts";
+import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
+import type { SipRequest } from "../sip/message/message.ts";
+import type { Outbound } from "../sip/transaction/outbound.ts";
+import { contactAt } from "./contact.ts";
+import type { Desk } from "./desk.ts";
+import type { Content } from "./documents.ts";
+import type { Handed } from "./ports.ts";
+import type { Subscription } from "./subscription.ts";
+
+type Notify = Extract<NotifierAction, { readonly do: "notify" }>;
+
+/**
+ * The watcher's side: drives the notifier's machine (RFC 6665 4.2) of each subscription, and sends and answers what it
+ * says. What a NOTIFY carries is found out when it leaves, so that the latest state wins.
+ */
+export class WatcherSide {
+  readonly #desk: Desk;
+  readonly #outbound: Outbound;
+
+  constructor(desk: Desk, outbound: Outbound) {
+    this.#desk = desk;
+    this.#outbound = outbound;
+  }
+
+  /** Shows him another document, or none. From now on he is `active`. */
+  show(subscription: Subscription): void {
+    subscription.active = true;
+    this.step(subscription, { kind: "changed", now: this.#desk.now(), phase: "active" });
+  }
+
+  end(subscription: Subscription, reason: EndReason, retryAfter?: number): void {
+    const now = this.#desk.now();
+    this.step(subscription, { kind: "end", now, reason, ...(retryAfter === undefined ? {} : { retryAfter }) });
+  }
+
+  /** @param handed the SUBSCRIBE that the event is, to be answered. */
+  step(subscription: Subscription, event: NotifierEvent, handed: Handed | null = null): void {
+    if (!this.#desk.isOurs(subscription)) return;
+    const { notifier } = subscription;
+    const rules = this.#desk.notifierRules;
+    if (this.#desk.maySend()) {
+      this.take(subscription, stepNotifier(notifier, event, rules), handed);
+      return;
+    }
+    // A lease that has run out leaves no CSeq that may be used; when it runs again, `time` sends what is owed.
+    const lapsed = stepNotifier({ ...notifier, reserved: notifier.sent, reserving: true }, event, rules);
+    const { reserved, reserving } = notifier;
+    this.take(subscription, { ...lapsed, state: { ...lapsed.state, reserved, reserving } }, handed);
+  }
+
+  /** Takes over a step of the machine, and does what it says, in its order. */
+  take(subscription: Subscription, step: NotifierStep, handed: Handed | null): void {
+    const before = subscription.ending;
+    subscription.notifier = step.state;
+    if (subscription.ending && !before) this.#desk.ending(subscription);
+    for (const action of step.actions) this.#do(subscription, action, handed);
+    this.#desk.arm(subscription);
+  }
+
+  #do(subscription: Subscription, action: NotifierAction, handed: Handed | null): void {
+    switch (action.do) {
+      case "answer":
+        if (handed !== null) answerSubscribe(handed, subscription.id, action);
+        return;
+      case "notify":
+        void this.#notify(subscription, action);
+        return;
+      case "reserve":
+        void this.#reserve(subscription);
+        return;
+      case "ended":
+        this.#desk.ended(subscription, action.answer === null ? null : String(action.answer));
+    }
+  }
+
+  /** concurrency.md 7: no CSeq is used that the row does not say is ours. A save that fails is made again by `due`. */
+  async #reserve(subscription: Subscription): Promise<void> {
+    if (!subscription.stored) return;
+    await this.#desk.save(subscription);
+  }
+
+  async #notify(subscription: Subscription, { cseq, phase, state }: Notify): Promise<void> {
+    const dialog = unpackDialog(subscription.dialog);
+    const shown = phase === "pending" || !mayBeShown(subscription, phase, state) ? null : subscription.content;
+    const body = shown?.body(cseq) ?? "";
+    const headers = headersFor(subscription, state, shown);
+    const reply = await this.#outbound.toUri(
+      firstHop(dialog),
+      subscription.connectionId,
+      (flow): SipRequest =>
+        requestWithin(dialog, { method: "NOTIFY", cseq, contact: contactAt(flow.point), headers, body }),
+      { size: HEAD_OCTETS + body.length },
+    );
+    const answer = typeof reply === "string" ? reply : reply.status;
+    const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
+    this.step(subscription, { kind: "answered", now: this.#desk.now(), answer, retryAfter });
+  }
+}
+
+/** A NOTIFY without its body, roughly. */
+const HEAD_OCTETS = 800;
+
+/** A document is for a watcher who may see it: while active, and once more at an end that denies him nothing. */
+function mayBeShown(subscription: Subscription, phase: Notify["phase"], state: string): boolean {
+  return subscription.active && (phase === "active" || /;reason=(timeout|invariant)\b/.test(state));
+}
+
+function headersFor({ event, eventId }: Subscription, state: string, shown: Content | null): HeaderPair[] {
+  const headers: HeaderPair[] = [
+    ["Event", eventId === null ? event : `${event};id=${eventId}`],
+    ["Subscription-State", state],
+  ];
+  if (shown !== null) headers.push(["Content-Type", shown.type]);
+  return headers;
+}
+
+/** The answers a SUBSCRIBE gets by RFC 6665 4.2.1. */
+export function answerSubscribe(
+  handed: Handed,
+  localTag: string,
+  answer: Extract<NotifierAction, { readonly do: "answer" }>,
+): void {
+  const { request, flow } = handed.transaction;
+  const reject = (headers: readonly HeaderPair[], phrase?: string): void =>
+    handed.respond(buildResponse(request, answer.status, phrase, { toTag: localTag, headers }));
+  switch (answer.status) {
+    case 200:
+      return handed.respond(
+        okWithin(request, 200, {
+          localTag,
+          contact: contactAt(flow.point),
+          headers: [["Expires", String(answer.expires)]],
+        }),
+      );
+    case 423:
+      return reject([["Min-Expires", String(answer.minExpires)]]);
+    case 500:
+      return reject([["Retry-After", String(answer.retryAfter)]]);
+    case 481:
+      return reject([], "Subscription Does Not Exist");
+  }
+}
+
+/** Delta-seconds of a Retry-After, its comment and parameters left aside. */
+export function secondsOf(value: string | undefined): number | undefined {
+  const seconds = value === undefined ? Number.NaN : Number.parseInt(value, 10);
+  return Number.isNaN(seconds) || seconds < 0 ? undefined : Math.min(seconds, MOST_SECONDS);
+}
+
+const MOST_SECONDS = 86_400;
