@@ -168,7 +168,8 @@ export class Upkeep {
       if (this.#hurried > 0) return this.#schedule(this.#options.sweep.everyMs);
     }
     // A hurry that came meanwhile has set its own time.
-    if (this.#timer === null) this.#schedule(this.#hurried > 0 ? 0 : this.#options.sweep.everyMs);
+    const hasty = this.#hurried > 0 && this.#kept.owner.name !== null;
+    if (this.#timer === null) this.#schedule(hasty ? 0 : this.#options.sweep.everyMs);
   }
 
   async #page(): Promise<void> {
