@@ -73,7 +73,7 @@ export class Deliverer {
   }
 
   start(): void {
-    const { directory, telemetry } = this.#parts;
+    const { directory, router } = this.#parts;
     this.#running = true;
     this.#ends.push(
       directory.onChange((change) => {
@@ -81,8 +81,7 @@ export class Deliverer {
           this.#rouse((held) => held.queue.recipient === change.aor);
         this.#wakes.onChange(change);
       }),
-      telemetry.on("health", ({ server, up }) => {
-        if (!up) return;
+      router.onServerUp((server) => {
         this.#rouse((held) => held.server === server);
         this.#wakes.serverUp(server);
       }),

@@ -40,6 +40,11 @@ export class Branch implements ClientTransactionUser {
   #provisional = false;
   #trusted = true;
   #givenMs = Number.POSITIVE_INFINITY;
+  /** Of a way that lingers: until the branch ends, its transaction going on. */
+  #patience: Timer | null = null;
+  #settleLate: ((reply: SipResponse | "timeout") => void) | null = null;
+  /** What may yet be answered after it ended by its deadline; null: nothing. */
+  late: Promise<SipResponse | "timeout"> | null = null;
 
   constructor(core: Core, user: BranchUser, exchange: Exchange, way: Way) {
     this.#core = core;
@@ -75,6 +80,7 @@ export class Branch implements ClientTransactionUser {
 
   #next(last: "timeout" | "transport-error"): void {
     if (this.#ended) return;
+    this.#patience?.cancel();
     const { deadline } = this.#way;
     if (this.#cancelled) return this.#end("cancelled");
     if (this.#attempt >= this.#attempts.length) return this.#end(last);
@@ -124,7 +130,22 @@ export class Branch implements ClientTransactionUser {
     const remaining = this.#way.deadline - now;
     const timeoutMs = Math.max(1, remaining / left);
     this.#givenMs = timeoutMs;
+    if (this.#way.lingers && left === 1) {
+      this.#patience = this.#core.runtime.timers.after(timeoutMs, () => this.#linger());
+      this.#transaction = this.#core.transactions.send(request, flow, this, { branch });
+      return;
+    }
     this.#transaction = this.#core.transactions.send(request, flow, this, { branch, timeoutMs });
+  }
+
+  /** The deadline has come: it ends, and is listened to until Timer F. */
+  #linger(): void {
+    if (this.#ended) return;
+    this.late = new Promise((resolve) => {
+      this.#settleLate = resolve;
+    });
+    if (this.#givenMs >= FAIR_MS) this.#report(false, "timeout");
+    this.#end("timeout");
   }
 
   onResponse(received: SipResponse, transaction: ClientTransaction): void {
@@ -144,6 +165,7 @@ export class Branch implements ClientTransactionUser {
     this.#report(true, "answers");
     if (this.#ended) {
       if (this.#isInvite && status < 300) this.#user.onFurtherSuccess(response, this);
+      this.#settleLate?.(response);
       return;
     }
     if (status === 503 && !this.#cancelled && this.#attempt < this.#attempts.length) {
@@ -164,6 +186,7 @@ export class Branch implements ClientTransactionUser {
       .filter((uri) => !tried.has(requestUriOf(uri)) && (!secure || uri.scheme === "sips"))
       .slice(0, MAX_ATTEMPTS - this.#attempts.length);
     if (uris.length === 0) return this.#end(response);
+    this.#patience?.cancel();
     this.#transaction = null;
     Promise.all(uris.map(async (uri) => ({ uri, targets: await this.#core.locate([uri]) }))).then((found) => {
       const more = found.flatMap(({ uri, targets }) =>
@@ -176,7 +199,8 @@ export class Branch implements ClientTransactionUser {
   }
 
   onTimeout(transaction: ClientTransaction): void {
-    if (transaction !== this.#transaction || this.#ended) return;
+    if (transaction !== this.#transaction) return;
+    if (this.#ended) return this.#settleLate?.("timeout");
     this.#transaction = null;
     // Whoever was given no time to answer has shown nothing: a request that waited, or a last node's share.
     if (this.#givenMs >= FAIR_MS) this.#report(false, "timeout");
@@ -184,7 +208,8 @@ export class Branch implements ClientTransactionUser {
   }
 
   onTransportError(error: Error, transaction: ClientTransaction): void {
-    if (transaction !== this.#transaction || this.#ended) return;
+    if (transaction !== this.#transaction) return;
+    if (this.#ended) return this.#settleLate?.("timeout");
     this.#transaction = null;
     this.#failed(error);
   }
@@ -226,6 +251,7 @@ export class Branch implements ClientTransactionUser {
     this.#ended = true;
     this.#timerC?.cancel();
     this.#timerC = null;
+    this.#patience?.cancel();
     const telemetry = this.#core.telemetry;
     if (telemetry.wants("branch")) {
       telemetry.emit("branch", {

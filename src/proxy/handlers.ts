@@ -3,6 +3,7 @@ import type { HoldPlan, ReginfoPlan, StorePlan } from "../federation/plan.ts";
 import type { Sender } from "../federation/sender.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
+import type { Reply } from "../sip/transaction/outbound.ts";
 import type { ServerTransaction } from "../sip/transaction/transaction.ts";
 
 /** A request handed over; an Exchange is one. */
@@ -18,6 +19,14 @@ export interface Handed {
   /** Watcher or sender. */
   readonly sender: Sender;
   respond(response: SipResponse): void;
+}
+
+/** A relayed MESSAGE that its server did not take. */
+export interface Untaken {
+  readonly server: string;
+  readonly reply: Reply;
+  /** It is under way still, and may yet be answered; null: it has ended. */
+  readonly late: Promise<Reply> | null;
 }
 
 /** What became of a request in a dialog of ours. */
@@ -41,6 +50,8 @@ export interface Handlers {
   reginfo(handed: Handed, plan: ReginfoPlan): Promise<void>;
   /** False: nothing of this pair is queued any more, so it is to be routed as if it had not been. */
   store(handed: Handed, plan: StorePlan): Promise<boolean>;
+  /** False: it cannot be kept either, so it is answered as if nothing could be. */
+  keep(handed: Handed, untaken: Untaken): Promise<boolean>;
 }
 
 export const NO_HANDLERS: Handlers = {
@@ -49,6 +60,7 @@ export const NO_HANDLERS: Handlers = {
   hold: notBuilt,
   reginfo: notBuilt,
   store: notBuilt,
+  keep: notBuilt,
 };
 
 function notBuilt(): never {

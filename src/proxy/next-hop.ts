@@ -44,6 +44,8 @@ export interface Way {
   readonly path: number | undefined;
   /** Monotonic milliseconds at which a non-INVITE must have its answer. */
   readonly deadline: number;
+  /** After its deadline it is listened to until Timer F. */
+  readonly lingers: boolean;
   /** Loop detection value of RFC 5393 4.2.1, second part of our branch. */
   readonly loopHash: string;
   /** What traffic showed of a target. */

@@ -9,13 +9,18 @@ export function upstream(response: SipResponse): SipResponse {
   return response.withoutTopVia();
 }
 
+/**
+ * How it ended. `redirected`: a 3xx was followed, and the result says nothing of the server that was asked. `late`: what
+ * may yet be answered on a way that lingers; null: nothing.
+ */
+export type OnEnd = (result: BranchResult, redirected: boolean, late: Branch["late"]) => void;
+
 /** A request that goes one way: provisional answers and every 2xx to INVITE pass, the end is `onEnd`'s to judge. */
 export class SingleBranch implements BranchUser {
   readonly #exchange: Exchange;
-  readonly #onEnd: (result: BranchResult, redirected: boolean) => void;
+  readonly #onEnd: OnEnd;
 
-  /** @param onEnd `redirected`: a 3xx was followed, and the result says nothing of the server that was asked. */
-  constructor(exchange: Exchange, onEnd: (result: BranchResult, redirected: boolean) => void) {
+  constructor(exchange: Exchange, onEnd: OnEnd) {
     this.#exchange = exchange;
     this.#onEnd = onEnd;
   }
@@ -39,6 +44,6 @@ export class SingleBranch implements BranchUser {
   onFinal(result: BranchResult, branch: Branch): void {
     // Whatever follows, there is nothing to take back until somebody else is asked.
     this.#exchange.onCancel = null;
-    this.#onEnd(result, branch.redirected);
+    this.#onEnd(result, branch.redirected, branch.late);
   }
 }

@@ -230,6 +230,9 @@ describe("metrics", () => {
         lease: { owner: a, state: b as "lost", rows: n },
         moveStep: { batch: a, aor: b, from: c, to: a, reason: b },
         moveBatch: { batch: a, state: b as "done", moved: n, refused: n },
+        messageStored: { id: a, recipient: b, sender: c, server: a, octets: n },
+        messageTried: { id: a, server: b, status: n, tries: n, durationMs: n },
+        messageEnded: { id: a, recipient: b, sender: c, state: a as "failed", detail: b, waitedMs: n },
         configReloaded: { changes: [a] },
         warning: { what: a, detail: b },
       };

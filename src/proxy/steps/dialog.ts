@@ -150,6 +150,7 @@ export function forward(core: Core, exchange: Exchange, targets: readonly (Targe
     maxBreadth: undefined,
     path: undefined,
     deadline: exchange.transaction.receivedAt + DIALOG_DEADLINE_MS,
+    lingers: false,
     loopHash: loopHashFor(exchange),
     report: undefined,
   });

@@ -1,9 +1,10 @@
 import { meaningOf, provesHere, upstreamStatus } from "../../federation/answers.ts";
 import { normalHost } from "../../federation/origin.ts";
 import type { RelayPlan } from "../../federation/plan.ts";
+import { isKept, isKeptAfter } from "../../federation/storing.ts";
 import type { SipUri } from "../../sip/message/uri.ts";
 import type { Flow, Target } from "../../sip/transport/transport.ts";
-import type { BranchResult } from "../branch.ts";
+import type { Branch, BranchResult } from "../branch.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { loopHashFor } from "../loop.ts";
@@ -19,7 +20,12 @@ export interface ServerWay {
   readonly fork: number | undefined;
   readonly maxBreadth: number | undefined;
   readonly path: number | undefined;
+  /** It is stored where it is not delivered in time, and a late answer counts. */
+  readonly lingers?: boolean;
 }
+
+/** Of the time for a decision, what storing is given. */
+const STORE_MS = 1_000;
 
 /** The way to a server of ours: its nodes in rotation, the Request-URI it wants. */
 export function wayTo(core: Core, exchange: Exchange, to: ServerWay): Way | Promise<Way> {
@@ -38,7 +44,8 @@ function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipU
     fork: to.fork,
     maxBreadth: to.maxBreadth,
     path: to.path,
-    deadline: exchange.transaction.receivedAt + core.options.decisionMs,
+    deadline: exchange.transaction.receivedAt + core.options.decisionMs - (to.lingers ? STORE_MS : 0),
+    lingers: to.lingers ?? false,
     loopHash: loopHashFor(exchange),
     report: (target, answered, reason) => core.rotation.report(to.server, nodeOf(nodes, target), answered, reason),
   };
@@ -67,8 +74,11 @@ function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
 
 /** Sends the request to the one server that has the user. `replan` decides once more, without that server. */
 export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): void {
-  const end = (result: BranchResult, redirected: boolean): void =>
-    judge(core, exchange, plan, result, redirected, replan);
+  const end = (result: BranchResult, redirected: boolean, late: Branch["late"]): void => {
+    const otherwise = (): void => judge(core, exchange, plan, result, redirected, replan);
+    if (isStored(exchange, result)) store(core, exchange, plan.server, result, late, otherwise);
+    else otherwise();
+  };
   const { server, subdomain, identity } = plan;
   const found = wayTo(core, exchange, {
     server,
@@ -77,6 +87,7 @@ export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: (
     fork: undefined,
     maxBreadth: undefined,
     path: undefined,
+    lingers: exchange.facts !== null && isKept(exchange.facts),
   });
   if (found instanceof Promise) {
     found
@@ -113,6 +124,31 @@ function judge(
       });
   }
   forwardFinal(core, exchange, result);
+}
+
+/** A MESSAGE that its server did not take, where it may be stored (models.md, "Stored messages"). */
+function isStored({ facts }: Exchange, result: BranchResult): result is Exclude<BranchResult, "cancelled"> {
+  if (result === "cancelled" || facts === null) return false;
+  const status = typeof result === "string" ? 0 : result.status;
+  return isKeptAfter(facts, meaningOf(typeof result === "string" ? result : status), status);
+}
+
+/** It is answered 202; where it cannot be stored, as if there were no store. */
+function store(
+  core: Core,
+  exchange: Exchange,
+  server: string,
+  result: Exclude<BranchResult, "cancelled">,
+  late: Branch["late"],
+  otherwise: () => void,
+): void {
+  const reply = result === "transport-error" ? "unreachable" : result;
+  core.handlers
+    .keep(exchange, { server, reply, late })
+    .then((kept) => {
+      if (!kept) otherwise();
+    })
+    .catch((error: Error) => core.failed(exchange, error));
 }
 
 /** Forwards a final answer under the status it goes upstream with. */
