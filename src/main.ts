@@ -2,6 +2,7 @@ import { registerCheck } from "./cli/check.ts";
 import { registerDemo } from "./cli/demo.ts";
 import { registerExplain } from "./cli/explain.ts";
 import { createProgram, usageCode } from "./cli/help.ts";
+import { registerMigrate } from "./cli/migrate.ts";
 import { type Io, processIo, reportFailure } from "./cli/output.ts";
 import { registerServers } from "./cli/servers.ts";
 import { registerStart } from "./cli/start.ts";
@@ -15,6 +16,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
   registerCheck(program, io);
   registerExplain(program, io);
   registerUsers(program, io);
+  registerMigrate(program, io);
   registerServers(program, io);
   registerSubscriptions(program, io);
   registerDemo(program, io);

@@ -1,17 +1,12 @@
-import { createReadStream, statSync } from "node:fs";
 import type { Command } from "commander";
 import { CodomainError, UsageError } from "../base/errors.ts";
 import { IMPORT_BATCH } from "../directory/rows.ts";
 import { type AdminClient, adminClient } from "./admin-client.ts";
-import { CsvReader, type CsvRecord } from "./csv.ts";
+import type { CsvRecord } from "./csv.ts";
+import { openCsv } from "./csv-file.ts";
 import { example } from "./help.ts";
 import { type Io, printJson } from "./output.ts";
-
-/** Where progress is drawn: standard error, where it is a terminal. */
-export interface Screen {
-  readonly isTTY?: boolean;
-  write(text: string): unknown;
-}
+import { oneLine, ProgressLine, type Screen, users } from "./screen.ts";
 
 type Row = Record<string, unknown>;
 
@@ -21,7 +16,6 @@ interface Report {
 }
 
 const COLUMNS = "aor, model, server, identities, identities.SERVER, settings.NAME";
-const READ_BYTES = 256 * 1024;
 
 /** `users import FILE.csv`: in batches, with progress and every refused line told. */
 export function registerImport(users: Command, io: Io, screen: Screen = process.stderr): void {
@@ -55,50 +49,46 @@ class Import {
   readonly #io: Io;
   readonly #client: AdminClient;
   readonly #json: boolean;
-  readonly #screen: Screen;
+  readonly #progress: ProgressLine;
   #columns: readonly Column[] | undefined;
   #batch: { readonly line: number; readonly found: Row | string }[] = [];
   #imported = 0;
   #refused = 0;
-  #read = 0;
+  /** How much of the file is read. */
+  #part = 0;
 
   constructor(file: string, io: Io, client: AdminClient, json: boolean, screen: Screen) {
     this.#file = file;
     this.#io = io;
     this.#client = client;
     this.#json = json;
-    this.#screen = screen;
+    this.#progress = new ProgressLine(screen, json);
   }
 
   async run(): Promise<void> {
-    const size = sizeOf(this.#file);
-    const csv = new CsvReader();
-    const stream = createReadStream(this.#file, { highWaterMark: READ_BYTES });
-    const decoder = new TextDecoder("utf-8");
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      this.#read += chunk.length;
-      for (const record of csv.push(decoder.decode(chunk, { stream: true }))) await this.#take(record, size);
+    const csv = openCsv(this.#file);
+    for await (const record of csv.records()) {
+      this.#part = csv.size === 0 ? 1 : csv.read / csv.size;
+      await this.#take(record);
     }
-    for (const record of csv.push(decoder.decode())) await this.#take(record, size);
-    for (const record of csv.end()) await this.#take(record, size);
-    await this.#send(size);
-    this.#clear();
+    await this.#send();
+    this.#progress.clear();
     if (this.#columns === undefined) throw new UsageError(`${this.#file} is empty: its first line names the columns.`);
     if (this.#json) printJson(this.#io, { imported: this.#imported, refused: this.#refused });
     else this.#io.print(`${users(this.#imported)} imported, ${this.#refused} ${lines(this.#refused)} refused.`);
     if (this.#refused > 0) this.#io.fail(1);
   }
 
-  async #take(record: CsvRecord, size: number): Promise<void> {
+  async #take(record: CsvRecord): Promise<void> {
     if (this.#columns === undefined) {
       this.#columns = readHeader(record, this.#file);
       return;
     }
     this.#batch.push({ line: record.line, found: record.fault ?? rowOf(this.#columns, record.cells) });
-    if (this.#batch.length >= IMPORT_BATCH) await this.#send(size);
+    if (this.#batch.length >= IMPORT_BATCH) await this.#send();
   }
 
-  async #send(size: number): Promise<void> {
+  async #send(): Promise<void> {
     const batch = this.#batch;
     this.#batch = [];
     if (batch.length === 0) return;
@@ -110,7 +100,7 @@ class Import {
       const refused = typeof found === "string" ? { aor: "", reason: found } : reasons.get(line);
       if (refused !== undefined) this.#refuse(line, refused.aor, refused.reason);
     }
-    this.#draw(size);
+    this.#progress.draw(this.#part, `${users(this.#imported)}, ${this.#refused} refused`);
   }
 
   async #post(rows: readonly { readonly line: number; readonly found: Row }[]): Promise<Report> {
@@ -118,7 +108,7 @@ class Import {
     try {
       return await this.#client.post<Report>("/api/v1/users/import", { rows: rows.map((each) => each.found) });
     } catch (error) {
-      this.#clear();
+      this.#progress.clear();
       if (!(error instanceof CodomainError)) throw error;
       const where = `Stopped before line ${rows[0]!.line}, ${users(this.#imported)} imported`;
       const message = `${where}; the same import can be run again. ${error.message}`;
@@ -128,21 +118,9 @@ class Import {
 
   #refuse(line: number, aor: string, reason: string): void {
     this.#refused++;
-    this.#clear();
+    this.#progress.clear();
     if (this.#json) printJson(this.#io, { line, aor, reason });
     else this.#io.printError(`${this.#file}:${line}: ${oneLine(aor === "" ? reason : `${aor}: ${reason}`)}`);
-  }
-
-  #draw(size: number): void {
-    if (this.#screen.isTTY !== true || this.#json) return;
-    const part = size === 0 ? 1 : Math.min(1, this.#read / size);
-    const full = Math.round(part * 30);
-    const bar = "#".repeat(full) + ".".repeat(30 - full);
-    this.#screen.write(`\r[${bar}] ${Math.round(part * 100)} %  ${users(this.#imported)}, ${this.#refused} refused`);
-  }
-
-  #clear(): void {
-    if (this.#screen.isTTY === true && !this.#json) this.#screen.write("\r\u001B[K");
   }
 }
 
@@ -197,28 +175,6 @@ function rowOf(columns: readonly Column[], cells: readonly string[]): Row | stri
 function setting(name: string, cell: string): unknown {
   if (name === "servers") return cell.split(/[;\s]+/).filter((each) => each !== "");
   return name === "refuse-with" ? Number(cell) : cell;
-}
-
-function sizeOf(file: string): number {
-  try {
-    const stat = statSync(file);
-    if (stat.isDirectory()) throw new UsageError(`${file} is a directory: name a CSV file.`);
-    return stat.size;
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code}): name another file.`, {
-      cause: error,
-    });
-  }
-}
-
-/** A cell may hold line ends, and what a terminal would act on. */
-function oneLine(text: string): string {
-  return text.replaceAll(/[\x00-\x1f\x7f-\x9f]/g, "?");
-}
-
-function users(count: number): string {
-  return `${count} ${count === 1 ? "user" : "users"}`;
 }
 
 function lines(count: number): string {

@@ -4,9 +4,10 @@ import type { UserDetail } from "../admin/users.ts";
 import { UsageError } from "../base/errors.ts";
 import { adminClient, userPath } from "./admin-client.ts";
 import { example } from "./help.ts";
-import { registerImport, type Screen } from "./import.ts";
+import { registerImport } from "./import.ts";
 import { type Io, printJson, table } from "./output.ts";
 import { type PasswordInput, readPassword } from "./password.ts";
+import type { Screen } from "./screen.ts";
 
 /** What of the terminal these commands use. */
 export interface Terminal {
@@ -204,12 +205,16 @@ function registerMove(users: Command, io: Io): void {
     .argument("<aor>", "user@host")
     .argument("<server>", "where to")
     .option("--from <server>", "only while he is there")
+    .option("--make-before-break", "second legs go up to the new server first; takes two seconds")
     .addHelpText("after", example("codomain users move alice@example.com west"))
     .action(async (aor: string, server: string, _options: unknown, command: Command) => {
-      const { from, json } = command.optsWithGlobals<Globals & { from?: string }>();
+      const { from, makeBeforeBreak, json } = command.optsWithGlobals<
+        Globals & { from?: string; makeBeforeBreak?: boolean }
+      >();
       const claim = await adminClient(command, io).post<ClaimJson>(userPath(aor, "move"), {
         server,
         ...(from === undefined ? {} : { from }),
+        ...(makeBeforeBreak === undefined ? {} : { makeBeforeBreak }),
       });
       if (json) printJson(io, claim);
       else io.print(claimText(aor, claim));
