@@ -75,7 +75,7 @@ export type LegEvent =
   | "unfit"
   /** A leg that was to be did not come about: every other answer, none, or no NOTIFY in time. */
   | "absent"
-  /** The subscription there is over and may be made again at once: 481, terminated with deactivated, timeout, no reason. */
+  /** The subscription there is over and may be made again at once: 481, Timer N, terminated with deactivated, timeout, no reason. */
   | "gone"
   /** The same, later: terminated with probation, giveup, or a retry-after. */
   | "later"
@@ -188,7 +188,7 @@ export function meaningOfEnd(reason: string | undefined, retryAfter: number | un
 
 /**
  * How a leg's end is to be read.
- * @param hadCome a NOTIFY or a 2xx had come: it was a subscription, and is one no more.
+ * @param hadCome a NOTIFY had come: it was a subscription, and is one no more.
  */
 export function meaningOfGone(cause: GoneCause, hadCome: boolean, retryAfter: number | undefined): LegEvent {
   switch (cause.by) {
@@ -196,8 +196,9 @@ export function meaningOfGone(cause: GoneCause, hadCome: boolean, retryAfter: nu
       return meaningOfEnd(cause.reason === "" ? undefined : cause.reason, retryAfter);
     case "answer":
       return hadCome ? "gone" : meaningOfRefusal(cause.answer);
+    // 4.1.2.2, 4.1.2.4: a refresh that brings no NOTIFY in 64*T1 ends it, too.
     case "timer-n":
     case "expiry":
-      return "absent";
+      return hadCome ? "gone" : "absent";
   }
 }

@@ -29,6 +29,8 @@ export interface Desk {
   ending(subscription: Subscription): void;
   /** Nothing will happen any more. `answer`: of a NOTIFY that he refused; null: none did. */
   ended(subscription: Subscription, answer: string | null): void;
+  /** Of a kind without legs: where its user is was learned, or looked at again. */
+  moved(subscription: Subscription): void;
   /** What a leg's server said. */
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void;
 }

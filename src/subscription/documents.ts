@@ -3,6 +3,8 @@ export interface Content {
   readonly type: string;
   /** latin1. `cseq`: of the NOTIFY that will carry it, for documents that count their versions. */
   body(cseq: number): string;
+  /** What became of the last NOTIFY that carried it. */
+  answered?(arrived: boolean): void;
 }
 
 /** A document as it came, shared by every watcher who is shown the same. */

@@ -52,7 +52,7 @@ export class Following {
   /** Looks at where the user is and does what is not done yet. Nothing, most times. */
   place(subscription: Subscription): void {
     if (!subscription.stored || subscription.ending || !this.#desk.isOurs(subscription)) return;
-    if (subscription.kind !== "presence") return;
+    if (subscription.kind !== "presence") return this.#desk.moved(subscription);
     const { server, epoch, extendedEpoch, active, leg, next } = subscription;
     const steps = decidePlace({
       server,

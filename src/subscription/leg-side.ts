@@ -168,7 +168,7 @@ export class LegSide {
   }
 
   #take(subscription: Subscription, leg: Leg, step: SubscriberStep, handed: Handed | null): void {
-    const hadCome = leg.machine.made;
+    const hadCome = leg.notified;
     leg.machine = step.state;
     for (const action of step.actions) this.#do(subscription, leg, action, handed, hadCome);
     const leaving = this.#leaving.get(legTag(subscription.id, leg.number));

@@ -32,8 +32,14 @@ export interface RegPlace {
   readonly expires: number | null;
 }
 
-export function registrationFor(reader: RegReader, place: RegPlace): RegistrationState {
+/**
+ * Null: nothing is said of him.
+ * COMPAT Kamailio 5.6 pua_reginfo (`whole`): it would take an active contact, which is itself, into its own location
+ * table, and an active registration without one for the end of all; so it hears of terminated ones only.
+ */
+export function registrationFor(reader: RegReader, place: RegPlace): RegistrationState | null {
   const { aor, identity, at } = place;
+  if (reader.reads === "whole" && (at === "here" || at === "nowhere")) return null;
   const contact = at === "nowhere" ? [] : [contactFor(reader, place)];
   return { aor: `sip:${identity}`, id: aor, state: stateFor(reader, at), contacts: contact };
 }
@@ -67,9 +73,16 @@ function contactFor(reader: RegReader, { aor, at, origin, expires }: RegPlace): 
   }
 }
 
-/** NOTIFYs are numbered from 1 without gaps but one at a change of hands, documents from 0 (RFC 3680 5.1). */
+/**
+ * RFC 3680 5.1: versions begin at 0 and go up by one. NOTIFYs are numbered from 1, and the first one only accepts; a
+ * fetch has no other.
+ */
 function versionOf(cseq: number): number {
-  return cseq - 1;
+  return Math.max(0, cseq - 2);
+}
+
+function registrationsFor(reader: RegReader, places: readonly RegPlace[]): RegistrationState[] {
+  return places.map((place) => registrationFor(reader, place)).filter((each) => each !== null);
 }
 
 /** Told of what became of a document that had these evictions in it. */
@@ -82,6 +95,7 @@ export class RegUserContent implements Content {
   readonly #told: Told;
   /** Epoch of the last taking that was told. */
   #reported = -1;
+  #sent: RegPlace | null = null;
   place: RegPlace;
 
   constructor(reader: RegReader, place: RegPlace, told: Told) {
@@ -92,11 +106,9 @@ export class RegUserContent implements Content {
 
   body(cseq: number): string {
     this.#sent = this.place;
-    const registrations = [registrationFor(this.#reader, this.place)];
+    const registrations = registrationsFor(this.#reader, [this.place]);
     return printReginfo({ version: versionOf(cseq), state: "full", registrations });
   }
-
-  #sent: RegPlace | null = null;
 
   answered(arrived: boolean): void {
     const sent = this.#sent;
@@ -120,14 +132,17 @@ export class RegServerContent implements Content {
   readonly type = REGINFO_TYPE;
   readonly #reader: RegReader;
   readonly #told: Told;
+  /** A document was answered, and what has become of it is known. */
+  readonly #next: () => void;
   readonly #waiting = new Map<string, RegPlace>();
   #sent: readonly RegPlace[] | null = null;
   #full = true;
   #sentFull = false;
 
-  constructor(reader: RegReader, told: Told) {
+  constructor(reader: RegReader, told: Told, next: () => void = () => undefined) {
     this.#reader = reader;
     this.#told = told;
+    this.#next = next;
   }
 
   /** Something is still to be told. */
@@ -165,7 +180,7 @@ export class RegServerContent implements Content {
     this.#sentFull = this.#full;
     this.#full = false;
     const state = this.#sentFull ? "full" : "partial";
-    const registrations = places.map((place) => registrationFor(this.#reader, place));
+    const registrations = registrationsFor(this.#reader, places);
     return printReginfo({ version: versionOf(cseq), state, registrations });
   }
 
@@ -176,9 +191,10 @@ export class RegServerContent implements Content {
     if (arrived) {
       const evicted = sent.filter((place) => place.at === "taken");
       if (evicted.length > 0) this.#told(evicted);
-      return;
+    } else {
+      this.#full ||= this.#sentFull;
+      for (const place of sent) if (!this.#waiting.has(place.aor)) this.#waiting.set(place.aor, place);
     }
-    this.#full ||= this.#sentFull;
-    for (const place of sent) if (!this.#waiting.has(place.aor)) this.#waiting.set(place.aor, place);
+    this.#next();
   }
 }

@@ -6,7 +6,7 @@ import { TimerWheel } from "../sip/transaction/timer-wheel.ts";
 import { contactOfProxy } from "./contact.ts";
 import type { LegEvent } from "./decision.ts";
 import type { Desk, Said } from "./desk.ts";
-import { Documents } from "./documents.ts";
+import { type Content, Documents } from "./documents.ts";
 import { Following } from "./following.ts";
 import type { Leg } from "./leg.ts";
 import { LAPSED_MS, LegSide } from "./leg-side.ts";
@@ -23,6 +23,8 @@ import { WatcherSide } from "./watcher-side.ts";
 export interface Source {
   /** It has begun, was refreshed or taken over: it is to be shown everything (`Subscriptions.show`). */
   whole(subscription: Subscription): void;
+  /** Where its user is was learned, or looked at again: nothing new, most times. */
+  moved(subscription: Subscription): void;
   ended(subscription: Subscription): void;
 }
 
@@ -258,6 +260,17 @@ export class Subscriptions implements Desk, TimeKeeper {
     return this.registry.get(id) ?? this.#fetches.get(id);
   }
 
+  moved(subscription: Subscription): void {
+    this.#sources.get(subscription.kind)?.moved(subscription);
+  }
+
+  /** By a source: this is what its watcher is to see. `content` stays the source's; its body is asked for when it leaves. */
+  show(subscription: Subscription, content: Content): void {
+    if (!this.isOurs(subscription)) return;
+    subscription.content = content;
+    this.watchers.show(subscription);
+  }
+
   /** Of a source: what is to be shown now. */
   whole(subscription: Subscription): void {
     this.#sources.get(subscription.kind)?.whole(subscription);
@@ -270,7 +283,8 @@ export class Subscriptions implements Desk, TimeKeeper {
     // concurrency.md 7: who hangs on a connection of the dead proxy comes back by himself.
     if (subscription.connectionId !== 0) return this.#leaveAlone(subscription);
     this.registry.add(subscription);
-    if (subscription.active && subscription.leg === null) this.following.showClosedAgain(subscription);
+    if (subscription.kind === "presence" && subscription.active && subscription.leg === null)
+      this.following.showClosedAgain(subscription);
     const now = this.now();
     this.watchers.step(subscription, { kind: "time", now });
     const { leg } = subscription;

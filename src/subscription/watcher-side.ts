@@ -100,6 +100,7 @@ export class WatcherSide {
       { size: HEAD_OCTETS + body.length },
     );
     const answer = typeof reply === "string" ? reply : reply.status;
+    shown?.answered?.(typeof answer === "number" && answer < 300);
     const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
     this.step(subscription, { kind: "answered", now: this.#desk.now(), answer, retryAfter });
   }
