@@ -16,8 +16,9 @@ import { Accepting } from "./subscription/accept.ts";
 import { Evictor } from "./subscription/evictor.ts";
 import { InDialogs } from "./subscription/in-dialog.ts";
 import { isOwnTag } from "./subscription/leg.ts";
-import { SUBSCRIPTION_OPTIONS } from "./subscription/options.ts";
+import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
 import type { ServerDesk } from "./subscription/ports.ts";
+import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
 import { Subscriptions } from "./subscription/service.ts";
 
 /** What is carried out beside the proxy, built and registered as its handlers. */
@@ -34,6 +35,8 @@ export interface Services {
 export interface ServiceOptions {
   /** How long a lease of this proxy lasts without renewal, milliseconds. */
   readonly leaseMs: number;
+  /** What differs of SUBSCRIPTION_OPTIONS. */
+  readonly subscriptions?: Partial<SubscriptionOptions>;
   /** As they are now. */
   readonly messages: () => MessagingOptions;
   readonly delivery: DeliveryOptions;
@@ -62,10 +65,17 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
   );
   const subscriptions = new Subscriptions(
     { runtime, telemetry, directory, outbound, servers: serverDesk(proxy), points: () => proxy.transport.points },
-    { ...SUBSCRIPTION_OPTIONS, leaseMs: options.leaseMs, retryAfterS: proxy.options.retryAfterS },
+    {
+      ...SUBSCRIPTION_OPTIONS,
+      leaseMs: options.leaseMs,
+      retryAfterS: proxy.options.retryAfterS,
+      ...options.subscriptions,
+    },
   );
   const accepting = new Accepting(subscriptions);
   const inDialogs = new InDialogs(subscriptions);
+  const regNotifier = new RegNotifier(subscriptions, regDesk(proxy, directory));
+  subscriptions.serve("reg", regNotifier);
   const messaging = createMessaging(
     { runtime, telemetry, directory, outbound, router: routerOf(proxy), options: options.messages },
     options.delivery,
@@ -76,6 +86,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     inDialog: (handed) => inDialogs.handle(handed),
     hold: (handed, { server, epoch, known }) =>
       accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
+    reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
   };
@@ -84,6 +95,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     subscriptions,
     messaging,
     async start() {
+      regNotifier.start();
       await subscriptions.start();
       evictor.start();
       mover.start();
@@ -94,6 +106,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       evictor.stop();
       await mover.stop();
       await subscriptions.stop();
+      regNotifier.stop();
     },
   };
 }
@@ -109,6 +122,19 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
       return { identity, uri: `sip:${subdomain === undefined ? identity : identity.slice(0, host) + subdomain}` };
     },
     onUp: (listener) => proxy.onServerUp(listener),
+  };
+}
+
+function regDesk(proxy: ProxyCore, directory: Directory): RegDesk {
+  return {
+    directory,
+    reader: (server) => {
+      const options = proxy.rotation.server(server);
+      const contact = options?.nodes[0]?.raw;
+      return options === undefined || contact === undefined ? null : { contact, reads: options.reginfo };
+    },
+    identity: (aor, server, record) => identityOn(proxy.identities, aor, server, record),
+    lookup: (aor) => proxy.cache.peek(aor) ?? proxy.cache.lookup(aor),
   };
 }
 
