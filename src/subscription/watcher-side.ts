@@ -32,8 +32,11 @@ export class WatcherSide {
 
   /** Shows him another document, or none. From now on he is `active`. */
   show(subscription: Subscription): void {
+    const granting = !subscription.active;
     subscription.active = true;
     this.step(subscription, { kind: "changed", now: this.#desk.now(), phase: "active" });
+    // Whoever takes it over must know: no machine goes back to pending.
+    if (granting && subscription.stored) void this.#desk.save(subscription);
   }
 
   end(subscription: Subscription, reason: EndReason, retryAfter?: number): void {

@@ -16,9 +16,13 @@ function place(at: RegPlace["at"], epoch = 1, aor = "bob@example.com"): RegPlace
   return { aor, identity: aor, epoch, at, origin: null, expires: null };
 }
 
-function told(reader: RegReader, at: RegPlace["at"], change: Partial<RegPlace> = {}): Reginfo["registrations"][number] {
+function allTold(reader: RegReader, at: RegPlace["at"], change: Partial<RegPlace> = {}): Reginfo["registrations"] {
   const content = new RegUserContent(reader, { ...place(at), ...change }, () => undefined);
-  return parseReginfo(content.body(1)).registrations[0]!;
+  return parseReginfo(content.body(1)).registrations;
+}
+
+function told(...args: Parameters<typeof allTold>): Reginfo["registrations"][number] {
+  return allTold(...args)[0]!;
 }
 
 describe("what a server is told of one user (RFC 3680; models.md, Eviction)", () => {
@@ -39,10 +43,12 @@ describe("what a server is told of one user (RFC 3680; models.md, Eviction)", ()
   });
 
   it("one that reads whole registrations only sees the registration terminated", () => {
-    expect(told({ ...EAST, reads: "whole" }, "taken")).toMatchObject({
+    const whole: RegReader = { ...EAST, reads: "whole" };
+    expect(told(whole, "taken")).toMatchObject({
       state: "terminated",
       contacts: [{ state: "terminated", event: "rejected" }],
     });
+    expect([allTold(whole, "here"), allTold(whole, "nowhere")]).toEqual([[], []]);
   });
 
   it("nobody has him: terminated for who had him, init for who had not (RFC 3680 4.7.1)", () => {
@@ -57,9 +63,9 @@ describe("what a server is told of one user (RFC 3680; models.md, Eviction)", ()
     });
   });
 
-  it("versions begin at 0 and go with the NOTIFYs; each document is full", () => {
+  it("versions begin at 0 with the second NOTIFY, the first of which accepts only, and go with them", () => {
     const content = new RegUserContent(EAST, place("here"), () => undefined);
-    expect([1, 2, 3].map((cseq) => parseReginfo(content.body(cseq)).version)).toEqual([0, 1, 2]);
+    expect([2, 3, 4].map((cseq) => parseReginfo(content.body(cseq)).version)).toEqual([0, 1, 2]);
     expect(parseReginfo(content.body(4)).state).toBe("full");
   });
 
@@ -82,7 +88,7 @@ describe("what a server is told of one user (RFC 3680; models.md, Eviction)", ()
 describe("what a server is told of all its users", () => {
   function reader(content: RegServerContent) {
     let table: ReginfoTable = EMPTY_TABLE;
-    let cseq = 0;
+    let cseq = 1;
     return {
       /** One NOTIFY; lost ones are repeated with the next CSeq, and a version is missing. */
       notify(arrives: boolean): Reginfo {
