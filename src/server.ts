@@ -5,6 +5,7 @@ import { diffConfig } from "./config/diff.ts";
 import { createDirectoryCache } from "./directory/cache.ts";
 import type { Directory } from "./directory/directory.ts";
 import { createDirectory } from "./directory/postgres/directory.ts";
+import type { MessagingOptions } from "./messaging/options.ts";
 import type { ProxyOptions, ServerOptions } from "./proxy/options.ts";
 import { ProxyCore } from "./proxy/proxy-core.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -89,12 +90,14 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       transactions.stop();
       await transport.stop();
     });
+    let stored = () => ({ messages: 0, octets: 0, inFlight: 0 });
     const metrics = createMetrics(runtime, telemetry, {
       servers: () => proxy.servers(),
       transactions: () => transactions.counts(),
       cached: () => cache.size,
       openForks: () => proxy.openForks.size,
       waiting: () => proxy.openForks.waiting,
+      stored: () => stored(),
     });
     stops.push(() => metrics.stop());
     let current = config;
@@ -110,7 +113,12 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     };
     // Ready is who has asked the servers once: until then no answer proves anything.
     await proxy.start();
-    const services = createServices(proxy, directory, SERVICE_OPTIONS);
+    const services = createServices(proxy, directory, {
+      ...SERVICE_OPTIONS,
+      messages: () => messagingOptions(current),
+    });
+    const { deliverer } = services.messaging;
+    stored = () => ({ ...deliverer.waiting, inFlight: deliverer.inFlight });
     await services.start();
     stops.push(() => services.stop());
     const admin = await createAdmin(runtime, {
@@ -233,6 +241,11 @@ export function proxyOptions(config: Config): ProxyOptions {
     health: config.health,
     maxWaiting: MAX_WAITING,
   };
+}
+
+function messagingOptions({ messages }: Config): MessagingOptions {
+  const { keepMs, rememberMs, perRecipient, octetsPerRecipient, perSender } = messages;
+  return { keepMs, traceMs: rememberMs, limits: { perRecipient, octetsPerRecipient, perSender } };
 }
 
 function serverOptions(server: ServerConfig): ServerOptions {

@@ -24,13 +24,6 @@ export function checkDraft(draft: Draft, domains: readonly string[], report: Rep
 
 /** Settings that are understood and not carried out by this version: nobody is to rely on them unknowingly. */
 function checkNotYet(draft: Draft, checks: Checks): void {
-  if (draft.sections.messages?.absent === "store") {
-    checks.warn(
-      ["messages", "absent"],
-      "Messages are not stored by this version: they are refused with 480.",
-      'Set "refuse".',
-    );
-  }
   for (const { path, value } of draft.models) {
     if (value.model === "unioned") {
       checks.warn(

@@ -135,6 +135,10 @@ export interface ClientsConfig {
 export interface MessagesConfig {
   readonly absent: "refuse" | "store";
   readonly keepMs: number;
+  readonly rememberMs: number;
+  readonly perRecipient: number;
+  readonly octetsPerRecipient: number;
+  readonly perSender: number;
 }
 
 export interface SubscriptionsConfig {

@@ -46,7 +46,14 @@ export function resolveConfig(
     trees: [...draft.trees].map(([name, { value }]) => ({ name, root: value.root, children: value.children })),
     models: draft.models.map((each) => resolveModel(each.value)),
     clients: { authenticate: clients.authenticate, realm: clients.realm ?? domains[0]!, home: clients.home ?? null },
-    messages: { absent: messages.absent, keepMs: messages.keep },
+    messages: {
+      absent: messages.absent,
+      keepMs: messages.keep,
+      rememberMs: messages.remember,
+      perRecipient: messages["per-recipient"],
+      octetsPerRecipient: messages["octets-per-recipient"],
+      perSender: messages["per-sender"],
+    },
     subscriptions: {
       hold: subscriptions.hold,
       holdEvents: subscriptions["hold-events"],

@@ -160,6 +160,14 @@ const messages = z
       .default("refuse")
       .describe("A MESSAGE for an unbound user, or a server that is down."),
     keep: duration(1000).prefault("24h").describe("How long a stored MESSAGE is kept."),
+    remember: duration(1000)
+      .prefault("24h")
+      .describe(
+        "How long a MESSAGE that waits no more is remembered: its trace, and that a second copy is no new one.",
+      ),
+    "per-recipient": count(1, 1_000_000).default(1000).describe("MESSAGEs stored for one user, at most."),
+    "octets-per-recipient": size().prefault("8MiB").describe("Octets of them, at most."),
+    "per-sender": count(1, 10_000_000).default(10_000).describe("MESSAGEs stored of one sender, at most."),
   })
   .prefault({})
   .describe("MESSAGE requests that cannot be delivered now.");

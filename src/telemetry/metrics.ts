@@ -19,6 +19,8 @@ export interface MetricsSources {
   openForks(): number;
   /** Requests waiting on open forks. */
   waiting(): number;
+  /** Messages stored in the whole domain, as this proxy was told last, and queues of them in its hands. */
+  stored(): { readonly messages: number; readonly octets: number; readonly inFlight: number };
 }
 
 export interface ServerState {
@@ -56,6 +58,7 @@ const ORIGINS = ["learned", "published", "registered", "admin", "provisioned"];
 const STATUSES = ["0", "400", "403", "413", "414", "416", "420", "482", "483", "503", "505", "513"];
 /** Labels whose words are ours, not the network's, but are not listed: the first so many are kept apart. */
 const OWN_WORDS = 24;
+const WAITS = [0.1, 1, 10, 60, 600, 3600, 21_600, 86_400, 604_800];
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 8, 32];
 
 function statusClass(status: number): string {
@@ -87,6 +90,7 @@ export class Metrics {
     this.#countServers(server);
     this.#countTransport();
     this.#countUsers(server);
+    this.#countMessages(server);
     this.#countRest();
     this.#readState(sources);
     this.#lag.start();
@@ -277,6 +281,30 @@ export class Metrics {
     this.#on("evicted", (e) => evictions.add(e.server, e.by, e.result));
   }
 
+  #countMessages(server: () => Bound): void {
+    const stored = this.#tally("messages_stored", "MESSAGE requests stored and answered 202.", {});
+    this.#on("messageStored", () => stored.add());
+    const tries = this.#tally("message_tries", "Tries to deliver a stored message.", {
+      server: server(),
+      status: words(CLASSES),
+    });
+    this.#on("messageTried", (e) => tries.add(e.server, statusClass(e.status)));
+    const ended = this.#tally("messages_ended", "Stored messages that wait no more.", {
+      state: words(["delivered", "failed", "expired"]),
+    });
+    const waited = new Timings(this.#registry, {
+      name: "codomain_message_wait_seconds",
+      help: "Time from the receipt of a stored message to its end.",
+      label: "state",
+      bound: words(["delivered", "failed", "expired"]),
+      bounds: WAITS,
+    });
+    this.#on("messageEnded", (e) => {
+      ended.add(e.state);
+      waited.add(e.state, e.waitedMs / 1000);
+    });
+  }
+
   #countRest(): void {
     let up = 1;
     const database = this.#tally("database_changes", "Times the database went away or came back.", {
@@ -321,6 +349,9 @@ export class Metrics {
     this.gauge("completed_transactions_bytes", "Memory they take.", () => sources.transactions().completedBytes);
     this.gauge("cached_users", "Users whose place is kept in memory.", () => sources.cached());
     this.gauge("open_forks", "Forks in progress.", () => sources.openForks());
+    this.gauge("stored_messages", "Messages stored in the whole domain.", () => sources.stored().messages);
+    this.gauge("stored_messages_bytes", "Octets of them.", () => sources.stored().octets);
+    this.gauge("message_queues_in_flight", "Queues this proxy is delivering.", () => sources.stored().inFlight);
     this.gauge("waiting_requests", "Requests waiting for the result of another's fork.", () => sources.waiting());
     this.gauge(
       "longest_pause_seconds",

@@ -141,7 +141,14 @@ subscriptions: { hold: known, hold-events: [presence], unreachable: wait }
     expect(config.trees).toEqual([{ name: "hq", root: "east", children: { east: ["west", "north"] } }]);
     expect(config.models.map((each) => each.model)).toEqual(["unioned", "unioned", "exclusive"]);
     expect(config.models[2]).toMatchObject({ conflict: "takeover", refuseWith: 403 });
-    expect(config.messages).toEqual({ absent: "refuse", keepMs: 86_400_000 });
+    expect(config.messages).toEqual({
+      absent: "refuse",
+      keepMs: 86_400_000,
+      rememberMs: 86_400_000,
+      perRecipient: 1000,
+      octetsPerRecipient: 8 << 20,
+      perSender: 10_000,
+    });
   });
 
   it("has an example that npm start uses", () => {

@@ -62,6 +62,7 @@ function setUp(servers: () => readonly ServerState[] = () => [EAST]) {
     transactions: () => ({ server: 3, client: 4, completed: 5, completedBytes: 600 }),
     cached: () => 7,
     openForks: () => 8,
+    stored: () => ({ messages: 3, octets: 900, inFlight: 1 }),
     waiting: () => 9,
   };
   metrics = createMetrics(hand.runtime, telemetry, sources);
