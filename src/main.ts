@@ -2,6 +2,7 @@ import { registerCheck } from "./cli/check.ts";
 import { registerDemo } from "./cli/demo.ts";
 import { registerExplain } from "./cli/explain.ts";
 import { createProgram, usageCode } from "./cli/help.ts";
+import { registerMessages } from "./cli/messages.ts";
 import { registerMigrate } from "./cli/migrate.ts";
 import { type Io, processIo, reportFailure } from "./cli/output.ts";
 import { registerServers } from "./cli/servers.ts";
@@ -19,6 +20,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
   registerMigrate(program, io);
   registerServers(program, io);
   registerSubscriptions(program, io);
+  registerMessages(program, io);
   registerDemo(program, io);
   try {
     await program.parseAsync([...argv], { from: "user" });

@@ -14,6 +14,7 @@ import { bindingRoutes } from "./bindings.ts";
 import { explainRoutes } from "./explain.ts";
 import { Guard } from "./guard.ts";
 import { importRoutes } from "./import.ts";
+import { messageRoutes } from "./messages.ts";
 import { moveCheckRoutes } from "./move-check.ts";
 import { moveRoutes } from "./moves.ts";
 import { Names } from "./names.ts";
@@ -100,6 +101,7 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
   serverRoutes(app, desk);
   explainRoutes(app, desk);
   subscriptionRoutes(app, desk);
+  messageRoutes(app, desk);
   auditRoutes(app, desk);
   reloadRoutes(app, desk);
   pageRoutes(app);

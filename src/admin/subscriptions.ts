@@ -1,22 +1,93 @@
 import { z } from "zod";
+import { isHeld, type ListedSubscription, MOST_LISTED } from "../directory/subscriptions.ts";
 import type { App, Desk } from "./app.ts";
+import { component, iso } from "./schemas.ts";
 
-/** Subscriptions this proxy takes part in. Proxied ones belong to the servers at their ends and are not kept here. */
-export function subscriptionRoutes(app: App, { options }: Desk): void {
+const tags = ["subscriptions"];
+
+const subscriptionSchema = component(
+  "Subscription",
+  z.object({
+    id: z.string(),
+    presentity: z.string().describe("user@host; of a subscription to all registrations of a server: server:NAME"),
+    watcher: z.string(),
+    event: z.string(),
+    state: z
+      .enum(["held", "live", "reg"])
+      .describe("held: waits until the user is on a server; live: extended to one; reg: answered from the directory"),
+    server: z.string().nullable().describe("where it is extended to"),
+    epoch: z.int().describe("of the binding that was acted upon last"),
+    origin: z.string().nullable().describe("server the watcher's request came from; null: a client"),
+    expiresAt: z.string(),
+    proxy: z.string().describe("the process that owns it"),
+  }),
+);
+
+export type SubscriptionJson = z.output<typeof subscriptionSchema>;
+
+const address = z.string().min(3).max(600);
+
+/** Subscriptions of which this domain's proxies are the notifier, of all proxies. Proxied ones belong to the servers at their ends. */
+export function subscriptionRoutes(app: App, { options, names }: Desk): void {
+  const { directory, proxy } = options;
+
   app.get("/api/v1/subscriptions", {
     schema: {
-      tags: ["subscriptions"],
-      summary: "Subscriptions that end at this proxy, and forked ones that wait for their NOTIFY",
-      querystring: z.strictObject({ held: z.enum(["true", "false"]).optional().describe("true: held ones only") }),
+      tags,
+      summary: "Subscriptions kept here, held and live, of all proxies; and how many forked ones wait on this one",
+      querystring: z.strictObject({
+        held: z.enum(["true", "false"]).optional().describe("true: held ones only; false: live ones only"),
+        aor: address.optional().describe("of this presentity only"),
+        watcher: address.optional().describe("of this watcher only"),
+        after: z.string().max(200).optional().describe("`next` of the page before"),
+        limit: z.coerce.number().int().min(1).max(MOST_LISTED).default(100),
+      }),
       response: {
         200: z.object({
-          subscriptions: z
-            .array(z.looseObject({ watcher: z.string(), presentity: z.string(), event: z.string(), state: z.string() }))
-            .describe("back-to-back ones: none yet, partitioned users' subscriptions are proxied"),
-          forked: z.int().describe("forked SUBSCRIBEs whose NOTIFYs may still come"),
+          subscriptions: z.array(subscriptionSchema),
+          next: z.string().nullable(),
+          forked: z.int().describe("forked SUBSCRIBEs of this proxy whose NOTIFYs may still come"),
         }),
       },
     },
-    handler: async () => ({ subscriptions: [], forked: options.proxy.subscriptionForks.size }),
+    handler: async (request) => {
+      const { held, aor, watcher, after, limit } = request.query;
+      const found = await directory.subscriptions.list({
+        ...(held === undefined ? {} : { held: held === "true" }),
+        ...(aor === undefined ? {} : { aor: names.user(aor) }),
+        ...(watcher === undefined ? {} : { watcher: names.address(watcher, "watcher") }),
+        ...(after === undefined ? {} : { after }),
+        limit,
+      });
+      return {
+        subscriptions: found.map(subscriptionJson),
+        next: found.length < limit ? null : found.at(-1)!.id,
+        forked: proxy.subscriptionForks.size,
+      };
+    },
   });
+
+  app.get("/api/v1/subscriptions/count", {
+    schema: {
+      tags,
+      summary: "How many subscriptions are kept; reads them all, so not for every second",
+      response: { 200: z.object({ held: z.int(), live: z.int(), reg: z.int() }) },
+    },
+    handler: () => directory.subscriptions.count(),
+  });
+}
+
+function subscriptionJson(each: ListedSubscription): z.input<typeof subscriptionSchema> {
+  return {
+    id: each.id,
+    presentity: each.aor,
+    watcher: each.watcher,
+    event: each.event,
+    state: each.kind === "reg" ? "reg" : isHeld(each) ? "held" : "live",
+    server: each.legServer,
+    epoch: each.extendedEpoch,
+    origin: each.origin,
+    expiresAt: iso(each.expiresAt),
+    proxy: each.owner,
+  };
 }

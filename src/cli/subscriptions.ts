@@ -1,43 +1,76 @@
 import type { Command } from "commander";
+import type { SubscriptionJson } from "../admin/subscriptions.ts";
 import { adminClient } from "./admin-client.ts";
 import { example } from "./help.ts";
 import { type Io, printJson, table } from "./output.ts";
+import { listing, type Paging, pagingOptions } from "./paging.ts";
 
-interface Subscriptions {
-  readonly subscriptions: readonly {
-    readonly watcher: string;
-    readonly presentity: string;
-    readonly event: string;
-    readonly state: string;
-  }[];
+interface Page {
+  readonly subscriptions: readonly SubscriptionJson[];
+  readonly next: string | null;
   readonly forked: number;
+}
+
+interface Options extends Paging {
+  readonly held?: boolean;
+  readonly aor?: string;
+  readonly watcher?: string;
+  readonly json?: boolean;
 }
 
 /** `subscriptions list [--held]`. */
 export function registerSubscriptions(program: Command, io: Io): void {
-  program
+  const list = program
     .command("subscriptions")
     .helpCommand(false)
     .description("live and held subscriptions")
     .addHelpText("after", example("codomain subscriptions list --held"))
     .command("list")
-    .description("subscriptions that end at this proxy, and how many forked ones wait for their NOTIFY")
-    .option("--held", "only those held for an unbound user")
-    .addHelpText("after", example("codomain subscriptions list", "codomain subscriptions list --held"))
+    .description("subscriptions kept by the proxies, and how many forked ones wait for their NOTIFY")
+    .option("--held", "only those held until their user is on a server")
+    .option("--aor <aor>", "of this user only")
+    .option("--watcher <aor>", "of this watcher only");
+  pagingOptions(list)
+    .addHelpText(
+      "after",
+      example("codomain subscriptions list --held", "codomain subscriptions list --aor alice@example.com"),
+    )
     .action(async (_options: unknown, command: Command) => {
-      const { held, json } = command.optsWithGlobals<{ held?: boolean; json?: boolean }>();
-      const answer = await adminClient(command, io).get<Subscriptions>("/api/v1/subscriptions", {
-        held: held ? "true" : undefined,
+      const options = command.optsWithGlobals<Options>();
+      const { held, aor, watcher, json } = options;
+      const client = adminClient(command, io);
+      const rows: SubscriptionJson[] = [];
+      let forked = 0;
+      const next = await listing(options, async (page) => {
+        const answer = await client.get<Page>("/api/v1/subscriptions", {
+          held: held ? "true" : undefined,
+          aor,
+          watcher,
+          ...page,
+        });
+        if (json) printJson(io, answer);
+        else rows.push(...answer.subscriptions);
+        forked = answer.forked;
+        return { count: answer.subscriptions.length, next: answer.next };
       });
-      if (json) {
-        printJson(io, answer);
-        return;
-      }
-      const rows = answer.subscriptions.map((each) => [each.watcher, each.presentity, each.event, each.state]);
+      if (json) return;
       io.print(
-        table(["watcher", "presentity", "event", "state"], rows, `No ${held ? "held " : ""}subscription ends here.`),
+        table(
+          ["watcher", "presentity", "event", "state", "server", "epoch", "expires"],
+          rows.map((each) => [
+            each.watcher,
+            each.presentity,
+            each.event,
+            each.state,
+            each.server ?? "-",
+            each.epoch,
+            each.expiresAt,
+          ]),
+          `No ${held ? "held " : ""}subscription is kept here.`,
+        ),
       );
-      if (!held && answer.forked > 0)
-        io.print(`${answer.forked} forked ${answer.forked === 1 ? "one waits" : "ones wait"} for their NOTIFY.`);
+      if (!held && forked > 0)
+        io.print(`${forked} forked ${forked === 1 ? "one waits" : "ones wait"} for their NOTIFY.`);
+      if (next !== null) io.printError(`There may be more: add --all, or --after ${next}.`);
     });
 }

@@ -6,6 +6,7 @@ import { adminClient, userPath } from "./admin-client.ts";
 import { example } from "./help.ts";
 import { registerImport } from "./import.ts";
 import { type Io, printJson, table } from "./output.ts";
+import { wholeNumber } from "./paging.ts";
 import { type PasswordInput, readPassword } from "./password.ts";
 import type { Screen } from "./screen.ts";
 
@@ -291,10 +292,4 @@ function pair(text: string, form: string): [string, string] {
   const equals = text.indexOf("=");
   if (equals < 1) throw new UsageError(`"${text}" is not of the form ${form}.`);
   return [text.slice(0, equals), text.slice(equals + 1)];
-}
-
-function wholeNumber(text: string, option: string): number {
-  if (!/^\d{1,9}$/.test(text) || Number(text) === 0)
-    throw new UsageError(`${option} wants a whole number, not "${text}".`);
-  return Number(text);
 }

@@ -75,15 +75,6 @@ describe("explain", () => {
   });
 });
 
-describe("subscriptions", () => {
-  it("are told as they are: none ends here, three forked ones wait", async () => {
-    const desk = await openDesk();
-    for (const query of ["", "?held=true"])
-      expect((await ask(desk, "GET", `/api/v1/subscriptions${query}`)).body).toEqual({ subscriptions: [], forked: 3 });
-    expect((await ask(desk, "GET", "/api/v1/subscriptions?held=perhaps")).status).toBe(400);
-  });
-});
-
 describe("reload", () => {
   it("tells what changed and records it", async () => {
     const desk = await openDesk({ reload: () => ["learned", "listen (needs a restart)"] });

@@ -10,6 +10,7 @@ import { registerUsers } from "../../src/cli/users.ts";
 import { main } from "../../src/main.ts";
 import { digestSecret } from "../../src/proxy/digest.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
+import { keepMessage, keepSubscriptions } from "../admin/kept.ts";
 import { openDesk, TOKEN } from "../admin/support.ts";
 import { captured } from "./support.ts";
 
@@ -303,10 +304,50 @@ describe("codomain servers, explain, subscriptions", () => {
   it("subscriptions list tells what ends here, and what waits", async () => {
     const { run } = await serve();
     expect((await run("subscriptions", "list")).stdout).toBe(
-      "No subscription ends here.\n3 forked ones wait for their NOTIFY.\n",
+      "No subscription is kept here.\n3 forked ones wait for their NOTIFY.\n",
     );
-    expect((await run("subscriptions", "list", "--held")).stdout).toBe("No held subscription ends here.\n");
-    expect(JSON.parse((await run("subscriptions", "list", "--json")).stdout)).toEqual({ subscriptions: [], forked: 3 });
+    expect((await run("subscriptions", "list", "--held")).stdout).toBe("No held subscription is kept here.\n");
+    expect(JSON.parse((await run("subscriptions", "list", "--json")).stdout)).toEqual({
+      subscriptions: [],
+      next: null,
+      forked: 3,
+    });
+  });
+
+  it("subscriptions list shows held and live ones, page by page", async () => {
+    const { run, directory } = await serve();
+    await keepSubscriptions(directory);
+    const { stdout } = await run("subscriptions", "list", "--all");
+    expect(stdout.split("\n").slice(0, 3)).toEqual([
+      "watcher          presentity         event     state  server  epoch  expires",
+      "bob@example.com  alice@example.com  presence  held   -           0  2100-01-01T00:00:00.000Z",
+      "bob@example.com  carol@example.com  presence  live   east        1  2100-01-01T00:00:00.000Z",
+    ]);
+    expect((await run("subscriptions", "list", "--held")).stdout).not.toContain("carol");
+    expect((await run("subscriptions", "list", "--aor", "carol@example.com")).stdout).not.toContain("alice");
+    expect((await run("subscriptions", "list", "--limit", "1")).stderr).toMatch(
+      /^There may be more: .*--after cdm-1\.\n$/,
+    );
+    expect((await run("subscriptions", "list", "--watcher", "nobody")).code).toBe(2);
+  });
+
+  it("messages list and trace tell what waits and what was done with it, never what it says", async () => {
+    const { run, directory } = await serve();
+    const id = await keepMessage(directory);
+    const { stdout } = await run("messages", "list", "--recipient", "alice@example.com");
+    expect(stdout).toMatch(
+      new RegExp(`^message +recipient +sender .*\n${id} +alice@example.com +bob@example.com +stored +0 `),
+    );
+    const trace = await run("messages", "trace", id);
+    expect([trace.code, trace.stdout]).toEqual([0, expect.stringMatching(/^\S+Z {2}received {3}.*\n\S+Z {2}stored /)]);
+    const all = [stdout, trace.stdout, (await run("messages", "list", "--json")).stdout].join("");
+    expect(all).not.toContain("secret");
+    expect((await run("messages", "list", "--state", "delivered")).stdout).toBe("No messages.\n");
+    expect(await run("messages", "trace", "none")).toMatchObject({
+      code: 1,
+      stderr: 'No message "none" is remembered.\n',
+    });
+    expect((await run("messages", "list", "--state", "lost")).code).toBe(2);
   });
 });
 
@@ -336,7 +377,7 @@ describe("the way to the admin API", () => {
     expect((await run("users", "list", "--admin", `${url}/page.css?`)).stderr).toContain("is no codomain admin API");
   });
 
-  it.each(["explain", "users", "servers", "subscriptions"])(
+  it.each(["explain", "users", "servers", "subscriptions", "messages"])(
     "%s and its commands have a help with an example",
     async (name) => {
       const { io, stdout } = captured();
