@@ -11,6 +11,11 @@ const HOST = "127.0.0.1";
 const FIRST_PORT = 15_060;
 export const DOMAIN = "example.com";
 
+/** The AoR of a user part. */
+export function at(user: string): string {
+  return `${user}@${DOMAIN}`;
+}
+
 /** Three example servers of one domain and the proxy between them, on loopback, with everything that is said written down. */
 export interface ExampleDomain {
   readonly east: ExampleServer;
@@ -21,6 +26,8 @@ export interface ExampleDomain {
   ladder(): string[];
   /** Lets what is under way come to its end: until nothing is said for 100 ms, or 2 s have passed. */
   quiet(): Promise<void>;
+  /** Until it is so, 5 s at most. */
+  until(condition: () => boolean): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -86,6 +93,7 @@ export async function startDomain(parts: DomainParts): Promise<ExampleDomain> {
         return drawLadder(columns, arrows);
       },
       quiet: () => quiet(runtime, () => said.length),
+      until: (condition) => until(runtime, condition),
       stop,
     };
     await domain.quiet();
@@ -107,6 +115,7 @@ servers:
 ${servers.map((server) => `  ${server.name}: { uri: "${server.uri}" }`).join("\n")}
 models:
   - { match: "*.desk@${DOMAIN}", model: exclusive, conflict: refuse }
+  - { match: "*.mobile@${DOMAIN}", model: exclusive, conflict: takeover }
 logging: { level: off }
 `;
   const loaded = loadConfig(text);
@@ -125,5 +134,16 @@ function quiet(runtime: Runtime, said: () => number): Promise<void> {
       });
     };
     look(said());
+  });
+}
+
+function until(runtime: Runtime, condition: () => boolean): Promise<void> {
+  const deadline = runtime.clock.now() + 5_000;
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (condition() || runtime.clock.now() >= deadline) resolve();
+      else runtime.timers.after(20, look);
+    };
+    look();
   });
 }

@@ -1,19 +1,7 @@
 import type { SipResponse } from "../sip/message/message.ts";
-import { DOMAIN, type ExampleDomain } from "./domain.ts";
+import { at, type ExampleDomain } from "./domain.ts";
 import type { ExampleServer } from "./example-server.ts";
-
-/** One step of the demo: what is done, and what must be true afterwards. */
-export interface Scene {
-  readonly title: string;
-  play(domain: ExampleDomain): Promise<readonly Check[]>;
-}
-
-export interface Check {
-  readonly what: string;
-  readonly holds: boolean;
-  /** What was found instead. */
-  readonly found?: string;
-}
+import { is, plan, type Scene } from "./scene.ts";
 
 const TEXT = [["Content-Type", "text/plain"]] as const;
 
@@ -131,10 +119,6 @@ export const SCENES: readonly Scene[] = [
   },
 ];
 
-function at(user: string): string {
-  return `${user}@${DOMAIN}`;
-}
-
 function message(server: ExampleServer, from: string, to: string, body: string): Promise<SipResponse | null> {
   return server.ask({ method: "MESSAGE", from, to: at(to), headers: TEXT, body });
 }
@@ -146,13 +130,4 @@ function asked(domain: ExampleDomain, method: string, user: string): string {
 
 function warned(response: SipResponse | null): string {
   return `${response?.status} ${/\b(east|west|north)\b/.exec(response?.header("Warning") ?? "")?.[0]}`;
-}
-
-async function plan(domain: ExampleDomain, method: string, user: string, wanted: string): Promise<Check> {
-  const { json } = await domain.proxy.proxy.explain({ method, aor: at(user) });
-  return is(`explain ${method} ${at(user)} says: ${wanted}`, json.summary, wanted);
-}
-
-function is(what: string, found: unknown, wanted: unknown): Check {
-  return found === wanted ? { what, holds: true } : { what, holds: false, found: String(found) };
 }

@@ -13,5 +13,8 @@ test("every scene does what it says, on real sockets; the ladder shows the fork 
   const [first = "", second = ""] = lines.filter((line) => line.includes("│"));
   expect(first.match(/MESSAGE alice/g)).toHaveLength(3);
   expect(second.match(/MESSAGE alice/g)).toHaveLength(2);
+  // What bob saw of her who moved, NOTIFY by NOTIFY.
+  const seen = lines.findLast((line) => line.includes("what bob has seen"));
+  expect(seen).toMatch(/: pending, online at east, online at west, offline, online at east$/);
   expect(runtime.leaks()).toEqual([]);
 });
