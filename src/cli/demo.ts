@@ -10,7 +10,7 @@ export function registerDemo(program: Command, io: Io): void {
   program
     .command("demo")
     .description(
-      "show the main job: three example servers, requests forked, learned and relayed, as a checked call flow",
+      "show the main job: three example servers, requests forked, learned and relayed, a user moved, as a checked call flow",
     )
     .addHelpText("after", example("codomain demo"))
     .action(async (_options: unknown, command: Command) => {
