@@ -175,6 +175,127 @@ function showAudit(entries) {
   );
 }
 
+function when(time) {
+  return el("time", { datetime: time }, new Date(time).toLocaleString());
+}
+
+function showMoves(batches) {
+  const what = ({ kind, from, to, undoOf }) =>
+    kind === "server" ? `${from} to ${to}` : kind === "undo" ? `back, of ${undoOf}` : "a list";
+  const order = (batch, verb) =>
+    el(
+      "button",
+      {
+        type: "button",
+        "aria-label": `${verb} ${batch.id}`,
+        onclick: () =>
+          act(async () => {
+            await api(`/api/v1/moves/${encodeURIComponent(batch.id)}/${verb}`, { method: "POST" });
+            await refresh();
+          }),
+      },
+      verb,
+    );
+  const rows = batches.map((batch) => {
+    const done = batch.moved + batch.refused;
+    const orders =
+      batch.state === "running" ? ["pause", "cancel"] : batch.state === "paused" ? ["resume", "cancel"] : [];
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, batch.id),
+      el("td", {}, what(batch)),
+      el("td", { class: batch.state === "running" ? "good" : "warn" }, batch.state),
+      el(
+        "td",
+        {},
+        el("progress", { max: Math.max(1, batch.total), value: done, "aria-label": `${done} of ${batch.total}` }),
+      ),
+      ...[batch.moved, batch.refused, batch.total].map((n) => el("td", { class: "number" }, n.toLocaleString("en"))),
+      el("td", {}, ...orders.map((verb) => order(batch, verb))),
+    );
+  });
+  if (rows.length === 0) rows.push(el("tr", {}, el("td", { colspan: "8" }, "Nobody is being moved.")));
+  $("moves").replaceChildren(...rows);
+}
+
+async function migrate(verb) {
+  const from = $("move-from").value;
+  const to = $("move-to").value;
+  $("migrated").textContent = "";
+  if (verb === "check") {
+    let movable = 0;
+    let refused = 0;
+    let after = null;
+    do {
+      const body = { from, to, ...(after === null ? {} : { after }) };
+      const page = await api("/api/v1/moves/check", { method: "POST", body });
+      movable += page.movable;
+      refused += page.refused.length;
+      after = page.next;
+    } while (after !== null);
+    $("migrated").textContent = `${movable} would be moved, ${refused} refused. Nothing was written.`;
+    return;
+  }
+  const body = { from, to, rate: Number($("move-rate").value), makeBeforeBreak: $("move-both").checked };
+  const batch = await api("/api/v1/moves", { method: "POST", body });
+  $("migrated").textContent = `Batch ${batch.id} runs. To move its users back: npx codomain migrate --undo ${batch.id}`;
+  await refresh();
+}
+
+async function showSubscriptions() {
+  const fields = { held: $("held").value, aor: $("presentity").value.trim(), limit: "50" };
+  const { subscriptions, next: more } = await api(`/api/v1/subscriptions?${query(fields)}`);
+  const rows = subscriptions.map((each) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, each.watcher),
+      el("td", {}, each.presentity),
+      el("td", {}, each.event),
+      el("td", { class: each.state === "held" ? "warn" : "good" }, each.state),
+      el("td", {}, each.server ?? ""),
+      el("td", {}, when(each.expiresAt)),
+    ),
+  );
+  const text = rows.length === 0 ? "No subscriptions." : more === null ? "" : "There are more: name a user.";
+  if (text !== "") rows.push(el("tr", {}, el("td", { colspan: "6" }, text)));
+  $("subscriptions").replaceChildren(...rows);
+}
+
+function showMessages({ messages, next: more }) {
+  const rows = messages.map((each) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, each.recipient),
+      el("td", {}, each.sender),
+      el("td", {}, when(each.receivedAt)),
+      el("td", {}, when(each.expiresAt)),
+      el("td", { class: "number" }, each.tries),
+      el(
+        "td",
+        {},
+        el(
+          "button",
+          { type: "button", "aria-label": `trace ${each.id}`, onclick: () => act(() => showTrace(each.id)) },
+          "trace",
+        ),
+      ),
+    ),
+  );
+  const text =
+    rows.length === 0 ? "No message waits." : more === null ? "" : "There are more: npx codomain messages list";
+  if (text !== "") rows.push(el("tr", {}, el("td", { colspan: "6" }, text)));
+  $("messages").replaceChildren(...rows);
+}
+
+async function showTrace(id) {
+  const { trace } = await api(`/api/v1/messages/${encodeURIComponent(id)}/trace`);
+  $("trace").textContent = trace.map(({ event, at, detail }) => `${at}  ${event}  ${detail}`).join("\n");
+  $("trace").hidden = false;
+}
+
 /** Where the next page of the users shown begins; null: there is none. */
 let next = null;
 
@@ -237,14 +358,18 @@ async function explain() {
 }
 
 async function refresh() {
-  const [status, ready, { servers }, { entries }] = await Promise.all([
+  const [status, ready, { servers }, { entries }, { batches }, stored] = await Promise.all([
     api("/api/v1/status"),
     api("/readyz"),
     api("/api/v1/servers"),
     api("/api/v1/audit?limit=20"),
+    api("/api/v1/moves?open=true&limit=20"),
+    api("/api/v1/messages?state=stored&limit=20"),
   ]);
   showStatus(status, ready);
   showServers(servers);
+  showMoves(batches);
+  showMessages(stored);
   showAudit(entries);
   $("main").hidden = false;
   $("leave").hidden = sessionStorage.getItem(TOKEN_KEY) === null;
@@ -252,7 +377,7 @@ async function refresh() {
 
 async function open() {
   await refresh();
-  await showUsers(false);
+  await Promise.all([showUsers(false), showSubscriptions()]);
 }
 
 /** Whether the last round in the background failed: its notice goes when one succeeds, a person's own stays. */
@@ -291,6 +416,8 @@ submits("login", async () => {
 });
 submits("search", () => showUsers(false));
 submits("place", (event) => place(event.submitter?.value ?? "bind"));
+submits("migrate", (event) => migrate(event.submitter?.value ?? "check"));
+submits("subscribed", showSubscriptions);
 submits("explain", explain);
 $("more").addEventListener("click", () => void act(() => showUsers(true)));
 $("leave").addEventListener("click", () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { keepMessage, keepSubscriptions } from "./kept.ts";
 import { ask, openDesk, type TestDesk, TOKEN } from "./support.ts";
 
 const read = (name: string): string => readFileSync(new URL(`../../web/${name}`, import.meta.url), "utf8");
@@ -207,6 +208,56 @@ describe("the admin page", () => {
       false,
       "MESSAGE for alice@example.com from client",
     ]);
+  });
+
+  it("shows held and live subscriptions, messages that wait with their trace, and never what they say", async () => {
+    const desk = await openDesk();
+    await keepSubscriptions(desk.directory);
+    await keepMessage(desk.directory);
+    const { $, settle } = await openPage(desk);
+    expect($("subscriptions").textContent).toMatch(
+      /alice@example\.compresenceheld.*carol@example\.compresenceliveeast/,
+    );
+    $("presentity").value = "carol@example.com";
+    $("subscribed").fire("submit");
+    await settle();
+    expect($("subscriptions").textContent).not.toContain("alice");
+    expect($("messages").textContent).toMatch(/^alice@example\.combob@example\.com/);
+    $("messages").find("button")[0]!.fire("click");
+    await settle();
+    expect([$("trace").hidden, $("trace").textContent]).toEqual([
+      false,
+      expect.stringMatching(/received[\s\S]*stored/),
+    ]);
+    expect($("messages").textContent + $("trace").textContent).not.toContain("secret");
+  });
+
+  it("moves a server's users: a dry run counts, the batch is shown and can be paused and cancelled", async () => {
+    const desk = await openDesk();
+    await ask(desk, "POST", "/api/v1/users/alice@example.com/bind", { server: "east" });
+    const { $, settle } = await openPage(desk);
+    expect($("moves").textContent).toBe("Nobody is being moved.");
+    const migrate = async (verb: string): Promise<string> => {
+      $("move-from").value = "east";
+      $("move-to").value = "west";
+      $("move-rate").value = "20";
+      $("migrate").fire("submit", { submitter: { value: verb } });
+      await settle();
+      return $("migrated").textContent;
+    };
+    expect(await migrate("check")).toBe("1 would be moved, 0 refused. Nothing was written.");
+    expect(await migrate("move")).toMatch(/^Batch \w{10} runs\. To move its users back: npx codomain migrate --undo /);
+    expect($("moves").textContent).toContain("east to westrunning");
+    for (const state of ["paused", "Nobody is being moved."]) {
+      $("moves")
+        .find("button")
+        .find((each) => /pause|cancel/.test(each.textContent))!
+        .fire("click");
+      await settle();
+      expect($("moves").textContent).toContain(state);
+    }
+    const actions = (await desk.directory.audit({ limit: 3 })).map((each) => [each.action, each.actor]);
+    expect(actions).toEqual(["cancel", "pause", "create"].map((verb) => [`${verb}-moves`, "local:page"]));
   });
 
   it("asks for the token once, keeps it for this tab, and says when it is not right", async () => {
