@@ -1,5 +1,5 @@
-import type { Facts, Origin } from "./facts.ts";
-import type { Plan } from "./plan.ts";
+import type { Facts, Origin, ServerFacts } from "./facts.ts";
+import type { BindPlan, Plan } from "./plan.ts";
 
 /** What `codomain explain` and the admin API show of one decision. */
 export interface Explanation {
@@ -54,7 +54,7 @@ export function renderExplanation(facts: Facts, plan: Plan): Explanation {
     ...(facts.without.length > 0 ? [`not asked again: ${facts.without.join(", ")}`] : []),
     ...plan.reasons.map((reason) => `- ${reason}`),
     `plan: ${json.summary}`,
-    ...details(plan).map((line) => `  ${line}`),
+    ...details(facts, plan).map((line) => `  ${line}`),
   ];
   return { text, json };
 }
@@ -94,7 +94,7 @@ export function planSummary(plan: Plan): string {
   }
 }
 
-function details(plan: Plan): string[] {
+function details(facts: Facts, plan: Plan): string[] {
   const lines: string[] = [];
   if ("unlearn" in plan && plan.unlearn !== null) {
     lines.push(`first dropped: what was learned of ${plan.unlearn.server}, epoch ${plan.unlearn.epoch}`);
@@ -110,6 +110,7 @@ function details(plan: Plan): string[] {
       }
       if (plan.kind === "bind" && plan.action === "claim") {
         lines.push(plan.conflict === "takeover" ? "the latest claim wins" : `a second claim gets ${plan.refuseWith}`);
+        lines.push(...takingLines(facts, plan));
       }
       break;
     case "fork":
@@ -124,6 +125,27 @@ function details(plan: Plan): string[] {
   }
   return lines;
 }
+
+/** What a claim does to the server that has the user now. */
+function takingLines({ lookup, servers }: Facts, plan: BindPlan): string[] {
+  if (plan.conflict !== "takeover" || !plan.equalRank || lookup.state !== "bound") return [];
+  if (lookup.binding.origin === "provisioned") return ["the user is provisioned where he is: it gets 403"];
+  const holder = servers.find((each) => each.name === lookup.binding.server);
+  if (holder === undefined || holder.name === plan.server) return [];
+  const { damping } = plan;
+  const lines = [`${holder.name} loses the user, and is told ${EVICTIONS[holder.evict](holder.reginfo)}`];
+  if (damping !== null) lines.push(`refused after ${damping.limit} such takings within ${damping.windowMs / 1000} s`);
+  return lines;
+}
+
+const EVICTIONS: Readonly<Record<ServerFacts["evict"], (reads: ServerFacts["reginfo"]) => string>> = {
+  reginfo: (reads) =>
+    reads === "whole"
+      ? "where it subscribes to reg: registration terminated (reginfo: whole)"
+      : "where it subscribes to reg: contact terminated, rejected",
+  register: () => "by REGISTER with Contact: *, Expires: 0 (evict: register)",
+  none: () => "nothing (evict: none)",
+};
 
 function bindingOf(facts: Facts): ExplanationJson["binding"] {
   const { lookup } = facts;

@@ -39,6 +39,12 @@ describe("the answer to a claim", () => {
     expect(answerToClaim({ outcome: "stale", binding: null }, "east", 403)).toMatchObject({ status: 403 });
   });
 
+  it("is 403 with Retry-After, naming the holder, where he was taken too often, never 302", () => {
+    const answer = answerToClaim({ outcome: "damped", binding: binding("west") }, "east", 302, 59_500);
+    expect(answer).toMatchObject({ status: 403, redirectTo: null, retryAfter: 60 });
+    expect(answer.warning).toContain("west");
+  });
+
   it("is a failure for what the holder sent out of order (RFC 3261 10.3 step 7)", () => {
     expect(answerToClaim({ outcome: "stale", binding: binding("east") }, "east", 403)).toMatchObject({ status: 500 });
   });

@@ -77,6 +77,29 @@ describe("explain", () => {
     );
   });
 
+  it("says how the server that loses the user is told, and how often he may be taken", () => {
+    const model = { model: "exclusive", conflict: "takeover", refuseWith: 403 } as const;
+    const claim = { method: "REGISTER", origin: fromServer("east"), claim: "claim", model } as const;
+    const lookup = bound("west", "registered");
+    const lines = (change: Parameters<typeof server>[1]): readonly string[] =>
+      explain({ ...claim, lookup, servers: [server("east"), server("west", change)] }).text;
+    expect(lines({})).toContain(
+      "  west loses the user, and is told where it subscribes to reg: contact terminated, rejected",
+    );
+    expect(lines({ reginfo: "whole" })).toContain(
+      "  west loses the user, and is told where it subscribes to reg: registration terminated (reginfo: whole)",
+    );
+    expect(lines({ evict: "register" })).toContain(
+      "  west loses the user, and is told by REGISTER with Contact: *, Expires: 0 (evict: register)",
+    );
+    expect(lines({ evict: "none" })).toContain("  west loses the user, and is told nothing (evict: none)");
+    expect(lines({})).toContain("  refused after 6 such takings within 60 s");
+    expect(explain({ ...claim, lookup: bound("east", "registered") }).text.join()).not.toContain("loses");
+    expect(explain({ ...claim, lookup: bound("west", "provisioned") }).text).toContain(
+      "  the user is provisioned where he is: it gets 403",
+    );
+  });
+
   it("gives the same as plain data", () => {
     const { json } = explain({ lookup: bound("west", "registered", { expiresAt: NOW }) });
     expect(JSON.parse(JSON.stringify(json))).toEqual(json);
