@@ -92,11 +92,14 @@ export class Following {
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
     const role = roleOf(subscription, leg);
     let { content } = said;
-    for (const step of ON_LEG[role][event]) {
+    const steps = ON_LEG[role][event];
+    for (const step of steps) {
       if (subscription.ending) break;
       if (this.#atLeg(subscription, leg, step, { ...said, content })) content = null;
     }
     this.#documents.release(content);
+    // After all of it: that he was told `active` belongs to what a new owner must know of the leg.
+    if (steps.includes("promote") && !subscription.ending) void this.#desk.save(subscription);
     this.#desk.arm(subscription);
   }
 
@@ -225,7 +228,6 @@ export class Following {
     this.#documents.release(subscription.content);
     subscription.content = null;
     if (old !== null) this.#legs.end(subscription, old);
-    void this.#desk.save(subscription);
   }
 
   #forget(subscription: Subscription, leg: Leg): void {

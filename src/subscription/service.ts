@@ -283,6 +283,8 @@ export class Subscriptions implements Desk, TimeKeeper {
     // concurrency.md 7: who hangs on a connection of the dead proxy comes back by himself.
     if (subscription.connectionId !== 0) return this.#leaveAlone(subscription);
     this.registry.add(subscription);
+    if (subscription.kind === "presence" && slot.epoch > stored.extendedEpoch)
+      this.watchers.presumeActive(subscription);
     if (subscription.kind === "presence" && subscription.active && subscription.leg === null)
       this.following.showClosedAgain(subscription);
     const now = this.now();

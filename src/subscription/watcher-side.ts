@@ -39,6 +39,15 @@ export class WatcherSide {
     if (granting && subscription.stored) void this.#desk.save(subscription);
   }
 
+  /**
+   * One that was taken over with a newer binding still to be acted upon: its owner may have told him `active` already and
+   * not have come to write it down, and nobody goes back to pending.
+   */
+  presumeActive(subscription: Subscription): void {
+    subscription.active = true;
+    subscription.notifier = { ...subscription.notifier, phase: "active" };
+  }
+
   end(subscription: Subscription, reason: EndReason, retryAfter?: number): void {
     const now = this.#desk.now();
     this.step(subscription, { kind: "end", now, reason, ...(retryAfter === undefined ? {} : { retryAfter }) });
