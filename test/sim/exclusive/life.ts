@@ -1,4 +1,5 @@
 import type { MemoryOptions } from "../../../src/directory/memory-store.ts";
+import type { ProxyOptions } from "../../../src/proxy/options.ts";
 import type { ServiceOptions } from "../../../src/services.ts";
 import { buildResponse } from "../../../src/sip/message/build.ts";
 import type { Process } from "../../support/process.ts";
@@ -12,6 +13,7 @@ import { type Watch, Watcher } from "./watcher.ts";
 export interface Planted {
   readonly database?: MemoryOptions;
   readonly services?: Partial<ServiceOptions>;
+  readonly proxy?: Partial<ProxyOptions>;
 }
 
 export interface Told {
@@ -102,13 +104,14 @@ class Life {
         ]),
       ),
       each: { north: { identities: { "ann@example.com": "ann.north", "dan@example.com": "d4n" } } },
-      database: { latencyMs: [0, seed % 3 === 0 ? 0 : 4], lostAnswers: seed % 5 === 0 ? 3 : 0, ...planted.database },
+      database: { latencyMs: [0, seed % 3 === 0 ? 0 : 4], ...planted.database },
       wireMs: [0, seed % 3 === 0 ? 1 : 6],
       services: { leaseMs: LEASE_MS, ...planted.services },
       options: {
         models: [{ match: "*@example.com", model: { model: "exclusive", conflict: "takeover", refuseWith: 403 } }],
         absentMessages: "store",
         health: { intervalMs: seed % 2 === 0 ? 0 : 12_000, failures: 3, timeoutMs: 2_000 },
+        ...planted.proxy,
       },
       tap: {
         sent: (process, bytes, host, port) => box.life?.observer.left(process.name, bytes, `${host}:${port}`),
@@ -190,6 +193,7 @@ class Life {
       }
     }
     for (let step = 0; step < STEPS; step++) {
+      if (this.#seed % 5 === 0 && this.#chance(25)) this.loseAnswers();
       const what = this.#pick(WAYS);
       what(this);
       await simulation.advance(this.#below(this.#chance(30) ? 40 : 1_500));
@@ -209,6 +213,7 @@ class Life {
     simulation.faults({ loss: 0, duplicate: 0, reorder: 0 });
     simulation.heal();
     world.database.setAway(false);
+    world.database.loseNextAnswers(0);
     this.#away = false;
     for (const proxy of world.proxies) if (proxy.process.paused) proxy.process.resume();
     for (const host of this.#down) if (!this.#dead.has(host)) await simulation.finish(this.#restart(host));
@@ -242,13 +247,11 @@ class Life {
     }
     for (const user of this.users) this.#logInWhereBound(user);
     await simulation.advance(2 * FRESH_MS);
-    const ends = this.watchers.flatMap((watcher) => watcher.live.map((watch) => watcher.refresh(watch, 0)));
-    await simulation.finish(Promise.all(ends));
+    const ended = this.watchers.flatMap((watcher) => watcher.live.map((watch) => ({ watcher, watch })));
+    await simulation.finish(Promise.all(ended.map(({ watcher, watch }) => watcher.refresh(watch, 0))));
     await simulation.advance(5_000);
-    for (const watcher of this.watchers) {
-      for (const watch of watcher.watches) {
-        if (watch.state === "live") story.wrong(watch.user, `${watch.id}: ended, and was not told so`);
-      }
+    for (const { watch } of ended) {
+      if (watch.state === "live") story.wrong(watch.user, `${watch.id}: ended, and was not told so`);
     }
     await simulation.run(() => this.#messages.every(({ sent }) => sent.ended));
     this.#judgeMessages();

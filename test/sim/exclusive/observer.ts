@@ -20,7 +20,8 @@ interface RowSeen {
 /** What was last seen of one dialog of the proxies'. */
 interface DialogSeen {
   cseq: number;
-  branch: string;
+  /** Transactions: what is sent again is not judged again. */
+  readonly branches: Set<string>;
 }
 
 const OUR_TAG = /^cdm-/;
@@ -177,13 +178,14 @@ export class Observer implements Seen {
     const id = from.split(".")[0] as string;
     const dialog = `${callId} ${from} ${method === "NOTIFY" ? to : ""}`;
     const seen = this.#dialogs.get(dialog);
-    if (seen?.branch === branch) return;
+    if (seen?.branches.has(branch)) return;
     const row = this.#row(id);
     const user = row?.aor.split("@")[0] ?? "";
     const what = `${process}: ${method} ${cseq} in ${from}`;
     this.#story.tell(user, `${what}${row === undefined ? ", of which there is no row" : `, fence ${row.fence}`}`);
     if (seen !== undefined && cseq <= seen.cseq) this.#story.wrong(user, `${what}, after ${seen.cseq}`);
-    this.#dialogs.set(dialog, { cseq: Math.max(cseq, seen?.cseq ?? 0), branch });
+    const branches = (seen?.branches ?? new Set()).add(branch);
+    this.#dialogs.set(dialog, { cseq: Math.max(cseq, seen?.cseq ?? 0), branches });
     if (row === undefined) {
       const ends = method === "NOTIFY" ? /^terminated/.test(header(text, "Subscription-State")) : asksForEnd(text);
       if (!ends) this.#story.wrong(user, `${what}, of which there is no row`);

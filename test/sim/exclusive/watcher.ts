@@ -10,6 +10,7 @@ import type { Story } from "./story.ts";
 
 const NEVER: Timer = { cancel: () => undefined };
 const AGAIN_MS = 3_000;
+const TIMER_N_MS = 32_000;
 
 /** One subscription as its watcher knows it (RFC 6665). */
 export interface Watch {
@@ -26,6 +27,8 @@ export interface Watch {
   until: number;
   /** The watcher has asked for the end, or for nothing but a look. */
   ending: boolean;
+  /** Was told so once. */
+  active: boolean;
   /** Does not answer any more. */
   silent: boolean;
   renewal: Timer;
@@ -64,7 +67,7 @@ export class Watcher {
 
   /** Those that live. */
   get live(): Watch[] {
-    return this.watches.filter((watch) => watch.state === "live");
+    return this.watches.filter((watch) => watch.state === "live" && !watch.ending);
   }
 
   of(user: string): Watch | undefined {
@@ -91,6 +94,7 @@ export class Watcher {
       shown: undefined,
       until: 0,
       ending: expires === 0,
+      active: false,
       silent: false,
       renewal: NEVER,
     };
@@ -188,6 +192,9 @@ export class Watcher {
     }
     // RFC 3261 12.2.2: out of order.
     if (request.cseq.number <= watch.cseq) return 500;
+    const state = request.subscriptionState?.state ?? "";
+    if (watch.active && state === "pending") this.#story.wrong(watch.user, `${watch.id}: pending after active`);
+    watch.active ||= state === "active";
     watch.cseq = request.cseq.number;
     watch.dialog.target = contactOf(request) ?? watch.dialog.target;
     const left = request.subscriptionState?.expires ?? watch.expires;
@@ -201,7 +208,15 @@ export class Watcher {
 
   #granted(watch: Watch, seconds: number): void {
     watch.until = this.#simulation.now + seconds * 1000;
-    if (seconds === 0 || watch.ending) return;
+    if (seconds === 0 || watch.ending) {
+      // RFC 6665 4.1.2.4: where the last NOTIFY does not come, Timer N ends it.
+      watch.renewal.cancel();
+      watch.renewal = this.client.stack.runtime.timers.after(TIMER_N_MS, () => {
+        this.#story.tell(watch.user, `${watch.id}: ended without a word`);
+        this.#end(watch);
+      });
+      return;
+    }
     this.#renewIn(watch, seconds * 500, watch.expires);
   }
 
