@@ -1,6 +1,6 @@
 import type { Binding } from "../directory/directory.ts";
 import type { Facts, ServerFacts } from "./facts.ts";
-import type { RedirectPlan, RejectPlan, RelayPlan, Reliance, StaleBinding } from "./plan.ts";
+import type { HoldPlan, RedirectPlan, RejectPlan, RelayPlan, Reliance, StaleBinding } from "./plan.ts";
 
 /** Small constructors and questions that the models share. */
 
@@ -91,4 +91,9 @@ export function send(
     return { kind: "redirect", server, subdomain, identity, reasons };
   }
   return { kind: "relay", server, binding, subdomain, identity, unlearn, reasons };
+}
+
+/** Back-to-back. `server` null: the user is on none, and it is held. */
+export function holdPlan(facts: Facts, server: string | null, epoch: number, reasons: readonly string[]): HoldPlan {
+  return { kind: "hold", server, epoch, known: facts.settings.hold.users === "known", reasons };
 }

@@ -1,6 +1,6 @@
-import { directoryAway, isAsker, liveBinding, reject, relianceOn, send, serverNamed } from "./construct.ts";
+import { directoryAway, holdPlan, isAsker, liveBinding, reject, relianceOn, send, serverNamed } from "./construct.ts";
 import type { Facts } from "./facts.ts";
-import type { HoldPlan, Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { behindOthers, isKept, storePlan } from "./storing.ts";
 
 /** The exclusive model: a user is on one server at a time, and claims move him (models.md, "Exclusive"). */
@@ -70,10 +70,6 @@ function hold(facts: Facts): Plan {
   if (!settings.hold.events.includes(facts.event)) return reject(480, NOT_HELD);
   if (!facts.directoryAvailable) return directoryAway(facts);
   return holdPlan(facts, null, lookup.state === "unavailable" ? 0 : lookup.epoch, HELD);
-}
-
-function holdPlan(facts: Facts, server: string | null, epoch: number, reasons: readonly string[]): HoldPlan {
-  return { kind: "hold", server, epoch, known: facts.settings.hold.users === "known", reasons };
 }
 
 function decideRequest(facts: Facts): Plan {

@@ -2,6 +2,7 @@ import type { Binding, BindingOrigin } from "../directory/directory.ts";
 import {
   allSaid404,
   directoryAway,
+  holdPlan,
   isAsker,
   isStale,
   liveBinding,
@@ -11,7 +12,7 @@ import {
   serverNamed,
   staleBinding,
 } from "./construct.ts";
-import type { Facts } from "./facts.ts";
+import type { Facts, ServerFacts } from "./facts.ts";
 import type { Plan, StaleBinding } from "./plan.ts";
 import { behindOthers, isKept, storePlan } from "./storing.ts";
 
@@ -30,6 +31,10 @@ const BOUND: Readonly<Record<BindingOrigin, readonly string[]>> = {
   admin: Object.freeze(["bound: an administrator put the user on this server"]),
   provisioned: Object.freeze(["bound: the user is provisioned on this server"]),
 };
+const RENAMED = Object.freeze([
+  "bound to a server that knows the user by another name",
+  "the subscription is answered here and goes on under that name",
+]);
 const BOUND_DOWN = Object.freeze(["bound, but the server cannot be asked now", "the binding is kept"]);
 const BOUND_REMOVED = Object.freeze(["bound to a server that is not configured", "the binding is kept"]);
 const BOUND_STORED = Object.freeze(["bound, but the server cannot be asked now", "the message is stored until it can"]);
@@ -61,7 +66,17 @@ function bound(facts: Facts, binding: Binding): Plan {
   if (queued !== null) return queued;
   if (server === undefined) return reject(480, BOUND_REMOVED, { retryAfter: facts.settings.retryAfter });
   if (!server.up) return reject(480, BOUND_DOWN, { retryAfter: facts.settings.retryAfter });
+  if (isRenamed(facts, server)) {
+    // Back-to-back, it must be written down before it is accepted.
+    return facts.directoryAvailable ? holdPlan(facts, server.name, binding.epoch, RENAMED) : directoryAway(facts);
+  }
   return send(facts, server.name, relianceOn(facts, binding), null, BOUND[binding.origin]);
+}
+
+/** models.md, "Proxy or back-to-back": only a dialog of our own can carry another name in To and in its documents. */
+function isRenamed(facts: Facts, server: ServerFacts): boolean {
+  if (facts.method !== "SUBSCRIBE" || facts.settings.routing === "redirect" || !server.repoint) return false;
+  return facts.identities?.[server.name] !== undefined;
 }
 
 function search(facts: Facts, unlearn: StaleBinding | null): Plan {

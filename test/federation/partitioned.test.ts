@@ -252,6 +252,15 @@ describe("subdomaining and identities", () => {
     expect(decide(facts({ lookup: bound("east"), identities }))).toMatchObject({ identity: null });
     expect(decide(facts({ identities }))).toMatchObject({ kind: "fork", identities });
   });
+
+  it("a SUBSCRIBE to one whom his server knows by another name is back-to-back; without the directory 500", () => {
+    const identities = { west: "al.ice@example.com" };
+    const asked = { method: "SUBSCRIBE", event: "presence", lookup: bound("west"), identities };
+    expect(decide(facts(asked))).toMatchObject({ kind: "hold", server: "west" });
+    expect(decide(facts({ ...asked, directoryAvailable: false }))).toMatchObject({ kind: "reject", status: 500 });
+    expect(decide(facts({ ...asked, method: "MESSAGE" }))).toMatchObject({ kind: "relay" });
+    expect(decide(facts({ ...asked, lookup: bound("east") }))).toMatchObject({ kind: "relay" });
+  });
 });
 
 // ── for all facts ────────────────────────────────────────────────────────────

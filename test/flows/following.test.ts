@@ -1,0 +1,162 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { ALICE, AOR, Exclusive } from "../support/exclusive.ts";
+import { Watcher } from "../support/watcher.ts";
+import type { WorldOptions } from "../support/world.ts";
+
+/** models.md: what else a subscription follows, and by which names and ways. */
+
+let domain: Exclusive;
+let watcher: Watcher;
+
+afterEach(() => domain.world.stop());
+
+async function begin(options: WorldOptions = {}): Promise<void> {
+  domain = new Exclusive();
+  await domain.begin(options);
+  watcher = new Watcher(domain.world, "127.0.0.50");
+}
+
+async function watching(options: WorldOptions = {}): Promise<void> {
+  await begin(options);
+  await domain.bind("east");
+  await watcher.subscribe(ALICE, 3600);
+  await domain.wait(500);
+}
+
+/** Make before break: the second server is told of to every proxy, and has the user a moment later. */
+async function prepare(server: string, ms: number): Promise<void> {
+  const { directory, runtime } = domain.world.proxies[0]!;
+  const until = runtime.clock.wall() + ms;
+  await domain.world.simulation.finish(directory.moves.prepare([{ aor: AOR, server }], until));
+  await domain.wait(500);
+}
+
+describe("a move that makes before it breaks", () => {
+  it("has its leg up before the binding changes, and shows it the moment it does", async () => {
+    await watching();
+    await prepare("west", 10_000);
+    expect([domain.west.live.length, domain.east.live.length]).toEqual([1, 1]);
+    domain.east.notify(domain.east.served[0]!, undefined, "closed");
+    await domain.wait(100);
+    expect(watcher.saw).toEqual(["pending", "active open", "active closed"]);
+    const asked = domain.west.firsts.length;
+    await domain.bind("west");
+    await domain.wait(100);
+    expect(watcher.saw).toEqual(["pending", "active open", "active closed", "active open"]);
+    expect(watcher.last!.body).toContain('id="west-1"');
+    expect([domain.west.firsts.length, domain.east.live.length]).toEqual([asked, 0]);
+  });
+
+  it("shows the newest of what it has waited with", async () => {
+    await watching();
+    await prepare("west", 10_000);
+    domain.west.notify(domain.west.served[0]!, undefined, "closed");
+    await domain.wait(100);
+    await domain.bind("west");
+    await domain.wait(100);
+    expect(watcher.saw).toEqual(["pending", "active open", "active closed"]);
+  });
+
+  it("that does not come is dropped in time, and nobody has seen anything", async () => {
+    await watching();
+    await prepare("west", 5_000);
+    await domain.wait(6_000);
+    expect([domain.west.live.length, domain.east.live.length]).toEqual([0, 1]);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+  });
+
+  it("to a server that refuses meanwhile is a plain move when it comes", async () => {
+    await watching();
+    domain.west.policy = () => ({ status: 403 });
+    await prepare("west", 5_000);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+    domain.west.policy = () => ({ status: 200 });
+    await domain.bind("west");
+    await domain.wait(500);
+    expect(watcher.saw).toEqual(["pending", "active open", "active open"]);
+    expect(domain.east.live).toEqual([]);
+  });
+
+  it("to one server while he is moved to another: the leg ahead is let go of", async () => {
+    await watching();
+    await domain.unbind();
+    await domain.wait(100);
+    await prepare("west", 60_000);
+    await domain.bind("east");
+    await domain.wait(500);
+    expect([domain.west.live.length, domain.east.live.length]).toEqual([0, 1]);
+    expect(watcher.saw.at(-1)).toBe("active open");
+  });
+});
+
+describe("a server that is down", () => {
+  it("is asked again at once when it comes up", async () => {
+    await watching({ options: { health: { intervalMs: 10_000, failures: 1, timeoutMs: 1_000 } } });
+    domain.world.simulation.link("127.0.0.1", "127.0.0.12", { loss: 1 });
+    await domain.wait(30_000);
+    await domain.bind("west");
+    // Long enough for the back-off to have grown.
+    await domain.wait(240_000);
+    expect(watcher.saw.slice(2)).toEqual(["active closed"]);
+    domain.world.simulation.link("127.0.0.1", "127.0.0.12", { loss: 0 });
+    await domain.wait(4_000);
+    expect(watcher.saw.slice(2)).toEqual(["active closed", "active open"]);
+  });
+});
+
+describe("a server that knows him by another name", () => {
+  it("is asked by that name, and its documents come out under his own", async () => {
+    await begin({ each: { east: { identities: { [AOR]: "al.ice" } } } });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    const [leg] = domain.east.firsts;
+    expect([leg!.requestUri, leg!.to.uri.raw]).toEqual(["sip:al.ice@example.com", "sip:al.ice@example.com"]);
+    const [served] = domain.east.served;
+    const body = domain.east.document(served!, "open");
+    expect(body).toContain("sip:al.ice@example.com");
+    expect(watcher.last!.body).toContain('entity="sip:alice@example.com"');
+  });
+
+  it("by his own record", async () => {
+    await begin();
+    await domain.known(AOR, { east: "a.l@east.example.com" });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    expect(domain.east.firsts[0]!.requestUri).toBe("sip:a.l@east.example.com");
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+  });
+
+  it("has its own name for the watcher, too", async () => {
+    await begin({ each: { east: { identities: { "watcher@example.com": "w" } } } });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    expect(domain.east.firsts[0]!.from.uri.raw).toBe("sip:w@example.com");
+  });
+
+  it("in the partitioned model makes his subscription back-to-back", async () => {
+    await begin({ each: { east: { identities: { [AOR]: "al.ice" } } }, options: { models: [] } });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+    expect(watcher.last!.body).toContain('entity="sip:alice@example.com"');
+    expect(await domain.rows()).toMatchObject([{ legServer: "east" }]);
+  });
+});
+
+describe("many watchers of one user", () => {
+  it("are all moved, and share the document", async () => {
+    await begin();
+    const watchers = Array.from({ length: 20 }, (_, i) => new Watcher(domain.world, `127.0.0.${60 + i}`));
+    for (const [i, each] of watchers.entries()) await each.subscribe(ALICE, 3600, { from: `sip:w${i}@example.com` });
+    await domain.bind("east");
+    await domain.wait(1_000);
+    await domain.bind("west");
+    await domain.wait(1_000);
+    for (const each of watchers) expect(each.saw).toEqual(["pending", "active open", "active open"]);
+    expect([domain.east.live.length, domain.west.live.length]).toEqual([0, 20]);
+  });
+});
