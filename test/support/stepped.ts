@@ -1,13 +1,28 @@
 import type pg from "pg";
 
-/** One statement of one session, to be stepped: begin, the statement, commit. */
-export interface Act {
+interface Statement {
   readonly text: string;
   readonly values: unknown[];
 }
 
+/** One statement of one session, to be stepped: begin, the statement, commit. */
+export interface Act extends Statement {
+  /** A statement that goes before it in the transaction, and one that follows the commit: a step more each. */
+  readonly first?: Statement;
+  readonly afterwards?: Statement;
+}
+
 /** Every order of the three steps of A and of B. */
 export const ORDERS = orders("", 3, 3);
+
+/** The same of acts that may have more. */
+export function ordersOf(a: Act, b: Act): string[] {
+  return orders("", stepsOf(a), stepsOf(b));
+}
+
+function stepsOf({ first, afterwards }: Act): number {
+  return 3 + (first === undefined ? 0 : 1) + (afterwards === undefined ? 0 : 1);
+}
 
 function orders(left: string, a: number, b: number): string[] {
   if (a === 0 && b === 0) return [left];
@@ -42,11 +57,17 @@ class Session {
     this.#pid = (client as unknown as { processID: number }).processID;
     this.#steps = [
       () => this.#client.query("begin"),
+      ...this.#step(act.first),
       async () => {
         this.rows = (await this.#client.query(act.text, act.values)).rows;
       },
       () => this.#client.query("commit"),
+      ...this.#step(act.afterwards),
     ];
+  }
+
+  #step(statement: Statement | undefined): Array<() => Promise<unknown>> {
+    return statement === undefined ? [] : [() => this.#client.query(statement.text, statement.values)];
   }
 
   /** False: it still waits, the step is not taken. */
