@@ -55,6 +55,19 @@ create table codomain.evictions (
 
 CREATE INDEX evictions_by_due ON codomain.evictions USING btree (due_at);
 
+create table codomain.findings (
+  id bigint not null generated always as identity,
+  aor text collate "C" not null,
+  kind text not null,
+  server text not null,
+  epoch bigint not null,
+  detail text not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  CHECK ((kind = ANY (ARRAY['repaired'::text, 'pinned'::text, 'conflict'::text]))),
+  PRIMARY KEY (id),
+  UNIQUE (aor, kind)
+);
+
 create table codomain.message_queues (
   recipient text collate "C" not null,
   sender text collate "C" not null,
@@ -206,6 +219,19 @@ create table codomain.proxies (
   over boolean not null default false,
   PRIMARY KEY (owner)
 ) with (fillfactor=50);
+
+create table codomain.reconciler (
+  only_row boolean not null default true,
+  owner text,
+  lease_until timestamp with time zone,
+  cursor text collate "C" not null default ''::text,
+  checked integer not null default 0,
+  rounds integer not null default 0,
+  round_began_at timestamp with time zone,
+  round_ended_at timestamp with time zone,
+  CHECK (only_row),
+  PRIMARY KEY (only_row)
+);
 
 create table codomain.slots (
   aor text collate "C" not null,

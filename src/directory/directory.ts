@@ -2,6 +2,7 @@ import type { Evictions } from "./evictions.ts";
 import type { Leases } from "./leases.ts";
 import type { MessageStore } from "./messages.ts";
 import type { Moves } from "./moves.ts";
+import type { Reconciliation } from "./reconciliation.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
 
 /**
@@ -282,6 +283,7 @@ export interface Directory {
   readonly subscriptions: SubscriptionStore;
   readonly messages: MessageStore;
   readonly moves: Moves;
+  readonly reconciliation: Reconciliation;
 
   /** In batches, each its own transaction; a refused row stops nobody. Safe to repeat. */
   importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport>;

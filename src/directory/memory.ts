@@ -28,6 +28,7 @@ import { MemoryFeed } from "./memory-feed.ts";
 import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
 import { isFlagged, MemoryMessages } from "./memory-messages.ts";
 import { MemoryMoves } from "./memory-moves.ts";
+import { MemoryReconciliation } from "./memory-reconciliation.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
 import { MemorySubscriptions } from "./memory-subscriptions.ts";
 import type { Statement } from "./memory-transaction.ts";
@@ -87,6 +88,7 @@ class MemoryDirectory implements Directory {
   readonly subscriptions: MemorySubscriptions;
   readonly messages: MemoryMessages;
   readonly moves: MemoryMoves;
+  readonly reconciliation: MemoryReconciliation;
   readonly #store: MemoryStore;
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
@@ -107,6 +109,7 @@ class MemoryDirectory implements Directory {
       (aor) => this.#emit({ kind: "user", aor }),
     );
     this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
+    this.reconciliation = new MemoryReconciliation(access, () => this.#now());
     this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({
       key: (ask) => ask.aor,

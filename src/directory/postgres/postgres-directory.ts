@@ -41,6 +41,7 @@ import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
 import { PostgresMessages } from "./postgres-messages.ts";
+import { PostgresReconciliation } from "./reconciliation.ts";
 import { PostgresSubscriptions } from "./subscriptions.ts";
 import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
@@ -84,6 +85,7 @@ export class PostgresDirectory implements Directory {
   readonly subscriptions: PostgresSubscriptions;
   readonly evictions: PostgresEvictions;
   readonly moves: PostgresMoves;
+  readonly reconciliation: PostgresReconciliation;
   readonly messages: PostgresMessages;
   readonly #runtime: Runtime;
   readonly #options: PostgresOptions;
@@ -107,6 +109,7 @@ export class PostgresDirectory implements Directory {
     this.evictions = new PostgresEvictions(this.#pool);
     this.leases = new PostgresLeases(runtime, this.#pool, options.proxy);
     this.subscriptions = new PostgresSubscriptions(runtime, this.#pool, options);
+    this.reconciliation = new PostgresReconciliation(this.#pool);
     this.moves = new PostgresMoves(this.#pool, (changes) => {
       for (const change of changes) this.#emit(change);
       this.#wakeAll();
