@@ -244,6 +244,9 @@ export class LegSide {
     const user = await this.#servers.nameOn(subscription.aor, leg.server);
     const watcher = await this.#servers.nameOn(subscription.watcher, leg.server);
     leg.identity = user.identity;
+    // The directory may have taken its time to say how they are called.
+    if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving" || !this.#desk.maySend())
+      return "unreachable";
     return this.#outbound.toServer(leg.server, (flow) => {
       leg.sent = subscribeForLeg(subscription, leg, { user, watcher }, flow, action);
       return leg.sent;
