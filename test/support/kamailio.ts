@@ -18,6 +18,8 @@ export interface KamailioOptions {
   readonly users?: readonly string[];
   /** What it does for users it does not hold; see docker/kamailio/start. */
   readonly unknown?: "404" | "accept" | "back" | "hide";
+  /** Its users live where they register, and the proxy is told (docker/kamailio/exclusive.cfg). */
+  readonly model?: "exclusive";
   /** PostgreSQL URL for its presence tables; SQLite in its run directory where absent. */
   readonly database?: string;
 }
@@ -30,6 +32,8 @@ export interface Kamailio {
   readonly pid: number;
   hold(user: string): Promise<void>;
   release(user: string): Promise<void>;
+  /** The contacts registered for a user, from its location table. */
+  contacts(user: string): Promise<readonly string[]>;
   /** How often it was asked, outside dialogs and without retransmissions. */
   seen(method: string, user: string): Promise<number>;
   /** Everything it was asked, as `METHOD user` -> times. */
@@ -52,6 +56,7 @@ export async function startKamailio(options: KamailioOptions): Promise<Kamailio>
       PROXY: options.proxy,
       USERS: (options.users ?? []).join(","),
       UNKNOWN: options.unknown ?? "404",
+      MODEL: options.model ?? "",
       ...(options.database === undefined ? {} : { DB: options.database }),
     },
   });
@@ -81,6 +86,11 @@ export async function startKamailio(options: KamailioOptions): Promise<Kamailio>
     pid: child.pid,
     hold: async (user) => void (await rpc("htable.seti", "users", user, "1")),
     release: async (user) => void (await rpc("htable.delete", "users", user)),
+    contacts: async (user) => {
+      const table = await rpc("ul.dump");
+      const record = table.split(/^\s*Info: \{/m).find((each) => new RegExp(`AoR: ${user}$`, "m").test(each)) ?? "";
+      return [...record.matchAll(/^\s*Address: (\S+)$/gm)].map((match) => match[1] ?? "");
+    },
     seen: async (method, user) => (await seenTable(rpc)).get(`${method} ${user}`) ?? 0,
     seenAll: () => seenTable(rpc),
     statistic: async (name) => {

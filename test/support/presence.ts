@@ -1,9 +1,9 @@
 import type { RequestParts, WirePeer } from "./wire.ts";
-import { field, responseText } from "./wire.ts";
+import { field, fields, responseText } from "./wire.ts";
 
 /** A PIDF document (RFC 3863) with one tuple. */
-export function pidf(aor: string, basic: "open" | "closed"): string {
-  return `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:${aor}"><tuple id="t1"><status><basic>${basic}</basic></status></tuple></presence>`;
+export function pidf(aor: string, basic: "open" | "closed", tuple = "t1"): string {
+  return `<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:${aor}"><tuple id="${tuple}"><status><basic>${basic}</basic></status></tuple></presence>`;
 }
 
 export function subscribeParts(
@@ -91,6 +91,30 @@ export function refreshParts(
     cseq,
     headers: [
       ...routes.map((route) => `Route: ${route.trim()}`),
+      `Contact: <sip:watcher@${peer.host}:${peer.port}>`,
+      "Event: presence",
+      `Expires: ${expires}`,
+    ],
+  };
+}
+
+/** The next SUBSCRIBE within the dialog that the 2xx to the first one made, along its route set (RFC 3261 12.1.2). */
+export function resubscribeParts(
+  peer: Pick<WirePeer, "host" | "port">,
+  answer: string,
+  cseq: number,
+  expires: number,
+): RequestParts {
+  const routes = fields(answer, "Record-Route").flatMap((value) => value.split(",").map((each) => each.trim()));
+  return {
+    method: "SUBSCRIBE",
+    uri: /<([^>]+)>/.exec(field(answer, "Contact") ?? "")?.[1] ?? "",
+    from: field(answer, "From") ?? "",
+    to: field(answer, "To") ?? "",
+    callId: field(answer, "Call-ID") ?? "",
+    cseq,
+    headers: [
+      ...routes.reverse().map((route) => `Route: ${route}`),
       `Contact: <sip:watcher@${peer.host}:${peer.port}>`,
       "Event: presence",
       `Expires: ${expires}`,
