@@ -90,6 +90,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       transactions.stop();
       await transport.stop();
     });
+    let subscriptions = () => ({ held: 0, live: 0 });
     let stored = () => ({ messages: 0, octets: 0, inFlight: 0 });
     const metrics = createMetrics(runtime, telemetry, {
       servers: () => proxy.servers(),
@@ -97,6 +98,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       cached: () => cache.size,
       openForks: () => proxy.openForks.size,
       waiting: () => proxy.openForks.waiting,
+      subscriptions: () => subscriptions(),
       stored: () => stored(),
     });
     stops.push(() => metrics.stop());
@@ -119,6 +121,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     });
     const { deliverer } = services.messaging;
     stored = () => ({ ...deliverer.waiting, inFlight: deliverer.inFlight });
+    subscriptions = () => services.subscriptions.counts;
     await services.start();
     stops.push(() => services.stop());
     const admin = await createAdmin(runtime, {
@@ -260,6 +263,7 @@ function serverOptions(server: ServerConfig): ServerOptions {
     proves: server.proves,
     subdomain: server.subdomain,
     repoint: server.repoint,
+    offers: server.offers,
     evict: server.evict,
     reginfo: server.reginfo,
   };

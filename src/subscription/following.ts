@@ -7,6 +7,7 @@ import type { Content, Documents } from "./documents.ts";
 import type { Leg } from "./leg.ts";
 import type { LegSide } from "./leg-side.ts";
 import type { ServerDesk } from "./ports.ts";
+import type { Registry } from "./registry.ts";
 import type { Subscription } from "./subscription.ts";
 import type { WatcherSide } from "./watcher-side.ts";
 
@@ -16,6 +17,7 @@ export class Following {
   readonly #telemetry: Telemetry;
   readonly #servers: ServerDesk;
   readonly #documents: Documents;
+  readonly #registry: Registry;
   readonly #watchers: WatcherSide;
   readonly #legs: LegSide;
 
@@ -24,6 +26,7 @@ export class Following {
     telemetry: Telemetry,
     servers: ServerDesk,
     documents: Documents,
+    registry: Registry,
     watchers: WatcherSide,
     legs: LegSide,
   ) {
@@ -31,6 +34,7 @@ export class Following {
     this.#telemetry = telemetry;
     this.#servers = servers;
     this.#documents = documents;
+    this.#registry = registry;
     this.#watchers = watchers;
     this.#legs = legs;
   }
@@ -124,7 +128,7 @@ export class Following {
 
   #hold(subscription: Subscription): void {
     const { leg } = subscription;
-    subscription.leg = null;
+    this.#registry.setLeg(subscription, null);
     if (leg !== null) this.#legs.end(subscription, leg);
     if (subscription.next !== null && subscription.next.ahead === 0) this.#dropNext(subscription);
     subscription.extendedEpoch = subscription.epoch;
@@ -215,7 +219,7 @@ export class Following {
 
   #promote(subscription: Subscription, leg: Leg): void {
     const old = subscription.leg;
-    subscription.leg = leg;
+    this.#registry.setLeg(subscription, leg);
     subscription.next = null;
     subscription.extendedEpoch = leg.epoch;
     subscription.retryAt = 0;
@@ -231,7 +235,7 @@ export class Following {
   }
 
   #forget(subscription: Subscription, leg: Leg): void {
-    if (subscription.leg === leg) subscription.leg = null;
+    if (subscription.leg === leg) this.#registry.setLeg(subscription, null);
     if (subscription.next === leg) subscription.next = null;
     this.#documents.release(leg.content);
     leg.content = null;

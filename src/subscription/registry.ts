@@ -1,3 +1,4 @@
+import type { Leg } from "./leg.ts";
 import type { SubscriptionOptions } from "./options.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -10,6 +11,15 @@ export class Registry {
   readonly #byUser = new Map<string, Users>();
   readonly #byWatcher = new Map<string, Count>();
   readonly #byOrigin = new Map<string, Count>();
+  /** Told of every user who gets his first subscription here, and of every one who loses his last. */
+  watched: (aor: string, isWatched: boolean) => void = () => undefined;
+
+  #live = 0;
+
+  /** With a leg. */
+  get live(): number {
+    return this.#live;
+  }
 
   get size(): number {
     return this.#byId.size;
@@ -49,9 +59,12 @@ export class Registry {
   add(subscription: Subscription): void {
     const { id, aor, watcher, origin } = subscription;
     this.#byId.set(id, subscription);
+    if (subscription.leg !== null) this.#live++;
     const users = this.#byUser.get(aor);
-    if (users === undefined) this.#byUser.set(aor, { name: aor, count: 1, first: subscription });
-    else {
+    if (users === undefined) {
+      this.#byUser.set(aor, { name: aor, count: 1, first: subscription });
+      this.watched(aor, true);
+    } else {
       users.count++;
       subscription.nextOfUser = users.first;
       users.first.previousOfUser = subscription;
@@ -65,13 +78,17 @@ export class Registry {
   remove(subscription: Subscription): boolean {
     if (this.#byId.get(subscription.id) !== subscription) return false;
     this.#byId.delete(subscription.id);
+    if (subscription.leg !== null) this.#live--;
     const { aor, previousOfUser: previous, nextOfUser: next } = subscription;
     const users = this.#byUser.get(aor)!;
     users.count--;
     if (previous !== null) previous.nextOfUser = next;
     else if (next !== null) users.first = next;
     if (next !== null) next.previousOfUser = previous;
-    if (users.count === 0) this.#byUser.delete(aor);
+    if (users.count === 0) {
+      this.#byUser.delete(aor);
+      this.watched(aor, false);
+    }
     subscription.previousOfUser = null;
     subscription.nextOfUser = null;
     countDown(this.#byWatcher, subscription.watcher);
@@ -79,7 +96,18 @@ export class Registry {
     return true;
   }
 
+  /** Legs are set here, so that those that have one are counted. */
+  setLeg(subscription: Subscription, leg: Leg | null): void {
+    if (this.#byId.get(subscription.id) === subscription) {
+      if (subscription.leg === null && leg !== null) this.#live++;
+      if (subscription.leg !== null && leg === null) this.#live--;
+    }
+    subscription.leg = leg;
+  }
+
   clear(): void {
+    for (const aor of this.#byUser.keys()) this.watched(aor, false);
+    this.#live = 0;
     this.#byId.clear();
     this.#byUser.clear();
     this.#byWatcher.clear();

@@ -90,7 +90,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     });
     this.watchers = new WatcherSide(this, outbound);
     this.legs = new LegSide(this, outbound, servers, this.documents);
-    this.following = new Following(this, telemetry, servers, this.documents, this.watchers, this.legs);
+    this.following = new Following(this, telemetry, servers, this.documents, this.registry, this.watchers, this.legs);
     this.#upkeep = new Upkeep(parts, options, this);
   }
 
@@ -118,6 +118,12 @@ export class Subscriptions implements Desk, TimeKeeper {
     return this.registry.size;
   }
 
+  /** What this process owns. */
+  get counts(): { readonly held: number; readonly live: number } {
+    const { size, live } = this.registry;
+    return { held: size - live, live };
+  }
+
   /** What is still to be done about subscriptions that have ended. */
   get leftovers(): number {
     return this.#endings.size + this.#fetches.size + this.legs.leaving + this.rows.leaving;
@@ -136,6 +142,10 @@ export class Subscriptions implements Desk, TimeKeeper {
 
   token(length: number): string {
     return this.parts.runtime.random.token(length);
+  }
+
+  after(ms: number): Promise<void> {
+    return new Promise((resolve) => this.parts.runtime.timers.after(ms, resolve));
   }
 
   maySend(): boolean {
@@ -283,8 +293,8 @@ export class Subscriptions implements Desk, TimeKeeper {
     // concurrency.md 7: who hangs on a connection of the dead proxy comes back by himself.
     if (subscription.connectionId !== 0) return this.#leaveAlone(subscription);
     this.registry.add(subscription);
-    if (subscription.kind === "presence" && slot.epoch > stored.extendedEpoch)
-      this.watchers.presumeActive(subscription);
+    const mayBeActive = subscription.leg !== null || slot.epoch > stored.extendedEpoch;
+    if (subscription.kind === "presence" && mayBeActive) this.watchers.presumeActive(subscription);
     if (subscription.kind === "presence" && subscription.active && subscription.leg === null)
       this.following.showClosedAgain(subscription);
     const now = this.now();
@@ -302,7 +312,7 @@ export class Subscriptions implements Desk, TimeKeeper {
 
   #endLegs(subscription: Subscription): void {
     const { leg, next } = subscription;
-    subscription.leg = null;
+    this.registry.setLeg(subscription, null);
     subscription.next = null;
     if (leg !== null) this.legs.end(subscription, leg);
     if (next !== null) this.legs.end(subscription, next);

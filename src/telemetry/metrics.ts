@@ -19,6 +19,8 @@ export interface MetricsSources {
   openForks(): number;
   /** Requests waiting on open forks. */
   waiting(): number;
+  /** Subscriptions this proxy owns: held for users who are on no server, and extended to one. */
+  subscriptions(): { readonly held: number; readonly live: number };
   /** Messages stored in the whole domain, as this proxy was told last, and queues of them in its hands. */
   stored(): { readonly messages: number; readonly octets: number; readonly inFlight: number };
 }
@@ -317,6 +319,18 @@ export class Metrics {
     this.gauge("database_up", "1 while the database answers: a proxy starts only when it does.", () => up);
     const moves = this.#tally("moves", "Users of batches, moved or refused.", { outcome: words(["moved", "refused"]) });
     this.#on("moveStep", (e) => moves.add(e.reason === null ? "moved" : "refused"));
+    const subscriptions = this.#tally("subscription_changes", "What became of subscriptions that end at this proxy.", {
+      change: words(["accepted", "extended", "moved", "held", "ended"]),
+    });
+    this.#on("subscription", (e) => subscriptions.add(e.change));
+    const leases = this.#tally("lease_changes", "Leases of this proxy begun and lost, and takeovers from others.", {
+      state: words(["begun", "lost", "took-over"]),
+    });
+    this.#on("lease", (e) => leases.add(e.state));
+    const reconciled = this.#tally("reconciled", "Users whose server was asked whether it has them.", {
+      verdict: words(["here", "gone", "repaired", "pinned", "conflict", "moved", "unknown", "unbelieved", "unasked"]),
+    });
+    this.#on("reconciled", (e) => reconciled.add(e.verdict));
     const reloads = this.#tally("config_reloads", "Configurations taken over while running.", {});
     this.#on("configReloaded", () => reloads.add());
     const warnings = this.#tally("warnings", "Warnings, by what they are about.", { what: words([], OWN_WORDS) });
@@ -349,6 +363,13 @@ export class Metrics {
     this.gauge("completed_transactions_bytes", "Memory they take.", () => sources.transactions().completedBytes);
     this.gauge("cached_users", "Users whose place is kept in memory.", () => sources.cached());
     this.gauge("open_forks", "Forks in progress.", () => sources.openForks());
+    this.gauges("subscriptions", "Subscriptions this proxy owns.", ["state"], () => {
+      const { held, live } = sources.subscriptions();
+      return [
+        { labels: { state: "held" }, value: held },
+        { labels: { state: "live" }, value: live },
+      ];
+    });
     this.gauge("stored_messages", "Messages stored in the whole domain.", () => sources.stored().messages);
     this.gauge("stored_messages_bytes", "Octets of them.", () => sources.stored().octets);
     this.gauge("message_queues_in_flight", "Queues this proxy is delivering.", () => sources.stored().inFlight);

@@ -62,6 +62,7 @@ function setUp(servers: () => readonly ServerState[] = () => [EAST]) {
     transactions: () => ({ server: 3, client: 4, completed: 5, completedBytes: 600 }),
     cached: () => 7,
     openForks: () => 8,
+    subscriptions: () => ({ held: 4, live: 2 }),
     stored: () => ({ messages: 3, octets: 900, inFlight: 1 }),
     waiting: () => 9,
   };
@@ -230,6 +231,7 @@ describe("metrics", () => {
         },
         lease: { owner: a, state: b as "lost", rows: n },
         moveStep: { batch: a, aor: b, from: c, to: a, reason: b },
+        reconciled: { aor: a, server: b, verdict: c, detail: a },
         moveBatch: { batch: a, state: b as "done", moved: n, refused: n },
         messageStored: { id: a, recipient: b, sender: c, server: a, octets: n },
         messageTried: { id: a, server: b, status: n, tries: n, durationMs: n },
