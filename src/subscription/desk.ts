@@ -18,6 +18,7 @@ export interface Desk {
   moment(): Moment;
   readonly wheel: TimerWheel;
   token(length: number): string;
+  after(ms: number): Promise<void>;
   /** concurrency.md 7: our lease has not run out. */
   maySend(): boolean;
   /** False: it has ended, or was lost to another proxy; nothing may be done for it any more. */

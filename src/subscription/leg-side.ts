@@ -229,8 +229,9 @@ export class LegSide {
     const release = await this.#pace.turn(leg.server);
     let reply: Reply = "unreachable";
     try {
+      await this.#leaseOf(subscription, leg);
       // It may have waited long: nobody may want it any more.
-      const wanted = this.#isLive(subscription, leg) && this.#desk.maySend();
+      const wanted = this.#isLive(subscription, leg);
       if (wanted && leg.dialog !== null) reply = await this.#refresh(subscription, leg.dialog, action);
       else if (wanted && leg.machine.phase !== "leaving") reply = await this.#open(subscription, leg, action);
     } finally {
@@ -240,13 +241,18 @@ export class LegSide {
     this.step(subscription, leg, { kind: "answered", now: this.#desk.now(), ...readReply(reply) });
   }
 
+  /** concurrency.md 7: what was to be sent waits for the lease to run again, or for the end of what it was for. */
+  async #leaseOf(subscription: Subscription, leg: Leg): Promise<void> {
+    while (!this.#desk.maySend() && this.#isLive(subscription, leg)) await this.#desk.after(LAPSED_MS);
+  }
+
   async #open(subscription: Subscription, leg: Leg, action: Subscribe): Promise<Reply> {
     const user = await this.#servers.nameOn(subscription.aor, leg.server);
     const watcher = await this.#servers.nameOn(subscription.watcher, leg.server);
     leg.identity = user.identity;
     // The directory may have taken its time to say how they are called.
-    if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving" || !this.#desk.maySend())
-      return "unreachable";
+    await this.#leaseOf(subscription, leg);
+    if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving") return "unreachable";
     return this.#outbound.toServer(leg.server, (flow) => {
       leg.sent = subscribeForLeg(subscription, leg, { user, watcher }, flow, action);
       return leg.sent;
