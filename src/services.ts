@@ -1,5 +1,6 @@
 import type { Directory } from "./directory/directory.ts";
 import { identityOn } from "./federation/identity.ts";
+import { modelOf } from "./federation/model.ts";
 import { createMessaging, type Messaging } from "./messaging/messaging.ts";
 import {
   DELIVERY_OPTIONS,
@@ -19,6 +20,7 @@ import { isOwnTag } from "./subscription/leg.ts";
 import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
 import type { ServerDesk } from "./subscription/ports.ts";
 import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
+import { type ClaimRules, RegSubscriber } from "./subscription/reg-subscriber.ts";
 import { Subscriptions } from "./subscription/service.ts";
 
 /** What is carried out beside the proxy, built and registered as its handlers. */
@@ -76,14 +78,29 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
   const inDialogs = new InDialogs(subscriptions);
   const regNotifier = new RegNotifier(subscriptions, regDesk(proxy, directory));
   subscriptions.serve("reg", regNotifier);
+  const regSubscriber = new RegSubscriber({
+    runtime,
+    telemetry,
+    directory,
+    outbound,
+    offering: () => proxy.options.servers.filter((each) => each.offers.includes("reg")).map((each) => each.name),
+    domain: () => proxy.options.domains[0]!,
+    rules: (aor) => claimRules(proxy, aor),
+    nameOn: (aor, server) => nameOn(proxy, aor, server),
+  });
+  subscriptions.registry.watched = (aor, isWatched) => regSubscriber.watched(aor, isWatched);
   const messaging = createMessaging(
     { runtime, telemetry, directory, outbound, router: routerOf(proxy), options: options.messages },
     options.delivery,
   );
   proxy.handlers = {
     ...NO_HANDLERS,
-    ownsTag: isOwnTag,
-    inDialog: (handed) => inDialogs.handle(handed),
+    ownsTag: (tag) => isOwnTag(tag) || regSubscriber.ownsTag(tag),
+    inDialog(handed) {
+      if (!regSubscriber.ownsTag(handed.request.to.tag ?? "")) return inDialogs.handle(handed);
+      regSubscriber.handle(handed);
+      return "answered";
+    },
     hold: (handed, { server, epoch, known }) =>
       accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
@@ -105,6 +122,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       messaging.deliverer.stop();
       evictor.stop();
       await mover.stop();
+      regSubscriber.stop();
       await subscriptions.stop();
       regNotifier.stop();
     },
@@ -154,6 +172,15 @@ function routerOf(proxy: ProxyCore): Router {
       return proxy.options.retryAfterS;
     },
   };
+}
+
+/** How what a server says of this user's registration is judged; null: he is not of the exclusive model. */
+async function claimRules(proxy: ProxyCore, aor: string): Promise<ClaimRules | null> {
+  if (!proxy.options.domains.includes(aor.slice(aor.lastIndexOf("@") + 1))) return null;
+  const known = await proxy.cache.lookup(aor);
+  const record = known.state === "bound" || known.state === "no-binding" ? known.user : null;
+  const { model } = modelOf(proxy.models, aor, record);
+  return model.model === "exclusive" ? { conflict: model.conflict, ...proxy.settings.exclusive } : null;
 }
 
 /** Full AoR by which a server knows the user; his own, where his record cannot be read now. */

@@ -103,6 +103,8 @@ export interface ServerConfig {
   readonly evict: "reginfo" | "register" | "none";
   readonly preserves: readonly ("session-id" | "instance")[];
   readonly policy: "own" | "none";
+  /** Event packages by which is learned who is on it (RFC 3680). */
+  readonly offers: readonly "reg"[];
   readonly repoint: boolean;
   /** Host under which its users are handed out, `user@host`; null: none. */
   readonly subdomain: string | null;

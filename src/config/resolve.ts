@@ -179,6 +179,7 @@ function resolveServer(
     evict: value.evict,
     preserves: value.preserves,
     policy: value.policy,
+    offers: value.offers,
     repoint: value.repoint === true || value.repoint === "yes",
     subdomain: value.subdomain ?? null,
   };

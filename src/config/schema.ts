@@ -85,6 +85,10 @@ export const serverSchema = z
       .default([])
       .describe("Which end-to-end marks of a watcher's device it keeps."),
     policy: z.enum(["own", "none"]).default("own").describe("none: it never denies a watcher by itself."),
+    offers: z
+      .array(z.enum(["reg"]))
+      .default([])
+      .describe("reg: it tells who is registered with it (RFC 3680), and by that users who are watched are claimed."),
     repoint: z
       .union([z.enum(["yes", "no"]), z.boolean()])
       .default("yes")

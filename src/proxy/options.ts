@@ -18,6 +18,8 @@ export interface ServerOptions {
   readonly subdomain: string | null;
   /** Whether a dialog with it can be one leg of a back-to-back subscription. */
   readonly repoint: boolean;
+  /** Event packages it offers about registrations with it. */
+  readonly offers: readonly "reg"[];
   /** How it is told to let go of a user it has lost. */
   readonly evict: "reginfo" | "register" | "none";
   /** What of a reginfo document it acts on: a terminated contact, or only a terminated registration. */

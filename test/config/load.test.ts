@@ -59,6 +59,7 @@ describe("a configuration", () => {
       evict: "reginfo",
       preserves: [],
       policy: "own",
+      offers: [],
       repoint: true,
     });
     expect(config.decisionMs).toBe(8000);

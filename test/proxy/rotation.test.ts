@@ -21,6 +21,7 @@ function server(name: string, nodes: readonly string[], more: Partial<ServerOpti
     proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
     subdomain: null,
     repoint: true,
+    offers: [],
     evict: "none",
     reginfo: "contact",
     ...more,

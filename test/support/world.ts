@@ -161,6 +161,7 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
       proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
       subdomain: null,
       repoint: true,
+      offers: [],
       evict: "reginfo",
       reginfo: "contact",
       ...given.serverOptions,
