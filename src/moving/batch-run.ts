@@ -13,6 +13,7 @@ import type { ModelTable } from "../federation/model.ts";
 import { modelOf } from "../federation/model.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { Telemetry } from "../telemetry/events.ts";
+import { Naps } from "./naps.ts";
 import { endOf, type Judged, judgeStep } from "./step.ts";
 
 export interface RunOptions {
@@ -63,7 +64,7 @@ export class BatchRun {
   #moved = 0;
   #refused = 0;
   readonly #waves = new Set<Promise<void>>();
-  readonly #naps = new Map<Timer, () => void>();
+  readonly #naps: Naps;
   #renewal: Timer | null = null;
 
   /** @param takenAt monotonic milliseconds, from before the batch was taken. */
@@ -73,6 +74,7 @@ export class BatchRun {
     this.#hold = { id: hold.id, owner: hold.owner, fence: hold.fence };
     this.#batch = hold.batch;
     this.#leaseEnds = takenAt + options.leaseMs;
+    this.#naps = new Naps(parts.runtime.timers);
   }
 
   /** How much of it was done here. */
@@ -86,7 +88,7 @@ export class BatchRun {
     try {
       await this.#fill();
       while (this.#goes()) {
-        await this.#nap(Math.max(TICK_MS, 1000 / this.#batch.rate));
+        await this.#naps.take(Math.max(TICK_MS, 1000 / this.#batch.rate));
         if (!this.#goes()) break;
         const steps = await this.#next();
         if (steps.length > 0) this.#start(steps);
@@ -104,11 +106,7 @@ export class BatchRun {
   /** No more is begun; what is on its way ends, and what is being prepared stays so in the journal. */
   stop(): void {
     this.#stopped = true;
-    for (const [timer, wake] of this.#naps) {
-      timer.cancel();
-      wake();
-    }
-    this.#naps.clear();
+    this.#naps.end();
   }
 
   /** The admin has ordered something: asked at once, not at the next renewal. */
@@ -199,7 +197,7 @@ export class BatchRun {
         begun.map(({ step }) => ({ aor: step.aor, server: step.to })),
         until,
       );
-      await this.#nap(prepareMs);
+      await this.#naps.take(prepareMs);
       if (!this.#goes()) return this.#cut(begun);
     }
     const outcomes = await Promise.allSettled(
@@ -267,16 +265,5 @@ export class BatchRun {
     } catch (error) {
       if (!(error instanceof DirectoryUnavailable)) this.#failure ??= error;
     }
-  }
-
-  #nap(ms: number): Promise<void> {
-    if (this.#stopped) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = this.#parts.runtime.timers.after(ms, () => {
-        this.#naps.delete(timer);
-        resolve();
-      });
-      this.#naps.set(timer, resolve);
-    });
   }
 }

@@ -60,7 +60,7 @@ interface Server {
 const DOWN_INTERVAL_MS = 2_000;
 
 /** Marks for which a server may be asked about an impossible user; INVITE never is (models.md, "Proof"). */
-const CHECKABLE = ["MESSAGE", "SUBSCRIBE"];
+const CHECKABLE = ["MESSAGE", "SUBSCRIBE", "OPTIONS"];
 
 /**
  * Which servers and nodes are asked. A node leaves the rotation after consecutive failures (of probes or of traffic) and

@@ -79,6 +79,8 @@ export interface Events {
     readonly to: string;
     readonly reason: string | null;
   };
+  /** A server was asked whether it has a user. `verdict`: `here`, `repaired`, `pinned`, `conflict`, … */
+  reconciled: { readonly aor: string; readonly server: string; readonly verdict: string; readonly detail: string };
   /** This proxy took a batch of moves, brought it to its end, or left it to others. */
   moveBatch: {
     readonly batch: string;

@@ -159,6 +159,12 @@ const SOURCES: Sources = {
     to: e.to,
     reason: e.reason,
   })),
+  reconciled: source(
+    "warn",
+    "reconciled",
+    (e) => ({ user: text(e.aor), server: e.server, verdict: e.verdict, detail: text(e.detail) }),
+    { level: (e) => (["repaired", "pinned", "conflict"].includes(e.verdict) ? "warn" : "debug") },
+  ),
   moveBatch: source("info", "batch of moves", (e) => ({
     batch: text(e.batch),
     state: e.state,

@@ -22,6 +22,7 @@ const NAMES: readonly EventName[] = [
   "database",
   "loop",
   "moveStep",
+  "reconciled",
   "moveBatch",
   "configReloaded",
   "warning",
