@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CLEAR_SUBSCRIPTIONS } from "../../src/directory/postgres/clear-subscriptions.ts";
 import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
 import { INSERT_SUBSCRIPTIONS } from "../../src/directory/postgres/insert-subscriptions.ts";
+import { LOOKUP } from "../../src/directory/postgres/lookup.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
 import { LOAD_SUBSCRIPTIONS, listVerb, OWNED_SUBSCRIPTIONS } from "../../src/directory/postgres/query-subscriptions.ts";
 import { REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscriptions.ts";
@@ -57,6 +58,7 @@ const ASKED = JSON.stringify(
 );
 
 const BATCHES: Array<[Verb, string]> = [
+  [LOOKUP, "(array['u1@x', 'u2@x', 'nobody@x'])"],
   [INSERT_SUBSCRIPTIONS, `('${ASKED}')`],
   [UPDATE_SUBSCRIPTIONS, `('${ASKED}')`],
   [REMOVE_SUBSCRIPTIONS, `('${ASKED}')`],
