@@ -118,6 +118,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     const services = createServices(proxy, directory, {
       ...SERVICE_OPTIONS,
       messages: () => messagingOptions(current),
+      reconcile: () => ({ rate: current.reconcile.usersPerSecond, restMs: current.reconcile.restMs }),
     });
     const { deliverer } = services.messaging;
     stored = () => ({ ...deliverer.waiting, inFlight: deliverer.inFlight });
@@ -131,6 +132,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       cache,
       proxy,
       mover: services.mover,
+      checker: services.reconciler.checker,
       domains: () => current.domains,
       realm: () => current.clients.realm,
       canonicalAor,

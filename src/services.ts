@@ -10,6 +10,7 @@ import {
 } from "./messaging/options.ts";
 import type { Router } from "./messaging/ports.ts";
 import { Mover } from "./moving/mover.ts";
+import { Reconciler, type ReconcilerOptions } from "./moving/reconciler.ts";
 import { planDelivery } from "./proxy/delivery.ts";
 import { NO_HANDLERS } from "./proxy/handlers.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
@@ -26,6 +27,7 @@ import { Subscriptions } from "./subscription/service.ts";
 /** What is carried out beside the proxy, built and registered as its handlers. */
 export interface Services {
   readonly mover: Mover;
+  readonly reconciler: Reconciler;
   readonly subscriptions: Subscriptions;
   readonly messaging: Messaging;
   /** After the transport listens and the proxy has started: a lease is opened, and what nobody owns is taken over. */
@@ -42,12 +44,15 @@ export interface ServiceOptions {
   /** As they are now. */
   readonly messages: () => MessagingOptions;
   readonly delivery: DeliveryOptions;
+  /** As they are now. */
+  readonly reconcile: () => ReconcilerOptions;
 }
 
 export const SERVICE_OPTIONS: ServiceOptions = {
   leaseMs: 15_000,
   messages: () => MESSAGING_OPTIONS,
   delivery: DELIVERY_OPTIONS,
+  reconcile: () => ({ rate: 0, restMs: 600_000 }),
 };
 
 /** The one place that joins subscription/ and messaging/ to the proxy; the program and the simulation build the same. */
@@ -61,9 +66,21 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     servers: () => proxy.evictedByRegister,
     nameOn: (aor, server) => nameOn(proxy, aor, server),
   });
-  const mover = new Mover(
-    { runtime, telemetry, directory, models: () => proxy.models },
-    `${directory.proxy}-${runtime.random.token(8)}`,
+  const owner = `${directory.proxy}-${runtime.random.token(8)}`;
+  const mover = new Mover({ runtime, telemetry, directory, models: () => proxy.models }, owner);
+  const reconciler = new Reconciler(
+    {
+      runtime,
+      telemetry,
+      directory,
+      outbound,
+      models: () => proxy.models,
+      servers: () => proxy.rotation.facts,
+      nodeOf: (server) => proxy.rotation.nodes(server)[0],
+      nameOn: (aor, server) => nameOn(proxy, aor, server),
+    },
+    owner,
+    options.reconcile,
   );
   const subscriptions = new Subscriptions(
     { runtime, telemetry, directory, outbound, servers: serverDesk(proxy), points: () => proxy.transport.points },
@@ -109,6 +126,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
   };
   return {
     mover,
+    reconciler,
     subscriptions,
     messaging,
     async start() {
@@ -116,12 +134,14 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       await subscriptions.start();
       evictor.start();
       mover.start();
+      reconciler.start();
       messaging.deliverer.start();
     },
     async stop() {
       messaging.deliverer.stop();
       evictor.stop();
       await mover.stop();
+      await reconciler.stop();
       regSubscriber.stop();
       await subscriptions.stop();
       regNotifier.stop();

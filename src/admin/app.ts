@@ -22,6 +22,7 @@ import { openApi } from "./openapi.ts";
 import { pageRoutes } from "./page.ts";
 import type { AdminOptions } from "./ports.ts";
 import { invalid, Problem, problemHandler } from "./problem.ts";
+import { reconcilerRoutes } from "./reconciler.ts";
 import { reloadRoutes } from "./reload.ts";
 import { serverRoutes } from "./servers.ts";
 import { statusRoutes } from "./status.ts";
@@ -102,6 +103,7 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
   explainRoutes(app, desk);
   subscriptionRoutes(app, desk);
   messageRoutes(app, desk);
+  reconcilerRoutes(app, desk);
   auditRoutes(app, desk);
   reloadRoutes(app, desk);
   pageRoutes(app);

@@ -1,6 +1,7 @@
 import type { Directory, DirectoryCache } from "../directory/directory.ts";
 import type { Explanation } from "../federation/explain.ts";
 import type { ModelTable } from "../federation/model.ts";
+import type { Checker } from "../moving/checker.ts";
 
 /** What the admin API asks of the program around it, and no more. */
 
@@ -62,6 +63,8 @@ export interface AdminOptions {
   readonly proxy: ProxyPort;
   /** Runs batches of moves; told when there is something new. @param id of the batch that was steered. */
   readonly mover: { wake(id?: string): void };
+  /** Asks servers whether they have a user. */
+  readonly checker: Pick<Checker, "look" | "repair" | "askable">;
   /** Domains served now, the default one first. */
   readonly domains: () => readonly string[];
   /** Digest realm of passwords set now. */

@@ -9,6 +9,7 @@ import { type Io, printJson, table } from "./output.ts";
 import { wholeNumber } from "./paging.ts";
 import { type PasswordInput, readPassword } from "./password.ts";
 import type { Screen } from "./screen.ts";
+import { registerUserCheck } from "./user-check.ts";
 
 /** What of the terminal these commands use. */
 export interface Terminal {
@@ -18,7 +19,7 @@ export interface Terminal {
 
 const PAGE = 1000;
 
-/** `users list|show|add|bind|unbind|move|import|remove|password`. */
+/** `users list|show|add|bind|unbind|move|import|check|remove|password`. */
 export function registerUsers(program: Command, io: Io, terminal?: Terminal): void {
   const users = program
     .command("users")
@@ -32,6 +33,7 @@ export function registerUsers(program: Command, io: Io, terminal?: Terminal): vo
   registerUnbind(users, io);
   registerMove(users, io);
   registerImport(users, io, terminal?.screen ?? process.stderr);
+  registerUserCheck(users, io);
   registerRemove(users, io);
   registerPassword(users, io, terminal?.input ?? process.stdin);
 }

@@ -16,6 +16,7 @@ export interface Config {
   readonly messages: MessagesConfig;
   readonly subscriptions: SubscriptionsConfig;
   readonly exclusive: ExclusiveConfig;
+  readonly reconcile: ReconcileConfig;
   /** `redirect`: 302 in place of relaying. */
   readonly routing: "proxy" | "redirect";
   /** Within this a non-INVITE fork is decided. */
@@ -155,6 +156,13 @@ export interface ExclusiveConfig {
   readonly graceMs: number;
   /** At most so many takings of one user by another server in a window; null: as many as there are. */
   readonly damping: { readonly limit: number; readonly windowMs: number } | null;
+}
+
+/** The check of the directory against the servers. */
+export interface ReconcileConfig {
+  /** 0: none. */
+  readonly usersPerSecond: number;
+  readonly restMs: number;
 }
 
 /** Milliseconds; RFC 3261 17.1.1.1 and 16.6 step 11. */

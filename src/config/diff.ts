@@ -34,6 +34,7 @@ const SECTIONS: readonly string[] = [
   "messages",
   "subscriptions",
   "exclusive",
+  "reconcile",
   "timers",
   "limits",
   "health",

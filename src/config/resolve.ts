@@ -60,6 +60,7 @@ export function resolveConfig(
       unreachable: subscriptions.unreachable,
     },
     exclusive: resolveExclusive(sections.exclusive),
+    reconcile: { usersPerSecond: sections.reconcile["users-per-second"], restMs: sections.reconcile.rest },
     routing: sections.routing,
     decisionMs: sections["decision-time"],
     recurse: sections.recurse,

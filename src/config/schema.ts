@@ -208,6 +208,18 @@ const exclusive = z
   .prefault({})
   .describe("Claims of servers in the exclusive model.");
 
+const reconcile = z
+  .strictObject({
+    "users-per-second": count(0, 1000)
+      .default(1)
+      .describe(
+        "Users whose server is asked whether it has them, at most; 0: none. Asked are servers that prove OPTIONS.",
+      ),
+    rest: duration(1000).prefault("10m").describe("From the end of one round over all users to the next."),
+  })
+  .prefault({})
+  .describe("The slow check of the directory of exclusive users against what their servers say.");
+
 const timers = z
   .strictObject({
     t1: duration().prefault("500ms").describe("Round-trip estimate (RFC 3261 17.1.1.1)."),
@@ -282,6 +294,7 @@ export const sections = {
   messages,
   subscriptions,
   exclusive,
+  reconcile,
   routing: z
     .enum(["proxy", "redirect"])
     .default("proxy")

@@ -122,6 +122,11 @@ export async function openDesk(over: Partial<AdminOptions> = {}): Promise<TestDe
     cache: createDirectoryCache(directory, runtime),
     proxy,
     mover: { wake: () => undefined },
+    checker: {
+      askable: ["east"],
+      look: async (aor) => ({ aor, binding: null, answers: [], verdict: "unbound", detail: "he is on no server" }),
+      repair: async (aor) => ({ aor, binding: null, answers: [], verdict: "unbound", detail: "he is on no server" }),
+    },
     domains: () => ["example.com", "other.net"],
     realm: () => "example.com",
     canonicalAor: (text) => {

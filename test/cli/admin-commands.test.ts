@@ -142,6 +142,42 @@ describe("codomain users", () => {
   });
 });
 
+describe("codomain users check", () => {
+  const answers = [
+    { server: "east", says: "not-here", detail: "404" },
+    { server: "north", says: "unknown", detail: "timeout" },
+  ] as const;
+  const binding = { aor: "bob@example.com", server: "east", origin: "registered", epoch: 3, expiresAt: null } as const;
+  const checker: AdminOptions["checker"] = {
+    askable: ["east", "north"],
+    look: async (aor) => ({ aor, binding, answers, verdict: "gone", detail: "east says 404" }),
+    repair: async (aor) => ({ aor, binding, answers, verdict: "repaired", detail: "east says 404: he was unbound" }),
+  };
+
+  it("tells what every server says; exit 1 where something is to be done, 0 once it is done", async () => {
+    const { run } = await serve({ checker });
+    expect(await run("users", "check", "bob@example.com")).toEqual({
+      code: 1,
+      stdout: [
+        "bob@example.com: on east, registered, epoch 3",
+        "  east   not here (404)",
+        "  north  cannot tell (timeout)",
+        "gone: east says 404.",
+        "",
+      ].join("\n"),
+      stderr: "",
+    });
+    const repaired = await run("users", "check", "bob@example.com", "--repair");
+    expect([repaired.code, repaired.stdout.split("\n").at(-2)]).toEqual([
+      0,
+      "repaired: east says 404: he was unbound.",
+    ]);
+    expect(JSON.parse((await run("users", "check", "bob@example.com", "--json")).stdout)).toMatchObject({
+      verdict: "gone",
+    });
+  });
+});
+
 describe("passwords", () => {
   async function withInput(text: string, isTTY: boolean, ...argv: string[]) {
     const { directory, env } = await serve();
