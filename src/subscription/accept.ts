@@ -45,6 +45,8 @@ export class Accepting {
     if (this.#recent.isMerged(request.from.tag ?? "", request.callId, request.cseq.number)) {
       return this.#refuse(handed, 482);
     }
+    // RFC 6665 4.1.2.1 has one Event in every SUBSCRIBE; 7.2: what is none of ours is a bad one.
+    if (handed.event === "") return this.#refuse(handed, 489, [["Allow-Events", "presence"]]);
     const judged = judgeFirst(request.expires, notifierRules);
     if (judged.status !== 200) return answerSubscribe(handed, this.#tag(), judged);
     if (judged.expires === 0) return this.#fetch(handed, asked);

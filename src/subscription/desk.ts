@@ -23,6 +23,8 @@ export interface Desk {
   maySend(): boolean;
   /** False: it has ended, or was lost to another proxy; nothing may be done for it any more. */
   isOurs(subscription: Subscription): boolean;
+  /** What cannot happen did: it is reported, and concerns nobody else. */
+  failed(what: string, error: Error): void;
   /** Its next moment may have changed. */
   arm(subscription: Subscription): void;
   save(subscription: Subscription): Promise<Saved>;

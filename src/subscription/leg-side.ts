@@ -234,6 +234,8 @@ export class LegSide {
       const wanted = this.#isLive(subscription, leg);
       if (wanted && leg.dialog !== null) reply = await this.#refresh(subscription, leg.dialog, action);
       else if (wanted && leg.machine.phase !== "leaving") reply = await this.#open(subscription, leg, action);
+    } catch (error) {
+      this.#desk.failed("a SUBSCRIBE could not be made", error as Error);
     } finally {
       release();
     }

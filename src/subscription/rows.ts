@@ -20,6 +20,8 @@ export class Rows {
   readonly #writing = new Map<Subscription, Array<(saved: Saved) => void>>();
   /** Rows that are to go: id -> fence. */
   readonly #leaving = new Map<string, number>();
+  /** Of these, those whose removal is under way. */
+  readonly #removing = new Set<string>();
 
   constructor(store: SubscriptionStore, owner: () => string | null, events: RowsEvents) {
     this.#store = store;
@@ -77,19 +79,27 @@ export class Rows {
     return this.#leaving.has(id);
   }
 
-  /** What could not be removed is tried again. */
+  /** What could not be removed is tried again, some of it at a time. */
   retry(): void {
-    for (const [id, fence] of this.#leaving) void this.#remove(id, fence);
+    let tried = 0;
+    for (const [id, fence] of this.#leaving) {
+      if (this.#removing.has(id)) continue;
+      void this.#remove(id, fence);
+      if (++tried === RETRIED) return;
+    }
   }
 
   async #remove(id: string, fence: number): Promise<void> {
     const owner = this.#owner();
     if (owner === null) return;
+    this.#removing.add(id);
     try {
       await this.#store.remove(owner, id, fence);
       this.#leaving.delete(id);
     } catch (error) {
       away(error);
+    } finally {
+      this.#removing.delete(id);
     }
   }
 
@@ -98,6 +108,8 @@ export class Rows {
     this.#leaving.clear();
   }
 }
+
+const RETRIED = 1_000;
 
 function away(error: unknown): "away" {
   if (error instanceof DirectoryUnavailable) return "away";

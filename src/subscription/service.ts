@@ -148,6 +148,10 @@ export class Subscriptions implements Desk, TimeKeeper {
     return new Promise((resolve) => this.parts.runtime.timers.after(ms, resolve));
   }
 
+  failed(what: string, error: Error): void {
+    this.parts.telemetry.emit("warning", { what, detail: error.stack ?? error.message });
+  }
+
   maySend(): boolean {
     return this.owner.maySend();
   }

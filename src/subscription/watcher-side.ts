@@ -8,7 +8,7 @@ import {
 } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import type { SipRequest } from "../sip/message/message.ts";
-import type { Outbound } from "../sip/transaction/outbound.ts";
+import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { contactAt } from "./contact.ts";
 import type { Desk } from "./desk.ts";
 import type { Content } from "./documents.ts";
@@ -40,8 +40,8 @@ export class WatcherSide {
   }
 
   /**
-   * One that was taken over with a newer binding still to be acted upon: its owner may have told him `active` already and
-   * not have come to write it down, and nobody goes back to pending.
+   * One that was taken over with a leg, or with a newer binding still to be acted upon: its owner may have told him
+   * `active` already and not have come to write it down, and nobody goes back to pending.
    */
   presumeActive(subscription: Subscription): void {
     subscription.active = true;
@@ -99,7 +99,17 @@ export class WatcherSide {
     await this.#desk.save(subscription);
   }
 
-  async #notify(subscription: Subscription, { cseq, phase, state }: Notify): Promise<void> {
+  async #notify(subscription: Subscription, notify: Notify): Promise<void> {
+    const reply = await this.#send(subscription, notify).catch((error: Error): Reply => {
+      this.#desk.failed("a NOTIFY could not be made", error);
+      return "unreachable";
+    });
+    const answer = typeof reply === "string" ? reply : reply.status;
+    const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
+    this.step(subscription, { kind: "answered", now: this.#desk.now(), answer, retryAfter });
+  }
+
+  async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
     const dialog = unpackDialog(subscription.dialog);
     const shown = phase === "pending" || !mayBeShown(subscription, phase, state) ? null : subscription.content;
     const body = shown?.body(cseq) ?? "";
@@ -111,10 +121,8 @@ export class WatcherSide {
         requestWithin(dialog, { method: "NOTIFY", cseq, contact: contactAt(flow.point), headers, body }),
       { size: HEAD_OCTETS + body.length },
     );
-    const answer = typeof reply === "string" ? reply : reply.status;
-    shown?.answered?.(typeof answer === "number" && answer < 300);
-    const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
-    this.step(subscription, { kind: "answered", now: this.#desk.now(), answer, retryAfter });
+    shown?.answered?.(typeof reply !== "string" && reply.status < 300);
+    return reply;
   }
 }
 
