@@ -66,6 +66,9 @@ const unlearn = (server: string, epoch: number) => unbind({ server, epoch, origi
 const refresh = (server: string, cseq: number) =>
   claim(server, { order: { callId: `call-${server}`, cseq, expiresAt: FAR } });
 
+/** Of one user two takings fit. */
+const FLAPPING: Partial<Claim> = { damping: { limit: 2, windowMs: 3_600_000 } };
+
 const PAIRS: Array<{ title: string; before: Act[]; a: Act; b: Act }> = [
   {
     title: "claim/claim of a free user, refuse",
@@ -86,6 +89,12 @@ const PAIRS: Array<{ title: string; before: Act[]; a: Act; b: Act }> = [
   { title: "learn/learn", before: [], a: learn("a"), b: learn("b") },
   { title: "unlearn/learn", before: [learn("a")], a: unlearn("a", 1), b: learn("b") },
   { title: "unlearn/claim", before: [learn("a")], a: unlearn("a", 1), b: claim("b") },
+  {
+    title: "takeover/takeover where one more is one too many",
+    before: [claim("x"), claim("y", FLAPPING)],
+    a: claim("a", FLAPPING),
+    b: claim("b", FLAPPING),
+  },
   { title: "late refresh/takeover", before: [refresh("a", 1)], a: refresh("a", 2), b: refresh("b", 1) },
 ];
 
