@@ -284,6 +284,35 @@ describe("delivering", () => {
     expect(bodies(at("east")).at(-1)).toBe("y");
   });
 
+  it("who is bound elsewhere while a try is under way gets it there as soon as that has failed", async () => {
+    const slowly: Script = (t, s) =>
+      void s.stack.runtime.timers.after(3_000, () => reply(t, s, 503, [["Retry-After", "200"]]));
+    await domain({ east: slowly, west: 200 });
+    const client = world.client("127.0.0.50");
+    await client.status("MESSAGE", ALICE, { body: "x" });
+    await bind("east");
+    await world.simulation.advance(1_000);
+    await bind("west");
+    await world.simulation.advance(4_000);
+    expect(bodies(at("west"))).toEqual(["x"]);
+  });
+
+  it("a server out of rotation: stored without a try, delivered when it is back", async () => {
+    await domain();
+    await bind("west");
+    world.simulation.partition([["127.0.0.12"], ["127.0.0.1", "127.0.0.50"]]);
+    await world.simulation.advance(40_000);
+    const client = world.client("127.0.0.50");
+    const sent = client.begin("MESSAGE", ALICE, { body: "x" });
+    await client.all(sent);
+    expect([sent.final, sent.tookMs! < 100]).toEqual([202, true]);
+    await world.simulation.advance(1_000);
+    world.simulation.heal();
+    await world.simulation.advance(5_000);
+    expect(bodies(at("west"))).toEqual(["x"]);
+    expect(await states()).toEqual(["delivered"]);
+  });
+
   it("its Expires bounds its life (RFC 3428), and so does what is configured", async () => {
     await domain(undefined, {
       services: { messages: () => ({ ...MESSAGING_OPTIONS, keepMs: 120_000 }) },
@@ -327,27 +356,47 @@ describe("delivering", () => {
 });
 
 describe("what a server being asked sends back is its *not mine*", () => {
-  it("a copy of a message that is stored comes from the server it is being sent to: 404, and it stays stored", async () => {
-    // East has lost her, and default-routes to the proxy, as a proxy does: the same request.
-    const back: Script = (t, s) => {
-      void s
-        .beginRequest(
-          s.request("MESSAGE", ALICE, { callId: t.request.callId, fromTag: t.request.from.tag!, body: t.request.body }),
-        )
-        .done.then((status) => reply(t, s, status));
+  /** It has no such user, and default-routes to the proxy: the same request, once `meanwhile` is done. */
+  function back(meanwhile: () => Promise<unknown> = () => Promise.resolve()): Script {
+    return (t, s) => {
+      const { request } = t;
+      const again = { callId: request.callId, fromTag: request.from.tag!, body: request.body };
+      void meanwhile()
+        .then(() => s.beginRequest(s.request("MESSAGE", ALICE, again)).done)
+        .then((status) => reply(t, s, status));
     };
-    const answers = await domain({ east: back, west: 200 });
+  }
+
+  it("a copy from the server it is being sent to, while she leaves that server: 404, and it stays stored", async () => {
+    const answers = await domain({ east: back(() => directory().unbind({ aor: AOR, actor: "t" })), west: 200 });
     const client = world.client("127.0.0.50");
     await client.status("MESSAGE", ALICE, { body: "x" });
     await bind("east");
-    await world.simulation.advance(30);
-    await unbind();
     await world.simulation.advance(5_000);
+    expect(bodies(at("east"))).toEqual(["x"]);
     expect(await states()).toEqual(["stored"]);
+    expect((await traceOf()).map((each) => each.detail)).toContain("404 from east");
     answers.east = 200;
     await bind("west");
     await world.simulation.advance(1_000);
     expect(bodies(at("west"))).toEqual(["x"]);
+  });
+
+  it("a partitioned user whose server has lost him is searched, server by server; what one sends back is no delivery", async () => {
+    const answers = await domain({ east: 404, west: 200 }, { options: { absentMessages: "store" } });
+    const client = world.client("127.0.0.50");
+    expect(await client.status("MESSAGE", ALICE, { body: "0" })).toBe(200);
+    answers.west = 503;
+    expect(await client.status("MESSAGE", ALICE, { body: "x" })).toBe(202);
+    const { binding } = (await sim(directory().lookup(AOR))) as { binding: { epoch: number } };
+    await sim(directory().unlearn(AOR, "west", binding.epoch));
+    answers.east = back();
+    answers.west = 200;
+    await world.simulation.advance(20_000);
+    expect(await states()).toEqual(["delivered"]);
+    expect((await traceOf()).at(-1)!.detail).toBe("200 from west");
+    // The search has taught where he is.
+    expect(await sim(directory().lookup(AOR))).toMatchObject({ state: "bound", binding: { server: "west" } });
   });
 });
 
@@ -406,7 +455,8 @@ describe("the database away", () => {
     await bind("west");
     await world.simulation.advance(300);
     world.database.setAway(true);
-    await world.simulation.advance(20_000);
+    // Longer than the queue is in anybody's hands.
+    await world.simulation.advance(60_000);
     world.database.setAway(false);
     await world.simulation.advance(60_000);
     expect(await states()).toEqual(["delivered"]);
