@@ -62,7 +62,8 @@ export class Accepting {
     // Its transaction may answer at any time from now on; the machine begins when the row stands.
     const begun = beginNotifier("pending", this.#facts(handed), RESERVE, notifierRules);
     subscription.notifier = begun.state;
-    registry.add(subscription);
+    const { unsafe } = this.#subscriptions.options;
+    if (unsafe?.indexedLate !== true) registry.add(subscription);
     let outcome: InsertOutcome;
     try {
       outcome = await parts.directory.subscriptions.insert(owner, this.#row(subscription), asked.known);
@@ -72,6 +73,7 @@ export class Accepting {
       if (error instanceof DirectoryUnavailable) return this.#away(handed);
       throw error;
     }
+    if (unsafe?.indexedLate === true) registry.add(subscription);
     if (outcome.outcome === "over") this.#subscriptions.owner.declaredOver(owner);
     if (outcome.outcome === "no-record") registry.remove(subscription);
     if (outcome.outcome === "no-record") return this.#refuse(handed, 404);

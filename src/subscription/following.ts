@@ -96,7 +96,8 @@ export class Following {
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
     const role = roleOf(subscription, leg);
     let { content } = said;
-    const steps = ON_LEG[role][event];
+    const unsafe = this.#desk.options.unsafe?.showsSuperseded === true && role === "superseded" && event === "active";
+    const steps: readonly LegStep[] = unsafe ? ["show"] : ON_LEG[role][event];
     for (const step of steps) {
       if (subscription.ending) break;
       if (this.#atLeg(subscription, leg, step, { ...said, content })) content = null;

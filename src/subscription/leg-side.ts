@@ -196,7 +196,8 @@ export class LegSide {
   }
 
   #tell(subscription: Subscription, leg: Leg, phase: "active" | "pending", handed: Handed): void {
-    if (this.#leaving.has(legTag(subscription.id, leg.number))) return;
+    const unsafe = this.#desk.options.unsafe?.showsSuperseded === true;
+    if (this.#leaving.has(legTag(subscription.id, leg.number)) && !unsafe) return;
     leg.active = phase === "active";
     const content = leg.active ? this.#contentOf(handed.request, subscription, leg) : null;
     this.#desk.said(subscription, leg, phase, { content, retryAfter: undefined, what: phase });

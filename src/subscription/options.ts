@@ -30,6 +30,15 @@ export interface SubscriptionOptions {
   readonly sweep: { readonly everyMs: number; readonly page: number };
   /** Rows of dead owners taken with one statement. */
   readonly takeBatch: number;
+  /** For tests only: rules of concurrency.md that are left out. What they prevent is then to be seen. */
+  readonly unsafe?: {
+    /** A new subscription is found by the feed only once its insert was answered. */
+    readonly indexedLate?: boolean;
+    /** What is sent does not depend on the lease. */
+    readonly withoutLease?: boolean;
+    /** Documents of legs for an older epoch are shown. */
+    readonly showsSuperseded?: boolean;
+  };
 }
 
 export const SUBSCRIPTION_OPTIONS: SubscriptionOptions = {
