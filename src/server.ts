@@ -81,6 +81,14 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       proxyOptions(config),
     );
     stops.push(() => proxy.stop());
+    let current = config;
+    // Registered before anything can come in.
+    const services = createServices(proxy, directory, {
+      ...SERVICE_OPTIONS,
+      messages: () => messagingOptions(current),
+      reconcile: () => ({ rate: current.reconcile.usersPerSecond, restMs: current.reconcile.restMs }),
+    });
+    const { deliverer } = services.messaging;
     if (config.capture !== null) {
       const capture = await createCapture(runtime, telemetry, captureOptions(config.capture));
       stops.push(() => capture.stop());
@@ -90,19 +98,16 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       transactions.stop();
       await transport.stop();
     });
-    let subscriptions = () => ({ held: 0, live: 0 });
-    let stored = () => ({ messages: 0, octets: 0, inFlight: 0 });
     const metrics = createMetrics(runtime, telemetry, {
       servers: () => proxy.servers(),
       transactions: () => transactions.counts(),
       cached: () => cache.size,
       openForks: () => proxy.openForks.size,
       waiting: () => proxy.openForks.waiting,
-      subscriptions: () => subscriptions(),
-      stored: () => stored(),
+      subscriptions: () => services.subscriptions.counts,
+      stored: () => ({ ...deliverer.waiting, inFlight: deliverer.inFlight }),
     });
     stops.push(() => metrics.stop());
-    let current = config;
     const reload = (next: Config): readonly string[] => {
       const changes = diffConfig(current, next);
       proxy.configure(proxyOptions(next));
@@ -115,14 +120,6 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     };
     // Ready is who has asked the servers once: until then no answer proves anything.
     await proxy.start();
-    const services = createServices(proxy, directory, {
-      ...SERVICE_OPTIONS,
-      messages: () => messagingOptions(current),
-      reconcile: () => ({ rate: current.reconcile.usersPerSecond, restMs: current.reconcile.restMs }),
-    });
-    const { deliverer } = services.messaging;
-    stored = () => ({ ...deliverer.waiting, inFlight: deliverer.inFlight });
-    subscriptions = () => services.subscriptions.counts;
     await services.start();
     stops.push(() => services.stop());
     const admin = await createAdmin(runtime, {
