@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../support/child.ts";
 import { type ExclusiveDomain, exclusiveDomain } from "../support/exclusive-domain.ts";
+import { startKamailio } from "../support/kamailio.ts";
 import { answering, messageParts, registerParts } from "../support/presence.ts";
 import { type Browser, browser, type Watching } from "../support/sip-js.ts";
 import { shown } from "../support/watched.ts";
@@ -23,7 +24,8 @@ beforeAll(async () => {
     more: ["clients: { authenticate: none, home: east }", "messages: { absent: store }", "exclusive: { grace: 0s }"],
   });
   const { proxy } = domain;
-  for (const aor of [BOB, "carol@example.com", "dave@example.com"]) await proxy.run("users", "add", aor);
+  for (const aor of [BOB, "carol@example.com", "dave@example.com", "eve@example.com"])
+    await proxy.run("users", "add", aor);
   const server = `ws://${proxy.host}:5066`;
   laptop = await browser({ aor: BOB, server });
   tablet = await browser({ aor: BOB, server });
@@ -117,4 +119,22 @@ describe("MESSAGE for one who is nowhere", () => {
     });
     await dave.close();
   });
+});
+
+test("MESSAGE for one whose server is away: stored, and delivered in order when it is back and she is on it", async () => {
+  const eve = answering(await wirePeer("127.0.0.157"));
+  const { west } = domain;
+  expect((await ask(eve, west, registerParts(eve, "eve@example.com"))).status).toBe(200);
+  await west.stop();
+  for (const text of ["first", "second", "third"]) expect(await wanda.message("eve@example.com", text)).toBe(202);
+  const back = await startKamailio({ host: west.host, proxy: `${domain.proxy.host}:5060`, model: "exclusive" });
+  try {
+    expect((await ask(eve, back, { ...registerParts(eve, "eve@example.com"), cseq: 2 })).status).toBe(200);
+    const heard = () => eve.heard.filter((m) => m.method === "MESSAGE" && m.status === 0).map((m) => m.text);
+    await eventually("three messages", () => heard().length >= 3, 30_000);
+    expect(heard().map((text) => text.split("\r\n\r\n")[1])).toEqual(["first", "second", "third"]);
+  } finally {
+    await back.stop();
+    await eve.close();
+  }
 });

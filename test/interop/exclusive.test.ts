@@ -2,7 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../support/child.ts";
 import { type ExclusiveDomain, exclusiveDomain } from "../support/exclusive-domain.ts";
 import type { Kamailio } from "../support/kamailio.ts";
-import { answering, pidf, publishParts, registerParts, resubscribeParts, subscribeParts } from "../support/presence.ts";
+import {
+  answering,
+  messageParts,
+  pidf,
+  publishParts,
+  registerParts,
+  resubscribeParts,
+  subscribeParts,
+} from "../support/presence.ts";
 import type { RunningProxy } from "../support/proxy.ts";
 import { type Browser, browser, type Watching } from "../support/sip-js.ts";
 import { seenBy, shown, story } from "../support/watched.ts";
@@ -33,6 +41,7 @@ beforeAll(async () => {
     first: 141,
     east: "evict: reginfo, reginfo: whole",
     west: "evict: register",
+    models: ['{ match: "rita@example.com", model: exclusive, conflict: refuse }'],
     more: ["exclusive: { grace: 0s }"],
   });
   ({ east, west, proxy } = domain);
@@ -158,5 +167,40 @@ describe("watchers of one who moves", () => {
     expect((await ask(olga, west, resubscribeParts(olga, dialog, 2, 0))).status).toBe(200);
     await eventually("the end", () => olgaSaw().at(-1)?.startsWith("terminated;reason=timeout"));
     await watching.end();
+  });
+});
+
+describe("beside the watchers of one dialog", () => {
+  test("a MESSAGE finds her where she is", async () => {
+    expect((await ask(olga, west, messageParts(ALICE, "olga@example.com", "at east?"))).status).toBe(200);
+    const arrived = await desk.next("the MESSAGE", (m) => m.status === 0 && m.method === "MESSAGE");
+    expect(arrived.text).toContain("at east?");
+  });
+
+  test("a watcher whose own server had her: his refresh is answered 481 there, and subscribing anew he follows her", async () => {
+    const local = await ask(desk, east, subscribeParts(desk, ALICE, "lena@example.com"));
+    expect(local.status).toBe(200);
+    expect(await proxy.run("subscriptions", "list")).toMatchObject({
+      code: 0,
+      stdout: expect.not.stringContaining("lena"),
+    });
+    expect((await register(mobile, west, 4, 0)).status).toBe(200);
+    expect((await register(mobile, west, 5)).status).toBe(200);
+    await eventually("east to drop her contact", async () => (await east.contacts("alice")).length === 0);
+    expect((await ask(desk, east, resubscribeParts(desk, local.text, 2, 600))).status).toBe(481);
+    const anew = await ask(desk, east, subscribeParts(desk, ALICE, "lena@example.com"));
+    expect(anew.status).toBe(200);
+    const callId = field(anew.text, "Call-ID") ?? "";
+    await eventually("west's document", () => story(seenBy(desk.heard, callId)).at(-1) === "active open by west");
+  });
+
+  test("conflict: refuse keeps a user where he is: 403 says where, and the other server does not keep the phone", async () => {
+    const rita = "rita@example.com";
+    expect((await ask(desk, east, registerParts(desk, rita))).status).toBe(200);
+    const refused = await ask(mobile, west, registerParts(mobile, rita));
+    expect(refused.status).toBe(403);
+    expect(field(refused.text, "Warning")).toContain("east");
+    expect(await west.contacts("rita")).toEqual([]);
+    expect(await east.contacts("rita")).toHaveLength(1);
   });
 });

@@ -9,6 +9,8 @@ export interface ExclusiveOptions {
   readonly west?: string;
   /** Users with an account on both servers, whether registered there or not. */
   readonly users?: readonly string[];
+  /** Rules of the proxy's configuration before the one for everybody. */
+  readonly models?: readonly string[];
   /** Further lines of the proxy's configuration. */
   readonly more?: readonly string[];
 }
@@ -24,6 +26,7 @@ export interface ExclusiveDomain {
 export async function exclusiveDomain(options: ExclusiveOptions): Promise<ExclusiveDomain> {
   const [host, eastHost, westHost] = [0, 1, 2].map((i) => `127.0.0.${options.first + i}`) as [string, string, string];
   const common = { proxy: `${host}:5060`, model: "exclusive" as const, users: options.users ?? [] };
+  const models = [...(options.models ?? []), '{ match: "*@example.com", model: exclusive }'];
   const servers: Kamailio[] = [];
   const stopServers = () => Promise.all(servers.map((each) => each.stop()));
   try {
@@ -36,7 +39,7 @@ export async function exclusiveDomain(options: ExclusiveOptions): Promise<Exclus
         east: `{ uri: "${east.uri}", ${options.east ?? "evict: register"} }`,
         west: `{ uri: "${west.uri}", ${options.west ?? "evict: register"} }`,
       },
-      more: ['models: [{ match: "*@example.com", model: exclusive }]', ...(options.more ?? [])].join("\n"),
+      more: [`models: [${models.join(", ")}]`, ...(options.more ?? [])].join("\n"),
     });
     return {
       east,
