@@ -1,7 +1,13 @@
 import { z } from "zod";
+import { DirectoryUnavailable } from "../base/errors.ts";
+import { STEP_STATES } from "../directory/moves.ts";
+import { isHeld } from "../directory/subscriptions.ts";
 import type { App, Desk } from "./app.ts";
-import type { ExplainQuestion } from "./ports.ts";
+import type { AdminOptions, ExplainQuestion } from "./ports.ts";
 import { aor, serverName } from "./schemas.ts";
+
+/** Rows that are counted of one user; an explanation is asked for by people. */
+const MOST = 1000;
 
 const questionSchema = z.strictObject({
   method: z.string().regex(/^[A-Z][A-Z0-9.-]{0,31}$/, "a SIP method in capital letters"),
@@ -28,9 +34,65 @@ const explanationSchema = z.object({
       summary: z.string().describe("the plan on one line"),
     })
     .describe("for programs: what was known, and the plan with its reasons"),
+  present: z
+    .object({
+      held: z.int().describe("subscriptions that wait until he is on a server"),
+      extended: z.record(z.string(), z.int()).describe("server -> subscriptions extended to it"),
+      messages: z.int().describe("stored messages that wait for him"),
+      moves: z.array(
+        z.object({ batch: z.string(), from: z.string().nullable(), to: z.string(), state: z.enum(STEP_STATES) }),
+      ),
+      complete: z.boolean().describe(`false: there are over ${MOST} of one of them, counted no further`),
+    })
+    .nullable()
+    .describe(
+      "of an exclusive user, what the proxies keep of him now; null: nothing is kept of him, or nothing can be read",
+    ),
 });
 
 export type ExplanationAnswer = z.output<typeof explanationSchema>;
+
+type Present = NonNullable<z.output<typeof explanationSchema>["present"]>;
+
+/** Null where the database is away: the plan is told all the same. */
+async function presentOf(directory: AdminOptions["directory"], aor: string): Promise<Present | null> {
+  try {
+    const [subscriptions, messages, steps] = await Promise.all([
+      directory.subscriptions.list({ kind: "presence", aor, limit: MOST }),
+      directory.messages.list({ recipient: aor, state: "stored", limit: MOST }),
+      directory.moves.openOf(aor),
+    ]);
+    const extended: Record<string, number> = {};
+    for (const { legServer } of subscriptions)
+      if (legServer !== null) extended[legServer] = (extended[legServer] ?? 0) + 1;
+    return {
+      held: subscriptions.filter(isHeld).length,
+      extended,
+      messages: messages.length,
+      moves: steps.map(({ batch, from, to, state }) => ({ batch, from, to, state })),
+      complete: subscriptions.length < MOST && messages.length < MOST,
+    };
+  } catch (error) {
+    if (error instanceof DirectoryUnavailable) return null;
+    throw error;
+  }
+}
+
+function presentLines(present: Present | null): string[] {
+  if (present === null) return [];
+  const { held, extended, messages, moves, complete } = present;
+  const live = Object.entries(extended).map(([server, count]) => `${count} extended to ${server}`);
+  const parts = [...(held > 0 ? [`${held} held`] : []), ...live];
+  return [
+    ...(parts.length > 0 ? [`subscriptions to him now: ${parts.join(", ")}`] : []),
+    ...(messages > 0 ? [`stored for him now: ${messages} ${messages === 1 ? "message" : "messages"}`] : []),
+    ...moves.map(
+      ({ batch, from, to, state }) =>
+        `batch ${batch} moves him${from === null ? "" : ` from ${from}`} to ${to}: ${state}`,
+    ),
+    ...(complete ? [] : [`(counted up to ${MOST})`]),
+  ];
+}
 
 /** What would be done with a request, by the functions that traffic runs through. Sends nothing. */
 export function explainRoutes(app: App, { options, names }: Desk): void {
@@ -45,7 +107,8 @@ export function explainRoutes(app: App, { options, names }: Desk): void {
       ...(event === undefined ? {} : { event }),
     };
     const { text, json } = await options.proxy.explain(asked);
-    return { text: [...text], explanation: { ...json } };
+    const present = json.model === "exclusive" ? await presentOf(options.directory, asked.aor) : null;
+    return { text: [...text, ...presentLines(present)], explanation: { ...json }, present };
   }
 
   const tags = ["explain"];

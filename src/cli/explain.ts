@@ -30,14 +30,14 @@ export function registerExplain(program: Command, io: Io): void {
     )
     .action(async (method: string, aor: string, _options: unknown, command: Command) => {
       const { from, watcher, event, json } = command.optsWithGlobals<ExplainOptions>();
-      const { text, explanation } = await adminClient(command, io).get<ExplanationAnswer>("/api/v1/explain", {
+      const { text, explanation, present } = await adminClient(command, io).get<ExplanationAnswer>("/api/v1/explain", {
         method: method.toUpperCase(),
         aor,
         from,
         watcher,
         event,
       });
-      if (json) printJson(io, explanation);
+      if (json) printJson(io, { ...explanation, present });
       else io.print(text.join("\n"));
     });
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
+import { keepMessage, keepSubscriptions } from "./kept.ts";
 import { ask, openDesk } from "./support.ts";
 
 describe("servers", () => {
@@ -57,6 +58,35 @@ describe("explain", () => {
     expect(get.body.text[0]).toBe("MESSAGE for alice@example.com from server:east");
     expect(get.body.explanation).toMatchObject({ summary: "relay west", sender: { aor: "bob@elsewhere.org" } });
     expect((await ask(desk, "POST", "/api/v1/explain", question)).body).toEqual(get.body);
+  });
+
+  it("of an exclusive user tells what is kept of him now: held and extended, stored, being moved", async () => {
+    const desk = await openDesk();
+    for (const name of ["alice", "carol"])
+      await ask(desk, "PUT", `/api/v1/users/${name}@example.com`, { model: "exclusive" });
+    await keepSubscriptions(desk.directory);
+    await keepMessage(desk.directory);
+    const { id } = (await ask(desk, "POST", "/api/v1/moves", {})).body;
+    const rows = [{ aor: "alice@example.com", server: "west" }];
+    await ask(desk, "POST", `/api/v1/moves/${id}/users`, { first: 1, rows });
+    await ask(desk, "POST", `/api/v1/moves/${id}/start`);
+    const explain = async (name: string) =>
+      (await ask(desk, "GET", `/api/v1/explain?method=SUBSCRIBE&aor=${name}@example.com`)).body;
+    const alice = await explain("alice");
+    expect(alice.present).toEqual({
+      held: 1,
+      extended: {},
+      messages: 1,
+      moves: [{ batch: id, from: null, to: "west", state: "waiting" }],
+      complete: true,
+    });
+    expect(alice.text.slice(-3)).toEqual([
+      "subscriptions to him now: 1 held",
+      "stored for him now: 1 message",
+      `batch ${id} moves him to west: waiting`,
+    ]);
+    expect((await explain("carol")).text.at(-1)).toBe("subscriptions to him now: 1 extended to east");
+    expect((await explain("plain")).present).toBeNull();
   });
 
   it.each([
