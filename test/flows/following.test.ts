@@ -160,3 +160,55 @@ describe("many watchers of one user", () => {
     expect([domain.east.live.length, domain.west.live.length]).toEqual([0, 20]);
   });
 });
+
+describe("a client that only its connection leads to (RFC 5626)", () => {
+  const BEHIND = {
+    contacts: ["<sip:watcher@hidden.invalid>"],
+    // Too large for a datagram (RFC 3261 18.1.1): it opens a connection.
+    headers: [["Subject", "x".repeat(1_500)]] as const,
+  };
+
+  it("is told over that connection", async () => {
+    await begin();
+    expect((await watcher.subscribe(ALICE, 3600, BEHIND)).status).toBe(200);
+    await domain.bind("east");
+    await domain.wait(500);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+    expect(watcher.last!.request.via.transport).toBe("TCP");
+    expect(watcher.last!.contact).toContain("transport=tcp");
+  });
+
+  it("that has lost it is told over the one it comes back with", async () => {
+    await begin();
+    await watcher.subscribe(ALICE, 3600, BEHIND);
+    await domain.wait(500);
+    domain.world.simulation.partition([["127.0.0.50"], ["127.0.0.1"]]);
+    await domain.bind("east");
+    await domain.wait(60_000);
+    expect(watcher.saw).toEqual(["pending"]);
+    domain.world.simulation.heal();
+    const again = watcher.again(3600, { headers: BEHIND.headers });
+    await watcher.client.all(again);
+    await domain.wait(1_000);
+    expect([again.final, watcher.saw.at(-1)]).toEqual([200, "active open"]);
+    expect(watcher.told.map((each) => each.cseq)).toEqual(
+      [...watcher.told.map((each) => each.cseq)].sort((a, b) => a - b),
+    );
+  });
+
+  it("is not taken over with its proxy: it comes back, and its leg is ended (concurrency.md 7)", async () => {
+    await begin({ proxies: 2 });
+    await domain.wait(20_000);
+    await domain.bind("east", 1);
+    await watcher.subscribe(ALICE, 3600, BEHIND);
+    await domain.wait(500);
+    expect(domain.east.live).toHaveLength(1);
+    domain.world.proxies[0]!.kill();
+    await domain.wait(40_000);
+    expect(domain.east.live).toEqual([]);
+    expect(
+      await domain.world.simulation.finish(domain.world.proxies[1]!.directory.subscriptions.list({ limit: 5 })),
+    ).toEqual([]);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+  });
+});
