@@ -82,7 +82,8 @@ export class Owner {
     } catch (error) {
       onlyUnavailable(error);
     }
-    this.#schedule(this.#leaseMs / 5);
+    // Where the lease was lost meanwhile, the next turn is set already, and comes sooner.
+    if (this.#timer === null) this.#schedule(this.#leaseMs / 5);
   }
 
   #schedule(ms: number): void {
