@@ -135,11 +135,28 @@ describe("docker/compose.yaml", () => {
   });
 });
 
-test("docker/codomain.yaml is a configuration without faults or warnings", () => {
-  const loaded = loadConfig(read("docker/codomain.yaml"), { env: { POSTGRES_PASSWORD: "p", CODOMAIN_TOKEN: "t" } });
-  expect(loaded).not.toHaveProperty("faults");
-  expect(loaded.config?.servers.map((server) => server.name)).toEqual(["east", "west"]);
+describe("docker/compose.exclusive.yaml", () => {
+  const over = parse(read("docker/compose.exclusive.yaml")) as { services: Record<string, Partial<Service>> };
+  const compose = parse(read("docker/compose.yaml"), { merge: true }) as { services: Record<string, Service> };
+
+  test("changes services that are there, and mounts a configuration that names them by the same addresses", () => {
+    for (const name of Object.keys(over.services)) expect(compose.services).toHaveProperty(name);
+    const mounted = read("docker/exclusive.yaml");
+    for (const name of ["east", "west"]) {
+      expect(over.services[name]?.environment?.["MODEL"]).toBe("exclusive");
+      expect(mounted).toContain(`${name}: { uri: "sip:${compose.services[name]?.networks.sip.ipv4_address}:5060"`);
+    }
+  });
 });
+
+test.each(["docker/codomain.yaml", "docker/exclusive.yaml"])(
+  "%s is a configuration without faults or warnings",
+  (file) => {
+    const loaded = loadConfig(read(file), { env: { POSTGRES_PASSWORD: "p", CODOMAIN_TOKEN: "t" } });
+    expect(loaded).not.toHaveProperty("faults");
+    expect(loaded.config?.servers.map((server) => server.name)).toEqual(["east", "west"]);
+  },
+);
 
 test("the start script of the Kamailio image may be run", () => {
   expect(statSync(`${ROOT}docker/kamailio/start`).mode & 0o111).toBe(0o111);
