@@ -23,6 +23,8 @@ export interface EvictorParts {
 /** Between two looks for what is due: new losses of other proxies come by the feed, and this is for what was left over. */
 const SWEEP_MS = 5_000;
 const BATCH = 32;
+/** No longer: a REGISTER that is repeated until the server is up again would meet him who has come back there meanwhile. */
+const PATIENCE_MS = 4_000;
 
 /**
  * Tells servers that have lost a user, by a third-party REGISTER (RFC 3261 10.2) that removes his contacts there
@@ -43,6 +45,8 @@ export class Evictor {
 
   start(): void {
     this.#end = this.#parts.directory.onChange((change) => this.#changed(change));
+    // What is left of a server that is not told by REGISTER any more goes now, and at no other time.
+    void this.#look();
     this.#schedule();
   }
 
@@ -91,7 +95,9 @@ export class Evictor {
     const { aor, server } = eviction;
     if (!this.#parts.servers().includes(server)) return this.#over(eviction, "needless", "no longer configured");
     const name = await this.#parts.nameOn(aor, server);
-    const reply = await this.#parts.outbound.toServer(server, () => this.#request(name, aor));
+    const reply = await this.#parts.outbound.toServer(server, () => this.#request(name, aor), {
+      timeoutMs: PATIENCE_MS,
+    });
     const detail = typeof reply === "string" ? reply : String(reply.status);
     const result = resultOf(reply);
     if (result !== "later") return this.#over(eviction, result, detail);

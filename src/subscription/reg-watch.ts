@@ -1,4 +1,4 @@
-import { parseReginfo, REGINFO_TYPE } from "../presence/reginfo.ts";
+import { parseReginfo, REGINFO_TYPE, type RegistrationState } from "../presence/reginfo.ts";
 import { applyReginfo, EMPTY_TABLE, type ReginfoTable } from "../presence/reginfo-table.ts";
 import { MalformedDocument } from "../presence/xml.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
@@ -15,8 +15,9 @@ import {
   subscriberWakeAt,
 } from "../sip/dialog/subscriber.ts";
 import { buildRequest, buildResponse, type HeaderPair } from "../sip/message/build.ts";
-import { MalformedHeader } from "../sip/message/errors.ts";
+import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import { parseUri, tryAorOf } from "../sip/message/uri.ts";
 import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { contactAt } from "./contact.ts";
 import type { Pace } from "./pace.ts";
@@ -180,11 +181,10 @@ export class RegWatch {
     this.#parts.said(this, this.#state());
   }
 
-  /** A subscription to one user is told of him alone. */
   #state(): Registered | null {
     let expires: number | null | undefined;
     let order: Registered["order"] = null;
-    for (const { state, contacts } of this.#table.registrations.values()) {
+    for (const { state, contacts } of this.#own()) {
       if (state !== "active") continue;
       for (const contact of contacts) {
         const ends = contact.expires ?? null;
@@ -195,6 +195,12 @@ export class RegWatch {
       }
     }
     return expires === undefined ? null : { expires, order };
+  }
+
+  /** His registration; others' may come with it (RFC 5628). Of one alone it is his, however he is called there. */
+  #own(): readonly RegistrationState[] {
+    const all = [...this.#table.registrations.values()];
+    return all.length === 1 ? all : all.filter(({ aor }) => aorIn(aor) === this.identity);
   }
 
   async #subscribe(cseq: number, expires: number): Promise<void> {
@@ -257,6 +263,15 @@ export class RegWatch {
       // A Contact nobody can use: the NOTIFY will bring a better one, or none comes.
       if (!(error instanceof MalformedHeader)) throw error;
     }
+  }
+}
+
+function aorIn(uri: string): string | undefined {
+  try {
+    return tryAorOf(parseUri(uri));
+  } catch (error) {
+    if (error instanceof MalformedUri) return undefined;
+    throw error;
   }
 }
 

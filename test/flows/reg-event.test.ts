@@ -190,6 +190,33 @@ describe("a server subscribes to all its users: sip:reg@domain;server=NAME", () 
     expect(documents(watch).map((each) => each.state)).toEqual(["full", "partial", "partial"]);
   });
 
+  it("the owner dies: whoever takes over tells all anew, and versions never go back", async () => {
+    const { east, west } = await domain({ proxies: 2 });
+    for (const user of ["ann", "bob"]) await finish(east.claim(user, 600));
+    const watch = await watching(east);
+    world.proxies[0]!.kill();
+    await finish(west.claim("bob", 600));
+    await world.simulation.advance(60_000);
+    expect(told(watch).at(-1)).toMatch(/full \[ann active: active registered\]$/);
+    await finish(west.claim("ann", 600));
+    await world.simulation.advance(2_000);
+    expect(told(watch).at(-1)).toMatch(/partial \[ann active: terminated rejected\]$/);
+    const versions = documents(watch).map((each) => each.version);
+    expect(versions).toEqual([...versions].sort((a, b) => a - b));
+    expect([new Set(versions).size, watch.backward]).toEqual([versions.length, 0]);
+  });
+
+  it("the database was away: all is told anew, for nobody knows what was missed", async () => {
+    const { east } = await domain();
+    await finish(east.claim("ann", 600));
+    const watch = await watching(east);
+    world.database.setAway(true);
+    await world.simulation.advance(2_000);
+    world.database.setAway(false);
+    await world.simulation.advance(5_000);
+    expect(told(watch).slice(1)).toEqual(["1 full [ann active: active registered]"]);
+  });
+
   it("a NOTIFY that is lost is told again", async () => {
     const { east, west } = await domain();
     for (const user of ["ann", "bob"]) await finish(east.claim(user, 600));

@@ -58,7 +58,8 @@ class Telling {
       expires: more.expires ?? 600,
       ...(contact === null ? {} : { callId: contact[0], cseq: contact[1] }),
     } as const;
-    const registrations = [{ aor: to.to.uri.raw, id: "r", state, contacts: [one] } as const];
+    const own = more.others === undefined ? [to.to.uri.raw] : more.others;
+    const registrations = own.map((aor) => ({ aor, id: aor, state, contacts: [one] }) as const);
     const body = printReginfo({ version: this.#version++, state: "full", registrations });
     const headers: HeaderPair[] = [
       ["Max-Forwards", "70"],
@@ -81,6 +82,8 @@ interface Tell {
   readonly state?: string;
   readonly type?: string;
   readonly body?: string;
+  /** Other users of an implicit set (RFC 5628). */
+  readonly others?: readonly string[];
 }
 
 let east: Telling;
@@ -165,6 +168,15 @@ describe("a user who is watched and is nowhere", () => {
     expect(await lookup()).toMatchObject({ state: "bound" });
     await world.simulation.advance(10_000);
     expect(await lookup()).toMatchObject({ state: "no-binding" });
+  });
+
+  it("others told of with him are not he (RFC 5628)", async () => {
+    await domain();
+    await watch();
+    await east.tell("east", ["his-phone", 1], { others: ["sip:ann@example.com", "tel:+1", "nonsense"] });
+    expect(await lookup()).not.toMatchObject({ state: "bound" });
+    await east.tell("east", ["his-phone", 1], { others: ["sip:ann@example.com", "sip:bob@EXAMPLE.com;user=phone"] });
+    expect(await lookup()).toMatchObject({ state: "bound", binding: { server: "east" } });
   });
 
   it("two proxies that learn the same make one claim of it", async () => {
