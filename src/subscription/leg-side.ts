@@ -94,6 +94,14 @@ export class LegSide {
     this.#arm(leaving);
   }
 
+  /** Its server was away, and may have come back without it: it is refreshed then, if not before. */
+  renew(subscription: Subscription, leg: Leg, at: number): void {
+    const { machine } = leg;
+    if (machine.phase === "leaving" || machine.phase === "terminated" || machine.inFlight >= 0) return;
+    leg.machine = { ...machine, refreshAt: Math.min(machine.refreshAt, at) };
+    this.#desk.arm(subscription);
+  }
+
   /** The leg that a NOTIFY with this tag of ours is for. */
   find(subscription: Subscription | undefined, tag: string, number: number): Leaving | undefined {
     const leg = subscription?.leg?.number === number ? subscription.leg : subscription?.next;

@@ -347,14 +347,21 @@ export class Subscriptions implements Desk, TimeKeeper {
     }
   }
 
-  /** Who waits for a server to answer again waits no longer. */
+  /** Who waits for a server to answer again waits no longer; what it had may be forgotten there, and is asked for soon. */
   #cameUp(server: string): void {
+    const spread = Math.max(1_000, this.registry.live * RENEWED_EVERY_MS);
     this.#upkeep.each((subscription) => {
+      const { leg } = subscription;
+      if (leg?.server === server) this.legs.renew(subscription, leg, this.now() + this.#below(spread));
       if (subscription.server !== server || subscription.retryAt === 0) return;
       subscription.retryAt = 0;
       subscription.legFailures = 0;
       this.following.place(subscription);
     });
+  }
+
+  #below(most: number): number {
+    return this.parts.runtime.random.integer(Math.ceil(most));
   }
 
   #begun(): void {
@@ -385,3 +392,5 @@ const CSEQS = 16;
 const TIMER_N_MS = 32_000;
 const MOST_LEG_SECONDS = 86_400;
 const SAVE_AGAIN_MS = 2_000;
+/** Legs at a server that has come back: one after the other, at this distance. */
+const RENEWED_EVERY_MS = 2;

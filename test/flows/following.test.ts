@@ -104,6 +104,20 @@ describe("a server that is down", () => {
   });
 });
 
+describe("a server that was started again and has forgotten everything", () => {
+  it("is found out as soon as it is back: a new leg, the watcher undisturbed", async () => {
+    await watching({ options: { health: { intervalMs: 10_000, failures: 1, timeoutMs: 1_000 } } });
+    domain.world.simulation.link("127.0.0.1", "127.0.0.11", { loss: 1 });
+    await domain.wait(30_000);
+    for (const each of domain.east.served) each.over = true;
+    domain.east.basic = "closed";
+    domain.world.simulation.link("127.0.0.1", "127.0.0.11", { loss: 0 });
+    await domain.wait(6_000);
+    expect(watcher.saw).toEqual(["pending", "active open", "active closed"]);
+    expect([domain.east.firsts.length, domain.east.live.length]).toEqual([2, 1]);
+  });
+});
+
 describe("a server that knows him by another name", () => {
   it("is asked by that name, and its documents come out under his own", async () => {
     await begin({ each: { east: { identities: { [AOR]: "al.ice" } } } });
