@@ -7,6 +7,8 @@ export interface ExclusiveOptions {
   /** Server settings of the proxy's configuration, beside their URIs. */
   readonly east?: string;
   readonly west?: string;
+  /** How east tells the proxy of its users. */
+  readonly eastModel?: "exclusive" | "exclusive-publish";
   /** Users with an account on both servers, whether registered there or not. */
   readonly users?: readonly string[];
   /** Rules of the proxy's configuration before the one for everybody. */
@@ -30,7 +32,7 @@ export async function exclusiveDomain(options: ExclusiveOptions): Promise<Exclus
   const servers: Kamailio[] = [];
   const stopServers = () => Promise.all(servers.map((each) => each.stop()));
   try {
-    servers.push(await startKamailio({ ...common, host: eastHost }));
+    servers.push(await startKamailio({ ...common, host: eastHost, model: options.eastModel ?? "exclusive" }));
     servers.push(await startKamailio({ ...common, host: westHost }));
     const [east, west] = servers as [Kamailio, Kamailio];
     const proxy = await startProxy({
