@@ -1,6 +1,7 @@
 import { type Eviction, type Evictions, type GivenUp, KEPT_MS, retryMs } from "./evictions.ts";
 import { currentBinding, type Slot } from "./judge.ts";
 import type { MemoryAccess } from "./memory-leases.ts";
+import type { MemoryStore } from "./memory-store.ts";
 import type { Statement } from "./memory-transaction.ts";
 
 interface Row extends Eviction {
@@ -9,15 +10,19 @@ interface Row extends Eviction {
 }
 
 const TABLE = "evictions";
+/** As long as Postgres keeps changes. */
+const LATELY_MS = 600_000;
 
 /** The twin of `postgres/evictions.ts`. */
 export class MemoryEvictions implements Evictions {
+  readonly #store: MemoryStore;
   readonly #access: MemoryAccess;
   readonly #now: () => number;
   #servers: readonly string[] = [];
 
   /** @param now milliseconds since 1970. */
-  constructor(access: MemoryAccess, now: () => number) {
+  constructor(store: MemoryStore, access: MemoryAccess, now: () => number) {
+    this.#store = store;
     this.#access = access;
     this.#now = now;
   }
@@ -64,6 +69,14 @@ export class MemoryEvictions implements Evictions {
       const key = keyOf(eviction);
       const row = await s.lock<Row>(TABLE, key);
       if (row?.epoch === eviction.epoch) s.write(TABLE, key, undefined);
+    });
+  }
+
+  lostLately(server: string, limit: number): Promise<readonly string[]> {
+    return this.#access.ask(async () => {
+      const since = this.#now() - LATELY_MS;
+      const lost = this.#store.losses.filter((each) => each.server === server && each.at > since);
+      return [...new Set(lost.map((each) => each.aor).reverse())].slice(0, limit);
     });
   }
 

@@ -1,5 +1,6 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Change } from "./directory.ts";
 import { ChangeLog, type StoredChange } from "./memory-changes.ts";
 import { type Statement, Transaction } from "./memory-transaction.ts";
 
@@ -35,6 +36,8 @@ interface Version {
   readonly value: unknown;
 }
 
+const LOSSES_KEPT = 10_000;
+
 export interface Row {
   versions: Version[];
   owner: Transaction | null;
@@ -45,6 +48,8 @@ export class MemoryStore {
   readonly runtime: Runtime;
   readonly options: Required<MemoryOptions>;
   readonly log: ChangeLog;
+  /** Who lost whom, in the order of the commits: the outbox forgets what everybody has read. */
+  readonly losses: Array<{ readonly aor: string; readonly server: string; readonly at: number }> = [];
   readonly #tables = new Map<string, Map<string, Row>>();
   readonly #snapshots = new Map<number, number>();
   readonly #committed = new Set<() => void>();
@@ -208,9 +213,18 @@ export class MemoryStore {
       const needed = row.versions.findLastIndex((version) => version.seq <= oldest);
       row.versions = [...row.versions.slice(Math.max(0, needed)), { seq, value }];
     }
-    for (const change of changes) change.committed = true;
+    for (const each of changes) {
+      each.committed = true;
+      if (each.change.kind === "binding") this.#lose(each.change);
+    }
     this.log.finish(xid);
     if (changes.length > 0) for (const run of [...this.#committed]) run();
+  }
+
+  #lose({ aor, server, previous }: Change & { readonly kind: "binding" }): void {
+    if (previous === null || previous === server) return;
+    this.losses.push({ aor, server: previous, at: this.runtime.clock.wall() });
+    if (this.losses.length > LOSSES_KEPT) this.losses.shift();
   }
 
   dropIfDead(table: string, key: string): void {

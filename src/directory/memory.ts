@@ -101,7 +101,7 @@ class MemoryDirectory implements Directory {
     this.proxy = proxy;
     const access: MemoryAccess = { ask: (work) => this.#ask(work), write: (work) => this.#write(work) };
     this.leases = new MemoryLeases(store, access, proxy);
-    this.evictions = new MemoryEvictions(access, () => this.#now());
+    this.evictions = new MemoryEvictions(store, access, () => this.#now());
     this.subscriptions = new MemorySubscriptions(store, access);
     this.messages = new MemoryMessages(
       store,

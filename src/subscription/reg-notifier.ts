@@ -10,7 +10,7 @@ import type { Subscription } from "./subscription.ts";
 
 /** What the notifier of registrations asks of the program around it. */
 export interface RegDesk {
-  readonly directory: Pick<Directory, "users" | "onChange">;
+  readonly directory: Pick<Directory, "users" | "evictions" | "onChange">;
   /** Null: no such server is configured any more. */
   reader(server: string): RegReader | null;
   /** Full AoR by which the server knows the user. */
@@ -25,11 +25,15 @@ interface Whole {
   readonly content: RegServerContent;
   /** The last user read; undefined: none yet. */
   after: string | undefined;
+  /** Those it has lost lately are to be told too: it may have missed it. */
+  losses: boolean;
   reading: boolean;
   read: boolean;
 }
 
 const PREFIX = "server:";
+/** Of a server, told at the beginning. */
+const MOST_LOSSES = 1_000;
 /** Users whose last epoch is remembered, so that old news is known for what it is. */
 const MOST_SEEN = 10_000;
 
@@ -88,6 +92,10 @@ export class RegNotifier implements Source {
     }
     this.#forgetLost();
     this.#wholes.set(subscription, whole);
+    this.#begin(subscription, whole);
+  }
+
+  #begin(subscription: Subscription, whole: Whole): void {
     whole.content.begin();
     whole.after = undefined;
     whole.read = false;
@@ -99,7 +107,7 @@ export class RegNotifier implements Source {
     const told = (evicted: readonly RegPlace[]): void => this.#report(server, evicted);
     const content = new RegServerContent(reader, told, () => this.#next(subscription));
     subscription.content = content;
-    return { server, content, after: undefined, reading: false, read: false };
+    return { server, content, after: undefined, losses: true, reading: false, read: false };
   }
 
   /** Those that went to another proxy. */
@@ -159,14 +167,13 @@ export class RegNotifier implements Source {
     const { aor, origin } = subscription;
     const asker = origin!;
     const fresh = lookup !== null && lookup.epoch >= subscription.epoch;
-    const record = lookup?.state === "bound" || lookup?.state === "no-binding" ? lookup.user : null;
     const binding = fresh && lookup.state === "bound" ? lookup.binding : null;
     const server = fresh ? (binding?.server ?? null) : subscription.server;
     const nobody = before === undefined || before === "nowhere" ? "nowhere" : "gone";
     const { wall } = this.#subscriptions.moment();
     return {
       aor,
-      identity: this.#desk.identity(aor, asker, record),
+      identity: this.#desk.identity(aor, asker, recordIn(lookup)),
       epoch: fresh ? lookup.epoch : subscription.epoch,
       at: server === null ? nobody : server === asker ? "here" : "taken",
       origin: binding?.origin ?? null,
@@ -182,6 +189,7 @@ export class RegNotifier implements Source {
     whole.reading = true;
     const { server, after } = whole;
     try {
+      if (whole.losses) await this.#noteLosses(subscription, whole);
       const rows = await this.#desk.directory.users({
         server,
         limit: MOST_IN_DOCUMENT,
@@ -201,6 +209,20 @@ export class RegNotifier implements Source {
     }
     whole.reading = false;
     this.#next(subscription);
+  }
+
+  async #noteLosses(subscription: Subscription, whole: Whole): Promise<void> {
+    const lost = await this.#desk.directory.evictions.lostLately(whole.server, MOST_LOSSES);
+    const known = await Promise.all(lost.map((aor) => this.#desk.lookup(aor)));
+    whole.losses = false;
+    for (const [i, aor] of lost.entries()) {
+      const lookup = known[i]!;
+      const holder = lookup.state === "bound" ? lookup.binding.server : null;
+      if (holder === whole.server) continue;
+      const identity = this.#desk.identity(aor, whole.server, recordIn(lookup));
+      const at = holder === null ? "gone" : "taken";
+      this.#note(subscription, whole, { aor, identity, epoch: lookup.epoch, at, origin: null, expires: null });
+    }
   }
 
   #placeOfRow(server: string, { aor, record, binding, epoch }: UserRow): RegPlace {
@@ -225,7 +247,10 @@ export class RegNotifier implements Source {
     if (this.#wholes.size === 0) return;
     if (change.kind === "reset") {
       this.#seen.clear();
-      for (const subscription of [...this.#wholes.keys()]) this.whole(subscription);
+      for (const [subscription, whole] of [...this.#wholes]) {
+        whole.losses = true;
+        this.#begin(subscription, whole);
+      }
     }
     if (change.kind !== "binding") return;
     const { aor, epoch, server, previous } = change;
@@ -244,10 +269,9 @@ export class RegNotifier implements Source {
     const { aor, epoch, server } = change;
     const known = await Promise.resolve(this.#desk.lookup(aor)).catch(() => null);
     if (this.#wholes.get(subscription) !== whole) return;
-    const record = known?.state === "bound" || known?.state === "no-binding" ? known.user : null;
     const origin = known?.state === "bound" && known.epoch === epoch ? known.binding.origin : null;
     const at = server === whole.server ? "here" : server === null ? "gone" : "taken";
-    const identity = this.#desk.identity(aor, whole.server, record);
+    const identity = this.#desk.identity(aor, whole.server, recordIn(known));
     this.#note(subscription, whole, { aor, identity, epoch, at, origin, expires: null });
     this.#next(subscription);
   }
@@ -268,6 +292,10 @@ export class RegNotifier implements Source {
       telemetry.emit("evicted", { aor, server, by: "reginfo", result: "done", detail: "NOTIFY" });
     }
   }
+}
+
+function recordIn(lookup: Lookup | null): UserRecord | null {
+  return lookup?.state === "bound" || lookup?.state === "no-binding" ? lookup.user : null;
 }
 
 function noneIfAway(error: unknown): readonly UserRow[] {

@@ -436,6 +436,22 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
         expect(await take()).toEqual({ taken: [], givenUp: [] });
       });
 
+      it("whom a server has lost lately is known, whoever has him now, and whatever becomes of it", async () => {
+        // Names of this test alone: what has changed is not forgotten between tests.
+        const [one, two] = ["first-to-lose", "next-to-lose"] as const;
+        const lately = (server: string, limit = 10) => h.run(h.east.evictions.lostLately(server, limit));
+        expect(await lately(one)).toEqual([]);
+        await claim(one);
+        await claim(two, { callId: "1" });
+        await h.run(h.west.unbind({ aor: JOE, actor: "t" }));
+        expect([await lately(one), await lately(two), await lately("no-such")]).toEqual([[JOE], [JOE], []]);
+        await claim(one, { callId: "2" });
+        await bind(one, "admin", { aor: "ann@example.com" });
+        await h.run(h.east.move({ aor: "ann@example.com", to: two, actor: "t" }));
+        expect(await lately(one)).toEqual(["ann@example.com", JOE]);
+        expect(await lately(one, 1)).toEqual(["ann@example.com"]);
+      });
+
       it("is given up where he is bound again, and after a day", async () => {
         await claim("a");
         await claim("b", { callId: "1" });

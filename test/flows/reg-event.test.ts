@@ -197,13 +197,24 @@ describe("a server subscribes to all its users: sip:reg@domain;server=NAME", () 
     world.proxies[0]!.kill();
     await finish(west.claim("bob", 600));
     await world.simulation.advance(60_000);
-    expect(told(watch).at(-1)).toMatch(/full \[ann active: active registered\]$/);
+    // bob was lost while nobody was there to tell it.
+    expect(told(watch).at(-1)).toMatch(/full \[bob active: terminated rejected; ann active: active registered\]$/);
+    expect(east.evicted).toEqual([{ user: "bob", by: "reg event" }]);
     await finish(west.claim("ann", 600));
     await world.simulation.advance(2_000);
     expect(told(watch).at(-1)).toMatch(/partial \[ann active: terminated rejected\]$/);
     const versions = documents(watch).map((each) => each.version);
     expect(versions).toEqual([...versions].sort((a, b) => a - b));
     expect([new Set(versions).size, watch.backward]).toEqual([versions.length, 0]);
+  });
+
+  it("a server that was away hears of what it has lost meanwhile when it subscribes anew", async () => {
+    const { east, west } = await domain();
+    await finish(east.claim("bob", 600));
+    await finish(west.claim("bob", 600));
+    await world.simulation.advance(300_000);
+    expect(told(await watching(east))).toEqual(["0 full [bob active: terminated rejected]"]);
+    expect(told(await watching(west))).toEqual(["0 full [bob active: active registered]"]);
   });
 
   it("the database was away: all is told anew, for nobody knows what was missed", async () => {

@@ -1,5 +1,6 @@
 import type { Eviction, Evictions, GivenUp } from "../evictions.ts";
 import { COUNT_EVICTIONS, END_EVICTION } from "./end-eviction.ts";
+import { LOST_LATELY } from "./lost-lately.ts";
 import type { Pool } from "./pool.ts";
 import { type EvictionRow, TAKE_EVICTIONS } from "./take-evictions.ts";
 
@@ -28,6 +29,10 @@ export class PostgresEvictions implements Evictions {
 
   async end({ aor, server, epoch }: Eviction): Promise<void> {
     await this.#pool.run(END_EVICTION, [aor, server, epoch]);
+  }
+
+  async lostLately(server: string, limit: number): Promise<readonly string[]> {
+    return (await this.#pool.run<{ aor: string }>(LOST_LATELY, [server, limit])).map((row) => row.aor);
   }
 
   async count(): Promise<number> {
