@@ -17,6 +17,8 @@ export interface TestDatabase {
 
 export interface TestServer {
   readonly postgres: EmbeddedPostgres;
+  /** Shuts it down; the function that is returned starts it again, with its data, where it was. */
+  halt(): Promise<() => Promise<void>>;
   database(options?: { empty?: boolean }): Promise<TestDatabase>;
   stop(): Promise<void>;
 }
@@ -29,20 +31,26 @@ export async function startTestServer(settings: readonly string[] = []): Promise
   const directory = await mkdtemp(join(tmpdir(), "codomain-test-"));
   const runtime = createRealRuntime();
   const programs = process.env.CODOMAIN_TEST_POSTGRES;
-  const postgres = await EmbeddedPostgres.start(runtime, new Telemetry(), {
-    directory,
-    settings,
-    withoutSync: true,
-    ...(programs === undefined ? {} : { programs }),
-  });
+  const start = () =>
+    EmbeddedPostgres.start(runtime, new Telemetry(), {
+      directory,
+      settings,
+      withoutSync: true,
+      ...(programs === undefined ? {} : { programs }),
+    });
+  let postgres = await start();
   const urlOf = (name: string) => {
     const url = new URL(postgres.url);
     url.pathname = `/${name}`;
     return url.toString();
   };
-  const admin = new pg.Client({ connectionString: postgres.url });
-  admin.on("error", () => undefined);
-  await admin.connect();
+  const enter = async () => {
+    const client = new pg.Client({ connectionString: postgres.url });
+    client.on("error", () => undefined);
+    await client.connect();
+    return client;
+  };
+  let admin = await enter();
   await admin.query("create database template_codomain");
   const template = new pg.Client({ connectionString: urlOf("template_codomain") });
   await template.connect();
@@ -50,7 +58,17 @@ export async function startTestServer(settings: readonly string[] = []): Promise
   await template.end();
   let count = 0;
   return {
-    postgres,
+    get postgres() {
+      return postgres;
+    },
+    async halt() {
+      await admin.end();
+      await postgres.stop();
+      return async () => {
+        postgres = await start();
+        admin = await enter();
+      };
+    },
     async database({ empty = false } = {}) {
       const name = `test_${++count}`;
       await admin.query(`create database ${name} template ${empty ? "template0" : "template_codomain"}`);
