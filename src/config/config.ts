@@ -154,7 +154,7 @@ export interface SubscriptionsConfig {
 export interface ExclusiveConfig {
   /** How much longer than granted a binding lives. */
   readonly graceMs: number;
-  /** At most so many takings of one user by another server in a window; null: as many as there are. */
+  /** So many takings of one user by another server at a stretch, forgotten over a window; null: as many as there are. */
   readonly damping: { readonly limit: number; readonly windowMs: number } | null;
 }
 

@@ -200,10 +200,12 @@ const exclusive = z
       .describe("A registration outlives its expiry by this, so that a refresh a little late moves nobody."),
     flaps: count(0, 10_000)
       .default(6)
-      .describe("How often in a `flap-window` servers may take one user from each other; 0: as often as they like."),
+      .describe("How often at a stretch servers may take one user from each other; 0: as often as they like."),
     "flap-window": duration(1000)
       .prefault("1m")
-      .describe("Over so long takings are counted; so long the user must be left alone after one was refused."),
+      .describe(
+        "Over so long `flaps` takings are forgotten; so long the user must be left alone after one was refused.",
+      ),
   })
   .prefault({})
   .describe("Claims of servers in the exclusive model.");

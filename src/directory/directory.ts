@@ -71,8 +71,8 @@ export interface ClaimOrder {
 }
 
 /**
- * Flap damping: of one user at most `limit` takings from another server fit into `windowMs`; one more is refused, and
- * so is whatever comes before he was left where he is for a whole window.
+ * Flap damping: `limit` takings of one user from another server are let through at a stretch, and are forgotten evenly
+ * over `windowMs`. One more is refused, and so is whatever comes before he was left where he is for a whole window.
  */
 export interface Damping {
   readonly limit: number;

@@ -134,7 +134,8 @@ function takingLines({ lookup, servers }: Facts, plan: BindPlan): string[] {
   if (holder === undefined || holder.name === plan.server) return [];
   const { damping } = plan;
   const lines = [`${holder.name} loses the user, and is told ${EVICTIONS[holder.evict](holder.reginfo)}`];
-  if (damping !== null) lines.push(`refused after ${damping.limit} such takings within ${damping.windowMs / 1000} s`);
+  if (damping !== null)
+    lines.push(`refused after ${damping.limit} such takings at a stretch, forgotten over ${damping.windowMs / 1000} s`);
   return lines;
 }
 

@@ -93,7 +93,7 @@ describe("explain", () => {
       "  west loses the user, and is told by REGISTER with Contact: *, Expires: 0 (evict: register)",
     );
     expect(lines({ evict: "none" })).toContain("  west loses the user, and is told nothing (evict: none)");
-    expect(lines({})).toContain("  refused after 6 such takings within 60 s");
+    expect(lines({})).toContain("  refused after 6 such takings at a stretch, forgotten over 60 s");
     expect(explain({ ...claim, lookup: bound("east", "registered") }).text.join()).not.toContain("loses");
     expect(explain({ ...claim, lookup: bound("west", "provisioned") }).text).toContain(
       "  the user is provisioned where he is: it gets 403",
