@@ -3,6 +3,7 @@ import { FIRST_FENCE, type InsertOutcome, RESERVE, type StoredSubscription } fro
 import { packDialog, uasDialog } from "../sip/dialog/dialog.ts";
 import { beginNotifier, judgeFirst } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
+import type { SipRequest } from "../sip/message/message.ts";
 import { Accepts } from "./accepts.ts";
 import { ownText } from "./documents.ts";
 import { newId } from "./leg.ts";
@@ -45,6 +46,8 @@ export class Accepting {
     if (this.#recent.isMerged(request.from.tag ?? "", request.callId, request.cseq.number)) {
       return this.#refuse(handed, 482);
     }
+    const required = unsupported(request);
+    if (required !== null) return this.#refuse(handed, 420, [["Unsupported", required]]);
     // RFC 6665 4.1.2.1 has one Event in every SUBSCRIBE; 7.2: what is none of ours is a bad one.
     if (handed.event === "") return this.#refuse(handed, 489, [["Allow-Events", "presence"]]);
     const judged = judgeFirst(request.expires, notifierRules);
@@ -175,6 +178,11 @@ export class Accepting {
 const MOST_FETCHES = 10_000;
 /** A fetch has no row and needs no reserve. */
 const FETCH_CSEQS = Number.MAX_SAFE_INTEGER;
+
+/** RFC 3261 8.2.2.3: extensions that must be understood; of those we, who answer, have none. Null: none is required. */
+export function unsupported(request: SipRequest): string | null {
+  return request.has("Require") ? request.values("Require").join(", ") : null;
+}
 
 /** Usual names are kept once for all. */
 function eventName(name: string): string {

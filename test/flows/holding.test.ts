@@ -81,6 +81,13 @@ describe("a SUBSCRIBE to a user on no server", () => {
     await expectNothingLeft();
   });
 
+  it("that requires an extension gets 420 with Unsupported (RFC 3261 8.2.2.3): we are its server", async () => {
+    await begin();
+    const refused = await watcher.subscribe(ALICE, 600, { headers: [["Require", "eventlist, foo"]] });
+    expect([refused.status, refused.header("Unsupported")]).toEqual([420, "eventlist, foo"]);
+    await expectNothingLeft();
+  });
+
   it("that comes twice by different ways is merged: 482 (RFC 3261 8.2.2.2)", async () => {
     await begin();
     const outgoing = watcher.begin(ALICE);
