@@ -32,7 +32,7 @@ export interface Kamailio {
   readonly pid: number;
   hold(user: string): Promise<void>;
   release(user: string): Promise<void>;
-  /** The contacts registered for a user, from its location table. */
+  /** The contacts registered for a user: in its memory and, with a model, in its database, which must agree. */
   contacts(user: string): Promise<readonly string[]>;
   /** How often it was asked, outside dialogs and without retransmissions. */
   seen(method: string, user: string): Promise<number>;
@@ -89,7 +89,15 @@ export async function startKamailio(options: KamailioOptions): Promise<Kamailio>
     contacts: async (user) => {
       const table = await rpc("ul.dump");
       const record = table.split(/^\s*Info: \{/m).find((each) => new RegExp(`AoR: ${user}$`, "m").test(each)) ?? "";
-      return [...record.matchAll(/^\s*Address: (\S+)$/gm)].map((match) => match[1] ?? "");
+      const contacts = [...record.matchAll(/^\s*Address: (\S+)$/gm)].map((match) => match[1] ?? "");
+      if (options.model === undefined) return contacts;
+      const query = `select contact from location where username = '${user}'`;
+      const { stdout } = await run("sqlite3", ["-readonly", `${directory}/location.db`, query], { timeout: 10_000 });
+      const kept = stdout.split("\n").filter((line) => line !== "");
+      if (kept.toSorted().join() !== contacts.toSorted().join()) {
+        throw new Error(`${user} has ${contacts.join(" ")} in memory, but ${kept.join(" ")} in the database`);
+      }
+      return contacts;
     },
     seen: async (method, user) => (await seenTable(rpc)).get(`${method} ${user}`) ?? 0,
     seenAll: () => seenTable(rpc),
