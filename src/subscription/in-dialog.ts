@@ -4,7 +4,7 @@ import { judgeWithin } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import { parseUri } from "../sip/message/uri.ts";
 import { connectionOf, unsupported } from "./accept.ts";
-import { readTag } from "./leg.ts";
+import { isId, readTag } from "./leg.ts";
 import type { Handed, InDialog } from "./ports.ts";
 import type { Subscriptions } from "./service.ts";
 import type { Subscription } from "./subscription.ts";
@@ -96,7 +96,8 @@ export class InDialogs {
   /** Not in this process: another owns it, or nobody has it. */
   async #elsewhere(handed: Handed, id: string): Promise<InDialog> {
     const { parts, owner, rows } = this.#subscriptions;
-    if (id.length > LONGEST_ID) return gone(handed);
+    // What nobody can have made costs no look into the database.
+    if (!isId(id)) return gone(handed);
     try {
       const row = await parts.directory.subscriptions.ownerOf(id);
       if (row === null || rows.isLeaving(id)) return gone(handed);
@@ -114,8 +115,6 @@ export class InDialogs {
     return refuse(handed, 500, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
   }
 }
-
-const LONGEST_ID = 64;
 
 function gone(handed: Handed): "answered" {
   handed.respond(buildResponse(handed.transaction.request, 481, "Subscription Does Not Exist"));

@@ -258,8 +258,10 @@ export class LegSide {
   }
 
   async #open(subscription: Subscription, leg: Leg, action: Subscribe): Promise<Reply> {
-    const user = await this.#servers.nameOn(subscription.aor, leg.server);
-    const watcher = await this.#servers.nameOn(subscription.watcher, leg.server);
+    const [user, watcher] = await Promise.all([
+      this.#servers.nameOn(subscription.aor, leg.server),
+      this.#servers.nameOn(subscription.watcher, leg.server),
+    ]);
     leg.identity = user.identity;
     // The directory may have taken its time to say how they are called.
     await this.#leaseOf(subscription, leg);

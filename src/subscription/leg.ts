@@ -87,6 +87,13 @@ export function newId(token: (length: number) => string): string {
   return PREFIX + token(RANDOM);
 }
 
+const ID = /^cdm-[a-z0-9]{20}$/;
+
+/** True for what `newId` may have made. */
+export function isId(text: string): boolean {
+  return ID.test(text);
+}
+
 /** True for a tag of our dialogs, of this proxy or another. */
 export function isOwnTag(tag: string): boolean {
   return tag.startsWith(PREFIX);

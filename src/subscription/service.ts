@@ -216,10 +216,13 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   ending(subscription: Subscription): void {
-    if (this.registry.remove(subscription)) this.rows.remove(subscription.id, subscription.fence);
+    const kept = this.registry.remove(subscription);
+    if (kept) this.rows.remove(subscription.id, subscription.fence);
     this.#endings.add(subscription);
     this.#endLegs(subscription);
     this.#sources.get(subscription.kind)?.ended(subscription);
+    // A fetch was never accepted to be kept.
+    if (!kept) return;
     const { id, aor, watcher, event, epoch, server, notifier } = subscription;
     const change = "ended";
     this.parts.telemetry.emit("subscription", { id, aor, watcher, event, epoch, server, change, reason: notifier.end });
