@@ -138,7 +138,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       messaging.deliverer.start();
     },
     async stop() {
-      messaging.deliverer.stop();
+      await messaging.deliverer.stop();
       evictor.stop();
       await mover.stop();
       await reconciler.stop();
@@ -151,7 +151,6 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
 
 function serverDesk(proxy: ProxyCore): ServerDesk {
   return {
-    isUp: (server) => proxy.rotation.facts.some((each) => each.name === server && each.up),
     takesLegs: (server) => proxy.rotation.server(server)?.repoint ?? true,
     nameOn: async (aor, server) => {
       const identity = await nameOn(proxy, aor, server);
@@ -181,6 +180,7 @@ function routerOf(proxy: ProxyCore): Router {
   return {
     where: (recipient) => planDelivery(proxy, recipient),
     proves: (server) => proxy.rotation.facts.some((each) => each.name === server && each.proves.includes("MESSAGE")),
+    nameOn: (aor, server) => identityOn(proxy.identities, aor, server),
     onServerUp: (listener) => proxy.onServerUp(listener),
     get domains() {
       return proxy.options.domains;

@@ -99,7 +99,7 @@ export class MemoryMessages implements MessageStore {
     const bound = currentBinding(recipient, s.read<Slot>("slots", recipient), now).binding?.server ?? null;
     const trace: TraceEntry[] = [
       { event: "received", at: message.receivedAt, detail: message.origin ?? "" },
-      { event: "stored", at: now, detail: bound ?? "" },
+      { event: "stored", at: now, detail: ask.why },
     ];
     const place = this.#store.takeAuditId();
     const row: MessageRow = { ...message, place, octets, state: "stored", tries: 0, endedAt: null, trace };

@@ -51,6 +51,8 @@ export interface StoreAsk {
   readonly message: NewMessage;
   /** Only where earlier messages of this pair are waiting. */
   readonly behindOthers: boolean;
+  /** Why it is stored, for its trace: `no server holds the user now`. */
+  readonly why: string;
   readonly limits: MessageLimits;
   /** Milliseconds until the first try; null: at once where the user is bound, else when he is bound. */
   readonly delayMs: number | null;

@@ -2,6 +2,7 @@ import type { Origin } from "../federation/facts.ts";
 import type { Editor } from "../sip/message/edit.ts";
 import { SipRequest } from "../sip/message/message.ts";
 import { parseMessage } from "../sip/message/parse.ts";
+import { tryAorOf } from "../sip/message/uri.ts";
 
 /** What the request says of its way here, and what only we were to read. */
 const OURS = ["Via", "Route", "Record-Route", "Proxy-Authorization", "P-Preferred-Identity", "Max-Breadth"];
@@ -27,12 +28,25 @@ export function storedForm(request: SipRequest, origin: Origin, receivedAt: numb
   return editor.build().raw;
 }
 
-/** The copy of one try: only the Request-URI is the server's, and the Via of the way is added when it is sent. */
-export function copyOf(stored: string, requestUri: string | null): Editor<SipRequest> {
+/**
+ * The copy of one try: only the Request-URI is the server's, and so is what it calls the sender (models.md, "Proxy or
+ * back-to-back"); the Via of the way is added when it is sent.
+ * @param requestUri null: as it came. @param sender AoR by which the server knows the sender; null: as it came.
+ */
+export function copyOf(stored: string, requestUri: string | null, sender: string | null): Editor<SipRequest> {
   const message = parseMessage(stored);
   if (!(message instanceof SipRequest)) throw new TypeError("what was stored is no request");
   const editor = message.edit();
-  return requestUri === null ? editor : editor.setRequestUri(requestUri);
+  if (requestUri !== null) editor.setRequestUri(requestUri);
+  const asserted = sender === null ? undefined : message.identities.find((each) => each.uri.kind === "sip");
+  if (asserted !== undefined && tryAorOf(asserted.uri) !== sender) {
+    const renamed = asserted.raw.replace(asserted.uri.raw, () => `sip:${sender}`);
+    editor.set(
+      "P-Asserted-Identity",
+      message.identities.map((each) => (each === asserted ? renamed : each.raw)).join(", "),
+    );
+  }
+  return editor;
 }
 
 /** Where the plan knows the user by another name or subdomain, the Request-URI that says so; null: as it came. */

@@ -18,17 +18,21 @@ interface Held {
   until: number;
   /** The user was bound anew, or the server came back, while a try was under way. */
   woken: boolean;
+  /** Asked now, or a moment ago; empty: none yet. */
   server: string;
 }
 
 /** Left of the hold when a try has ended, for what is written then. */
 const MARGIN_MS = 4_000;
 const SLOW_MS = 10_000;
-/** A server is full of our tries. */
+/** A server that has answered within this time is not silent. */
+const LIVELY_MS = 10_000;
+/** Enough waits for a server that is silent. */
 const CROWDED_MS = 1_000;
 /** The user has no server that could be asked; a binding or a server that comes up wakes it before. */
 const NOBODY_MS = 60_000;
 const SWEEP = 1_000;
+const STOP_MS = 2_000;
 /** Messages that were delivered and could not be removed yet: if they come up again they are not sent again. */
 const MOST_DELIVERED = 10_000;
 const END_AGAIN_MS = 500;
@@ -47,12 +51,18 @@ export class Deliverer {
   readonly #wakes: Wakes;
   readonly #held = new Set<Held>();
   readonly #delivered = new Map<string, MessageEnd>();
+  /** When each server answered a try last, monotonic milliseconds. */
+  readonly #answeredAt = new Map<string, number>();
   readonly #ends: Array<() => void> = [];
   #poll: Timer | null = null;
   #taking = false;
   #again = false;
+  /** More was due than could be taken. */
+  #more = false;
   #slowAt = 0;
+  #sweeping = false;
   #running = false;
+  #onQuiet: () => void = () => undefined;
   #waiting = { messages: 0, queues: 0, octets: 0 };
 
   constructor(parts: MessagingParts, notifier: Notifier, options: DeliveryOptions) {
@@ -91,15 +101,29 @@ export class Deliverer {
     this.kick();
   }
 
-  /** Nothing more is taken. What is under way is another's when its while is over. */
-  stop(): void {
+  /**
+   * Nothing more is taken; what is under way has a moment to end, and the rest of its queue is given up at once. What is
+   * under way longer is another's when its while is over.
+   */
+  async stop(): Promise<void> {
     this.#running = false;
     for (const end of this.#ends.splice(0)) end();
     this.#wakes.stop();
     this.#poll?.cancel();
     this.#poll = null;
+    if (this.#held.size > 0) await this.#quiet();
     this.#held.clear();
     this.#delivered.clear();
+  }
+
+  #quiet(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#parts.runtime.timers.after(STOP_MS, resolve);
+      this.#onQuiet = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   /** Something may be due. */
@@ -144,11 +168,11 @@ export class Deliverer {
     this.#again = false;
     try {
       await this.#take();
-      await this.#slowly();
     } catch {
       // The database is away, or too busy: nothing is lost, and it is asked again.
     }
     this.#taking = false;
+    if (this.#running) void this.#slowly();
     if (this.#running && this.#poll === null) this.#arm(this.#again ? 0 : this.#options.pollMs);
   }
 
@@ -160,25 +184,34 @@ export class Deliverer {
     const taken = await directory.messages.take(free, this.#options.holdMs);
     if (!this.#running) return;
     for (const { message, server, ...queue } of taken) {
-      const held: Held = { queue, asked: server === null ? [] : [server], until, woken: false, server: server ?? "" };
+      const held: Held = { queue, asked: server === null ? [] : [server], until, woken: false, server: "" };
       this.#held.add(held);
       void this.#carry(held, message, null);
     }
-    if (taken.length === free) this.#again = true;
+    // Half of the places are let go before more is taken, so that a statement takes many.
+    this.#more = taken.length === free;
   }
 
   /** What is expired is ended, what ended long ago is forgotten; and is there anything at all? */
   async #slowly(): Promise<void> {
     const { runtime, directory } = this.#parts;
     const now = runtime.clock.now();
-    if (now < this.#slowAt) return;
+    if (this.#sweeping || now < this.#slowAt) return;
+    this.#sweeping = true;
     this.#slowAt = now + SLOW_MS;
-    const overdue = await directory.messages.overdue(SWEEP);
-    for (const message of overdue) await this.#fail(null, message, EXPIRED);
-    await directory.messages.sweep(this.#parts.options().traceMs, SWEEP);
-    const { heard } = this.#wakes;
-    this.#waiting = await directory.messages.count();
-    if (this.#waiting.queues === 0) this.#wakes.nothingStored(heard);
+    try {
+      for (const message of await directory.messages.overdue(SWEEP)) {
+        if (!this.#running) break;
+        await this.#fail(null, message, EXPIRED);
+      }
+      await directory.messages.sweep(this.#parts.options().traceMs, SWEEP);
+      const { heard } = this.#wakes;
+      this.#waiting = await directory.messages.count();
+      if (this.#waiting.queues === 0) this.#wakes.nothingStored(heard);
+    } catch {
+      // The next time.
+    }
+    this.#sweeping = false;
   }
 
   /** One queue, from its taking until it is empty or given up. */
@@ -186,6 +219,7 @@ export class Deliverer {
     try {
       let next: StoredMessage | null = await this.#first(held, first, late);
       while (next !== null && this.#running) next = await this.#deliver(held, next);
+      if (next !== null) await this.#parts.directory.messages.defer(held.queue, 0, null);
     } catch (error) {
       // The database is away, so that nothing can be decided or noted: the while passes, and it is due again.
       if ((error as Error).name !== "DirectoryUnavailable") {
@@ -196,14 +230,14 @@ export class Deliverer {
       }
     } finally {
       this.#held.delete(held);
-      if (this.#held.size === this.#options.maxInFlight - 1) this.kick();
+      if (this.#held.size === 0) this.#onQuiet();
+      if (this.#more && this.#held.size <= this.#options.maxInFlight / 2) this.kick();
     }
   }
 
   async #first(held: Held, message: StoredMessage, late: Promise<Reply> | null): Promise<StoredMessage | null> {
     if (late === null) return this.#deliver(held, message);
-    const verdict = judgeReply(await late, held.server);
-    return this.#running ? this.#conclude(held, message, verdict) : null;
+    return this.#conclude(held, message, judgeReply(await late, held.server));
   }
 
   /** Null: the queue is out of our hands. */
@@ -216,10 +250,11 @@ export class Deliverer {
     const plan = await router.where(message.recipient);
     const servers = serversOf(plan);
     if (servers.length === 0) return this.#giveUp(held, message, null, NOBODY_MS);
-    held.server = servers[0]!;
-    if (servers.length === 1 && this.#towards(held.server) > this.#options.maxPerServer) {
+    const first = servers[0]!;
+    if (this.#isCrowded(held, first)) {
       return this.#giveUp(held, message, null, CROWDED_MS);
     }
+    held.server = first;
     if (servers.some((server) => !held.asked.includes(server))) {
       if (!(await directory.messages.asking(held.queue, servers))) return null;
       held.asked = servers;
@@ -240,14 +275,20 @@ export class Deliverer {
 
   /** Null: too little is left of the while to send anything. */
   async #try(held: Held, message: StoredMessage, plan: Plan, server: string): Promise<Verdict | null> {
-    const { runtime, outbound, telemetry } = this.#parts;
+    const { runtime, outbound, router, telemetry } = this.#parts;
     const began = runtime.clock.now();
     const timeoutMs = Math.min(this.#options.tryMs, held.until - began - MARGIN_MS);
     if (timeoutMs <= 0) return null;
-    const uri = requestUriFor(message.request, message.recipient, ...namesAt(plan, server));
-    const size = message.request.length;
-    const reply = await outbound.toServer(server, () => copyOf(message.request, uri), { timeoutMs, size });
+    const { request, recipient, sender } = message;
+    const uri = requestUriFor(request, recipient, ...namesAt(plan, server));
+    const named = router.nameOn(sender, server);
+    const reply = await outbound.toServer(server, () => copyOf(request, uri, named), {
+      timeoutMs,
+      size: request.length,
+      secure: /^sips:/i.test(message.requestUri),
+    });
     const verdict = judgeReply(reply, server);
+    if (verdict.status > 0) this.#answeredAt.set(server, runtime.clock.now());
     telemetry.emit("messageTried", {
       id: message.id,
       server,
@@ -327,8 +368,8 @@ export class Deliverer {
       } catch (error) {
         if (held === null || runtime.clock.now() + END_AGAIN_MS >= held.until) throw error;
       }
-      await new Promise<void>((resolve) => runtime.timers.after(END_AGAIN_MS, resolve));
       if (!this.#running) return null;
+      await new Promise<void>((resolve) => runtime.timers.after(END_AGAIN_MS, resolve));
     }
   }
 
@@ -341,10 +382,13 @@ export class Deliverer {
     this.#delivered.set(id, end);
   }
 
-  #towards(server: string): number {
+  /** Of a server that is silent only so much waits at once, so that it does not take the place of the others. */
+  #isCrowded(mine: Held, server: string): boolean {
+    const answeredAt = this.#answeredAt.get(server) ?? Number.NEGATIVE_INFINITY;
+    if (this.#parts.runtime.clock.now() - answeredAt < LIVELY_MS) return false;
     let count = 0;
-    for (const held of this.#held) if (held.server === server) count++;
-    return count;
+    for (const held of this.#held) if (held !== mine && held.server === server) count++;
+    return count >= this.#options.maxPerServer;
   }
 }
 

@@ -37,7 +37,8 @@ export class Keeper {
       this.#refuse(handed, "it would have expired before it could be delivered");
       return true;
     }
-    const ask = this.#ask(message, plan.behindOthers, null, null);
+    const { behindOthers } = plan;
+    const ask = this.#ask({ message, behindOthers, why: plan.reasons.join("; "), delayMs: null, underWay: null });
     const outcome = await this.#write(handed, ask);
     if (outcome === null) return true;
     if (outcome.outcome === "empty") return false;
@@ -57,7 +58,8 @@ export class Keeper {
     const { retryMs, maxRetryMs } = this.#options;
     const delay = backOff(0, retryMs, maxRetryMs, runtime.random.integer(1_000) / 1_000);
     const delayMs = Math.min(maxRetryMs, Math.max(delay, verdict.verdict === "kept" ? verdict.retryAfterMs : 0));
-    const ask = this.#ask(message, false, delayMs, late === null ? null : { server, holdMs: LATE_MS });
+    const underWay = late === null ? null : { server, holdMs: LATE_MS };
+    const ask = this.#ask({ message, behindOthers: false, why: verdict.detail, delayMs, underWay });
     const outcome = await this.#write(handed, ask);
     if (outcome === null) return true;
     if (outcome.outcome === "full") return false;
@@ -106,8 +108,8 @@ export class Keeper {
     this.#deliverer.stored(bound !== null && ask.delayMs === null);
   }
 
-  #ask(message: NewMessage, behindOthers: boolean, delayMs: number | null, underWay: StoreAsk["underWay"]): StoreAsk {
-    return { message, behindOthers, limits: this.#parts.options().limits, delayMs, underWay };
+  #ask(ask: Omit<StoreAsk, "limits">): StoreAsk {
+    return { ...ask, limits: this.#parts.options().limits };
   }
 
   /** Null: it has expired, or would at once. */

@@ -46,6 +46,7 @@ export class Notifier {
           expiresAt: at + keepMs,
         },
         behindOthers: false,
+        why: `tells of ${message.id}`,
         limits,
         delayMs: null,
         underWay: null,

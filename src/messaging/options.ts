@@ -11,7 +11,7 @@ export interface MessagingOptions {
 
 /** How hard messages are delivered; no matter of configuration. */
 export interface DeliveryOptions {
-  /** Queues this proxy delivers at a time, and of them those towards one server. */
+  /** Queues this proxy delivers at a time, and of them those towards a server that does not answer. */
   readonly maxInFlight: number;
   readonly maxPerServer: number;
   /** A try is given up after this: 64*T1, Timer F (RFC 3261 17.1.2.2). */

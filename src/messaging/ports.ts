@@ -26,6 +26,8 @@ export interface Router {
   where(recipient: string): Promise<Plan>;
   /** Methods of this server's that prove who lives there hold for MESSAGE. */
   proves(server: string): boolean;
+  /** What this server calls a user of ours. */
+  nameOn(aor: string, server: string): string;
   /** A server can be asked again. Returns the way to end it. */
   onServerUp(listener: (server: string) => void): () => void;
   /** Lower case; the first is the default one. */

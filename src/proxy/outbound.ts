@@ -32,12 +32,18 @@ async function toFirst(
   options: OutboundOptions,
 ): Promise<Reply> {
   for (const target of targets) {
+    if (options.secure && !isSecure(target)) continue;
     const flow = await flowTo(core, target, options.size ?? SIZE);
     if (flow === null) continue;
     const reply = await send(core, flow, build, options);
     if (reply !== "unreachable") return reply;
   }
   return "unreachable";
+}
+
+function isSecure(target: Target | Flow): boolean {
+  const transport = "send" in target ? target.point.transport : target.transport;
+  return transport === "tls" || transport === "wss";
 }
 
 async function flowTo(core: Core, target: Target | Flow, size: number): Promise<Flow | null> {

@@ -39,6 +39,7 @@ export async function keepMessage(directory: Directory): Promise<string> {
   const outcome = await directory.messages.store({
     message,
     behindOthers: false,
+    why: "nobody has him",
     limits,
     delayMs: null,
     underWay: null,

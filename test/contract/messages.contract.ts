@@ -66,6 +66,7 @@ export function messagesContract(name: string, open: () => Promise<MessagesHarne
     const ask = (given: NewMessage, more: Partial<StoreAsk> = {}): StoreAsk => ({
       message: given,
       behindOthers: false,
+      why: "nobody has him",
       limits: LIMITS,
       delayMs: null,
       underWay: null,
@@ -345,6 +346,19 @@ export function messagesContract(name: string, open: () => Promise<MessagesHarne
     });
 
     describe("what an admin sees", () => {
+      it("where it came from, why it was stored, and what became of it", async () => {
+        const first = message();
+        await store(first);
+        await h.run(east.end(first.id, delivered, null, HOLD));
+        const trace = await h.run(east.trace(first.id));
+        expect(trace.map(({ event, detail }) => `${event}: ${detail}`)).toEqual([
+          "received: o",
+          "stored: nobody has him",
+          "delivered: 200 from a",
+        ]);
+        expect(trace[0]!.at).toBe(first.receivedAt);
+      });
+
       it("lists without bodies, by recipient, sender and state, in pages", async () => {
         const all = [message(), message({ sender: BOB }), message({ recipient: BOB })];
         for (const each of all) await store(each);

@@ -49,6 +49,7 @@ function store(id: string, sender: string, more: Partial<StoreAsk> = {}, callId 
       expiresAt: 4_000_000_000_000,
     },
     behindOthers: false,
+    why: "",
     limits: { perRecipient: 3, octetsPerRecipient: 1_000, perSender: 100 },
     delayMs: null,
     underWay: null,

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { ListedMessage, TraceEntry } from "../../src/directory/messages.ts";
-import { MESSAGING_OPTIONS } from "../../src/messaging/options.ts";
+import { DELIVERY_OPTIONS, MESSAGING_OPTIONS } from "../../src/messaging/options.ts";
 import type { SipRequest } from "../../src/sip/message/message.ts";
 import type { Client, Script, World, WorldOptions } from "../support/world.ts";
 import { createWorld, reply } from "../support/world.ts";
@@ -313,6 +313,43 @@ describe("delivering", () => {
     expect(await states()).toEqual(["delivered"]);
   });
 
+  it("a server that is silent takes no place of the others; one that answers is given all there is", async () => {
+    let open = 0;
+    let most = 0;
+    const held: Array<() => void> = [];
+    let silent = true;
+    const moody: Script = (t, s) => {
+      most = Math.max(most, ++open);
+      const answer = (): void => {
+        open--;
+        reply(t, s, 200);
+      };
+      if (silent) held.push(answer);
+      else s.stack.runtime.timers.after(50, answer);
+    };
+    await domain(
+      { east: 200, west: moody },
+      { services: { delivery: { ...DELIVERY_OPTIONS, maxInFlight: 12, maxPerServer: 5 } } },
+    );
+    const client = world.client("127.0.0.50");
+    const from = (i: number) => ({ body: `${i}`, from: `sip:s${i}@example.com` });
+    for (let i = 0; i < 40; i++) expect(await client.status("MESSAGE", ALICE, from(i))).toBe(202);
+    await bind("west");
+    await world.simulation.advance(5_000);
+    expect(most).toBe(5);
+    await bind("east", "bob@example.com");
+    await unbind("bob@example.com");
+    await client.status("MESSAGE", "sip:bob@example.com", { body: "for bob" });
+    await bind("east", "bob@example.com");
+    await world.simulation.advance(1_500);
+    expect(bodies(at("east"))).toEqual(["for bob"]);
+    silent = false;
+    for (const answer of held) answer();
+    await world.simulation.advance(4_000);
+    expect(most).toBe(12);
+    expect(new Set(await states())).toEqual(new Set(["delivered"]));
+  });
+
   it("its Expires bounds its life (RFC 3428), and so does what is configured", async () => {
     await domain(undefined, {
       services: { messages: () => ({ ...MESSAGING_OPTIONS, keepMs: 120_000 }) },
@@ -419,6 +456,16 @@ describe("many proxies", () => {
     expect(bodies(at("west"))).toEqual(["m0", "m1", "m2", "m3", "m4"]);
   });
 
+  it("one that stops lets go at once, after the message that is under way", async () => {
+    await waiting();
+    await world.simulation.advance(300);
+    const before = bodies(at("west")).length;
+    expect(before).toBeLessThan(5);
+    await sim(world.proxies[0]!.stop());
+    await world.simulation.advance(2_500);
+    expect(bodies(at("west"))).toEqual(["m0", "m1", "m2", "m3", "m4"]);
+  });
+
   it("one that dies between two messages, or in the middle of one: another goes on where it was, and nothing is lost", async () => {
     await waiting();
     await world.simulation.advance(500);
@@ -468,9 +515,13 @@ describe("the database away", () => {
   it("an answer to a commit that was lost is asked for again: 202, stored once", async () => {
     await domain();
     const client = world.client("127.0.0.50");
-    world.database.loseNextAnswers(1);
-    expect(await client.status("MESSAGE", ALICE, { body: "1" })).toBe(202);
-    expect(await messages()).toHaveLength(1);
+    // The next commit may be somebody else's, who looks around once a second.
+    for (let i = 1; i <= 5; i++) {
+      await world.simulation.advance(230);
+      world.database.loseNextAnswers(1);
+      expect(await client.status("MESSAGE", ALICE, { body: `${i}` })).toBe(202);
+      expect(await messages()).toHaveLength(i);
+    }
   });
 });
 

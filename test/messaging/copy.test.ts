@@ -62,10 +62,19 @@ describe("a request as it is stored", () => {
 describe("the copy of a try", () => {
   it("differs from what is stored by the Request-URI at most", () => {
     const text = storedForm(request(), EAST, AT);
-    expect(copyOf(text, null).build().raw).toBe(text);
-    const renamed = copyOf(text, "sip:a.lice@west.example.com").build();
+    expect(copyOf(text, null, null).build().raw).toBe(text);
+    const renamed = copyOf(text, "sip:a.lice@west.example.com", null).build();
     expect(renamed.requestUri).toBe("sip:a.lice@west.example.com");
     expect(renamed.raw.split("\r\n").slice(1)).toEqual(text.split("\r\n").slice(1));
+  });
+
+  it("names the sender as that server does, in P-Asserted-Identity alone", () => {
+    const assertion: HeaderPair = ["P-Asserted-Identity", '"Bob" <sip:bob@example.com>, <tel:+1>'];
+    const text = storedForm(request(assertion), EAST, AT);
+    const copy = copyOf(text, null, "b.ob@example.com").build();
+    expect(copy.header("P-Asserted-Identity")).toBe('"Bob" <sip:b.ob@example.com>, <tel:+1>');
+    expect(copy.header("From")).toBe(request().header("From"));
+    expect(copyOf(text, null, "bob@example.com").build().raw).toBe(text);
   });
 
   it("the Request-URI is the server's name for the user, under its subdomain; SIPS stays SIPS", () => {

@@ -1,3 +1,4 @@
+import { Lanes } from "../lanes.ts";
 import {
   type EndOutcome,
   type ListedMessage,
@@ -18,17 +19,22 @@ import { END_MESSAGE, type EndRow } from "./end-message.ts";
 import { COUNT_MESSAGES, LIST_MESSAGES, type ListRow, listedOf, TRACE_MESSAGE, traceOf } from "./list-messages.ts";
 import { LOCK_SLOT, LOCK_SLOT_OF_MESSAGE } from "./lock-slot.ts";
 import { type MessageRow, messageOf } from "./message-row.ts";
-import type { Pool } from "./pool.ts";
+import type { Pool, Run } from "./pool.ts";
 import { outcomeOfStore, STORE_MESSAGE, type StoreRow, valuesOfStore } from "./store-message.ts";
 import { OVERDUE_MESSAGES, SWEEP_MESSAGES } from "./sweep-messages.ts";
 import { ASKING, TAKE_QUEUES, type TakenRow } from "./take-queues.ts";
 import { WAKE_BOUND, WAKE_QUEUES } from "./wake-queues.ts";
+
+/** Transactions at a time: each is four round trips on a connection of its own. */
+const LANES = 4;
+const MOST_WAITING = 10_000;
 
 /** Stored messages on PostgreSQL. */
 export class PostgresMessages implements MessageStore {
   readonly #pool: Pool;
   readonly #proxy: string;
   readonly #tell: (aor: string) => void;
+  readonly #lanes = new Lanes(LANES, MOST_WAITING);
 
   /** @param tell of a slot's flag that changed. */
   constructor(pool: Pool, proxy: string, tell: (aor: string) => void) {
@@ -40,7 +46,7 @@ export class PostgresMessages implements MessageStore {
   async store(ask: StoreAsk): Promise<StoreOutcome> {
     const { recipient } = ask.message;
     if (!isAor(recipient)) return { outcome: "empty" };
-    const row = await this.#pool.transaction(async (run) => {
+    const row = await this.#transaction(async (run) => {
       await run(LOCK_SLOT, [recipient]);
       return (await run<StoreRow>(STORE_MESSAGE, valuesOfStore(ask, this.#proxy)))[0]!;
     });
@@ -64,7 +70,7 @@ export class PostgresMessages implements MessageStore {
   }
 
   async end(id: string, end: MessageEnd, queue: QueueRef | null, holdMs: number): Promise<EndOutcome> {
-    const found = await this.#pool.transaction(async (run) => {
+    const found = await this.#transaction(async (run) => {
       const [slot] = await run<{ aor: string }>(LOCK_SLOT_OF_MESSAGE, [id]);
       if (slot === undefined) return null;
       const [row] = await run<EndRow>(END_MESSAGE, [id, end.state, end.detail, queue?.fence ?? null, holdMs]);
@@ -107,6 +113,10 @@ export class PostgresMessages implements MessageStore {
 
   async trace(id: string): Promise<readonly TraceEntry[]> {
     return (await this.#pool.run<TraceEntry>(TRACE_MESSAGE, [id])).map(traceOf);
+  }
+
+  #transaction<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    return this.#lanes.run(() => this.#pool.transaction(work));
   }
 
   async count(): Promise<{ messages: number; queues: number; octets: number }> {

@@ -18,7 +18,7 @@ with asked as materialized (
   select a.*, clock_timestamp() as now
   from json_to_record($1::json) as a(
     id text, key text, recipient text, sender text, origin text, call_id text, from_tag text, cseq bigint,
-    request_uri text, received float8, expires float8, behind boolean, per_recipient int, octets_per_recipient float8,
+    request_uri text, received float8, expires float8, why text, behind boolean, per_recipient int, octets_per_recipient float8,
     per_sender int, delay float8, server text, hold float8)
 ),
 queue as materialized (
@@ -60,7 +60,7 @@ traced as (
   insert into codomain.message_trace (id, n, event, at, detail)
   select i.id, 0, 'received', i.received_at, coalesce(i.origin, '') from inserted i
   union all
-  select i.id, 1, 'stored', clock_timestamp(), coalesce((select b.server from bound b), '') from inserted i
+  select i.id, 1, 'stored', clock_timestamp(), a.why from inserted i, asked a
 ),
 queued as (
   insert into codomain.message_queues as q (recipient, sender, count, octets, fence, owner, asked, due_at)
@@ -115,6 +115,7 @@ export function valuesOfStore(ask: StoreAsk, proxy: string): unknown[] {
     request_uri: storable(message.requestUri),
     received: message.receivedAt,
     expires: message.expiresAt,
+    why: ask.why,
     behind: ask.behindOthers,
     per_recipient: limits.perRecipient,
     octets_per_recipient: limits.octetsPerRecipient,

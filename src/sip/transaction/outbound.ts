@@ -25,6 +25,8 @@ export interface OutboundOptions {
   readonly timeoutMs?: number;
   /** Octets of the request, roughly, where it may be large: decides on UDP or TCP (RFC 3261 18.1.1). Default 1000. */
   readonly size?: number;
+  /** Over TLS only (RFC 3261 26.2.2: what is asked for by a SIPS URI). */
+  readonly secure?: boolean;
   /** A response that comes after the promise was resolved, by a timeout shorter than Timer F. */
   readonly late?: (response: SipResponse) => void;
 }
