@@ -86,7 +86,7 @@ export class RegSubscriber {
     if (!isWatched) return this.#drop(aor);
     const servers = this.#parts.offering();
     if (servers.length === 0 || this.#stopped || this.#users.has(aor)) return;
-    if (this.#byTag.size + servers.length > MOST_WATCHES) {
+    if ((this.#users.size + 1) * servers.length > MOST_WATCHES) {
       return this.#parts.telemetry.emit("limited", { what: "subscriptions to servers' registrations", source: aor });
     }
     const own = ownText(aor);

@@ -6,6 +6,7 @@ import { LOOKUP } from "../../src/directory/postgres/lookup.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
 import { LOAD_SUBSCRIPTIONS, listVerb, OWNED_SUBSCRIPTIONS } from "../../src/directory/postgres/query-subscriptions.ts";
 import { REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscriptions.ts";
+import { takeEvictions } from "../../src/directory/postgres/take-evictions.ts";
 import { takeSubscriptions } from "../../src/directory/postgres/take-subscriptions.ts";
 import { UPDATE_SUBSCRIPTIONS } from "../../src/directory/postgres/update-subscriptions.ts";
 import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
@@ -26,6 +27,9 @@ const FILL = `
 with users as (insert into codomain.users (aor) select 'u' || i || '@x' from generate_series(1, ${ROWS}) i),
 slots as (
   insert into codomain.slots (aor, epoch, verdict) select 'u' || i || '@x', 1, 'stale' from generate_series(1, ${ROWS}) i
+),
+evictions as (
+  insert into codomain.evictions (aor, server, epoch) select 'u' || i || '@x', 'east', 1 from generate_series(1, ${ROWS}) i
 ),
 proxies as (
   insert into codomain.proxies (owner, contact, lease_until, over)
@@ -61,6 +65,7 @@ const BATCHES: Array<[Verb, string]> = [
   [LOOKUP, "(array['u1@x', 'u2@x', 'nobody@x'])"],
   [INSERT_SUBSCRIPTIONS, `('${ASKED}')`],
   [UPDATE_SUBSCRIPTIONS, `('${ASKED}')`],
+  [takeEvictions(32), ""],
   [REMOVE_SUBSCRIPTIONS, `('${ASKED}')`],
 ];
 const OTHERS: Array<[Verb, string]> = [
@@ -77,7 +82,8 @@ const OTHERS: Array<[Verb, string]> = [
 function read(plan: string): number {
   let most = 0;
   for (const line of plan.split("\n")) {
-    const rows = /(?:Scan|Only Scan).* on (?:codomain\.)?(?:subscriptions|slots|users)\b.*actual rows=(\d+)/.exec(line);
+    const rows =
+      /(?:Scan|Only Scan).* on (?:codomain\.)?(?:subscriptions|slots|users|evictions)\b.*actual rows=(\d+)/.exec(line);
     if (rows !== null) most = Math.max(most, Number(rows[1]));
     const removed = /Rows Removed by Filter: (\d+)/.exec(line);
     if (removed !== null) most = Math.max(most, Number(removed[1]));

@@ -2,7 +2,7 @@ import type { Eviction, Evictions, GivenUp } from "../evictions.ts";
 import { COUNT_EVICTIONS, END_EVICTION } from "./end-eviction.ts";
 import { LOST_LATELY } from "./lost-lately.ts";
 import type { Pool } from "./pool.ts";
-import { type EvictionRow, TAKE_EVICTIONS } from "./take-evictions.ts";
+import { type EvictionRow, takeEvictions } from "./take-evictions.ts";
 
 export class PostgresEvictions implements Evictions {
   readonly #pool: Pool;
@@ -20,7 +20,7 @@ export class PostgresEvictions implements Evictions {
   async take(limit: number): Promise<{ readonly taken: readonly Eviction[]; readonly givenUp: readonly GivenUp[] }> {
     const taken: Eviction[] = [];
     const givenUp: GivenUp[] = [];
-    for (const { aor, server, epoch, tries, back } of await this.#pool.run<EvictionRow>(TAKE_EVICTIONS, [limit])) {
+    for (const { aor, server, epoch, tries, back } of await this.#pool.run<EvictionRow>(takeEvictions(limit), [])) {
       if (epoch !== null && tries !== null) taken.push({ aor, server, epoch, tries });
       else givenUp.push({ aor, server, reason: back === true ? "back" : "too-old" });
     }
