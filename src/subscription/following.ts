@@ -175,7 +175,7 @@ export class Following {
         this.#again(subscription, leg, said);
         return false;
       case "retry":
-        this.#retry(subscription, said);
+        this.#retry(subscription, leg, said);
         return false;
       case "reject":
         this.finish(subscription, "rejected");
@@ -251,13 +251,18 @@ export class Following {
 
   #again(subscription: Subscription, leg: Leg, said: Said): void {
     // RFC 6665 4.1.3: at once; but not in a circle with a server that ends what it has just accepted.
-    if (this.#desk.now() - leg.since < SHORT_LIFE_MS) return this.#retry(subscription, said);
+    if (!this.#hasLived(leg)) return this.#retry(subscription, leg, said);
     subscription.legFailures = 0;
     this.place(subscription);
   }
 
-  #retry(subscription: Subscription, { retryAfter }: Said): void {
+  #hasLived(leg: Leg): boolean {
+    return leg.notified && this.#desk.now() - leg.since >= SHORT_LIFE_MS;
+  }
+
+  #retry(subscription: Subscription, leg: Leg, { retryAfter }: Said): void {
     const { backOff } = this.#desk.options.legs;
+    if (this.#hasLived(leg)) subscription.legFailures = 0;
     subscription.legFailures++;
     const own = backOffMs(backOff, subscription.legFailures, retryAfter);
     subscription.retryAt = this.#desk.now() + own;
