@@ -23,8 +23,6 @@ export interface SubscriptionParts {
 
 /** What is known of the domain's servers. */
 export interface ServerDesk {
-  /** In rotation. */
-  isUp(server: string): boolean;
   /** Whether a dialog with it can be a leg of ours (`repoint`). */
   takesLegs(server: string): boolean;
   /** How a server is asked about a user; from memory at once where it can be. Never rejects. */
