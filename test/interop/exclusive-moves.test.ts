@@ -39,12 +39,20 @@ afterAll(async () => {
   await domain?.stop();
 });
 
+const tags = new Map<string, string>();
+
+/** What was published there before is replaced. */
 async function publish(server: Kamailio, aor: string, tuple: string): Promise<void> {
-  const parts = { ...publishParts(aor, "open"), body: pidf(aor, "open", tuple) };
-  expect((await ask(olga, server, parts)).status).toBe(200);
+  const key = `${server.host} ${aor}`;
+  const parts = { ...publishParts(aor, "open", tags.get(key)), body: pidf(aor, "open", tuple) };
+  const answer = await ask(olga, server, parts);
+  expect(answer.status).toBe(200);
+  tags.set(key, field(answer.text, "SIP-ETag") ?? "");
 }
 
 const saw = (user: string) => story(seenBy(olga.heard, calls.get(user) ?? ""));
+
+const isAt = async (user: string) => (await domain.proxy.explain("MESSAGE", `${user}@example.com`)).server;
 
 async function everybodyIsAt(server: string): Promise<void> {
   for (const user of USERS) {
@@ -127,3 +135,21 @@ describe("watchers of users an administrator moves", () => {
     expect(JSON.parse(stdout).subscriptions).toHaveLength(USERS.length);
   });
 });
+
+test("kill -9 of the proxy, and the same one again: every dialog goes on, no CSeq goes back", async () => {
+  const { proxy, east, west } = domain;
+  const before = new Map(USERS.map((user) => [user, seenBy(olga.heard, calls.get(user) ?? "").at(-1)?.cseq ?? 0]));
+  await proxy.crashAndRestart();
+  for (const user of USERS) await publish((await isAt(user)) === "east" ? east : west, `${user}@example.com`, "after");
+  for (const user of USERS) {
+    // Nobody sends for what the dead process owned before its lease has run out.
+    await eventually(`${user} to be shown; ${saw(user)}`, () => saw(user).at(-1)?.includes("after"), 45_000);
+    const cseqs = seenBy(olga.heard, calls.get(user) ?? "").map((each) => each.cseq);
+    expect(cseqs).toEqual(cseqs.toSorted((a, b) => a - b));
+    expect(cseqs.at(-1)).toBeGreaterThan(before.get(user) ?? 0);
+    expect(saw(user).join()).not.toContain("terminated");
+  }
+  const moved = await proxy.run("users", "move", "user0@example.com", "east");
+  expect(moved.code).toBe(0);
+  await eventually("user0 shown at east", () => saw("user0").at(-1)?.includes("east-late"));
+}, 90_000);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Capture, capture } from "../support/capture.ts";
 import { eventually } from "../support/child.ts";
 import { type ExclusiveDomain, exclusiveDomain } from "../support/exclusive-domain.ts";
 import type { Kamailio } from "../support/kamailio.ts";
@@ -23,6 +24,7 @@ import { ask, field, type WireMessage, type WirePeer, wirePeer } from "../suppor
  */
 const ALICE = "alice@example.com";
 
+let wire: Capture;
 let domain: ExclusiveDomain;
 let east: Kamailio;
 let west: Kamailio;
@@ -37,6 +39,7 @@ let watching: Watching;
 let dialog = "";
 
 beforeAll(async () => {
+  wire = await capture("udp port 5060 and (net 127.0.0.136/29 or net 127.0.0.144/29)");
   domain = await exclusiveDomain({
     first: 141,
     east: "evict: reginfo, reginfo: whole",
@@ -54,6 +57,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await page?.close();
+  await wire?.close();
   await domain?.stop();
   await Promise.all([olga, desk, mobile].map((each) => each?.close()));
 });
@@ -203,4 +207,20 @@ describe("beside the watchers of one dialog", () => {
     expect(await west.contacts("rita")).toEqual([]);
     expect(await east.contacts("rita")).toHaveLength(1);
   });
+});
+
+test("on the wire: nothing malformed, no CSeq goes back, and of all legs only the last watcher's is left", async () => {
+  const fields = ["sip.Method", "ip.src", "sip.Call-ID", "sip.CSeq.seq", "sip.Event", "sip.Expires", "_ws.malformed"];
+  const rows = await wire.rows("sip", fields);
+  expect(rows.length).toBeGreaterThan(100);
+  expect(rows.filter((row) => (row[6] ?? "") !== "")).toEqual([]);
+  const last = new Map<string, { cseq: number; expires: string }>();
+  for (const [method = "", source, callId = "", cseq = "", event, expires = ""] of rows) {
+    if (source !== proxy.host || (method !== "NOTIFY" && method !== "SUBSCRIBE")) continue;
+    const key = `${method} ${event} ${callId}`;
+    expect(Number(cseq), `${key} went back`).toBeGreaterThanOrEqual(last.get(key)?.cseq ?? 0);
+    last.set(key, { cseq: Number(cseq), expires });
+  }
+  const legs = [...last].filter(([key]) => key.startsWith("SUBSCRIBE presence "));
+  expect(legs.filter(([, { expires }]) => expires !== "0")).toHaveLength(1);
 });
