@@ -34,8 +34,8 @@ export interface RegPlace {
 
 /**
  * Null: nothing is said of him.
- * COMPAT Kamailio 5.6 pua_reginfo (`whole`): it would take an active contact, which is itself, into its own location
- * table, and an active registration without one for the end of all; so it hears of terminated ones only.
+ * COMPAT Kamailio 5.6.3 pua_reginfo (`whole`): it takes an active contact, which is itself, into its own location table;
+ * so it hears of terminated ones only.
  */
 export function registrationFor(reader: RegReader, place: RegPlace): RegistrationState | null {
   const { aor, identity, at } = place;
