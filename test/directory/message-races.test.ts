@@ -92,8 +92,9 @@ async function run({ first, text, values }: Act): Promise<void> {
 }
 
 async function begin(...before: Act[]): Promise<void> {
+  // Small tables are emptied faster so than by truncating them.
   await watch.query(
-    "truncate codomain.slots, codomain.changes, codomain.messages, codomain.message_trace, codomain.message_queues",
+    "delete from codomain.message_queues; delete from codomain.messages; delete from codomain.slots; delete from codomain.changes",
   );
   for (const act of before) await run(act);
 }
