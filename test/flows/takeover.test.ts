@@ -98,6 +98,24 @@ describe("a proxy that is killed", () => {
     expectNoGap();
   });
 
+  it("is followed though the answers to taking over are lost: the rows are found under the new owner's name", async () => {
+    await watching();
+    domain.world.proxies[0]!.kill();
+    for (let second = 0; second < 30; second++) {
+      domain.world.database.loseNextAnswers(2);
+      await domain.wait(1_000);
+    }
+    domain.world.database.loseNextAnswers(0);
+    // Its own lease may have had a gap by that.
+    await domain.wait(40_000);
+    expect(watcher.last!.contact).toContain("127.0.0.2");
+    expect(domain.world.proxies[1]!.services.subscriptions.size).toBe(1);
+    domain.east.notify(domain.east.live[0]!, undefined, "closed");
+    await domain.wait(1_000);
+    expect(watcher.last!.shown).toBe("closed");
+    expectNoGap();
+  });
+
   it("an orphaned leg, of which no row tells, gets 481 and ends by that", async () => {
     await begin({ wireMs: [200, 200] });
     await domain.bind("east", 1);
