@@ -23,7 +23,7 @@ class Belief {
   readonly has = new Set<string>();
   /** Virtual time at which it was told last to let go. */
   readonly told = new Map<string, number>();
-  readonly claims = new Map<string, { readonly callId: string; cseq: number }>();
+  readonly claims = new Map<string, { readonly callId: string; cseq: number; answered: number }>();
 
   readonly script: Script = (transaction) => {
     const { request } = transaction;
@@ -122,24 +122,31 @@ async function asked<T>(world: World, question: () => Promise<T>): Promise<T> {
 }
 
 function ask(world: World, name: Name, belief: Belief, user: string, seconds: number, proxy: string): void {
-  const known = belief.claims.get(user) ?? { callId: `${name}-${user}-${world.simulation.now}`, cseq: 0 };
+  const known = belief.claims.get(user) ?? { callId: `${name}-${user}-${world.simulation.now}`, cseq: 0, answered: 0 };
   known.cseq += 1;
+  const { cseq } = known;
   belief.claims.set(user, known);
+  // He has gone there, whatever becomes of telling it.
+  if (seconds === 0) {
+    belief.has.delete(user);
+    known.answered = cseq;
+  }
   const sentAt = world.simulation.now;
   const aor = `sip:${user}@example.com`;
   const outgoing = world.scripted[name]!.begin("REGISTER", DOMAIN, {
     toUser: aor,
     from: aor,
     callId: known.callId,
-    cseq: known.cseq,
+    cseq,
     headers: [["Expires", String(seconds)]],
     proxy,
   });
   void outgoing.done.then((status) => {
-    // What was answered to a request from before it was told to let go is of no account.
-    if ((belief.told.get(user) ?? -1) >= sentAt) return;
+    // An answer to a request from before it was told to let go, or from before one that was answered, is of no account.
+    if ((belief.told.get(user) ?? -1) >= sentAt || cseq < known.answered) return;
+    known.answered = cseq;
     if (status === 200 && seconds > 0) belief.has.add(user);
-    if (status === 403 || (status === 200 && seconds === 0)) belief.has.delete(user);
+    if (status === 403) belief.has.delete(user);
   });
 }
 
