@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
 import { CLEAR_SUBSCRIPTIONS } from "../../src/directory/postgres/clear-subscriptions.ts";
 import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
 import { INSERT_SUBSCRIPTIONS } from "../../src/directory/postgres/insert-subscriptions.ts";
@@ -9,6 +10,7 @@ import { REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscr
 import { takeEvictions } from "../../src/directory/postgres/take-evictions.ts";
 import { takeSubscriptions } from "../../src/directory/postgres/take-subscriptions.ts";
 import { UPDATE_SUBSCRIPTIONS } from "../../src/directory/postgres/update-subscriptions.ts";
+import { learning } from "../../src/directory/rows.ts";
 import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
 
 let server: TestServer;
@@ -61,7 +63,12 @@ const ASKED = JSON.stringify(
   })),
 );
 
+const CLAIMED = JSON.stringify(
+  Array.from({ length: 20 }, (_, i) => askOfClaim(learning(`u${i * 50}@x`, "a", 4_000_000_000_000, null, "t"))),
+);
+
 const BATCHES: Array<[Verb, string]> = [
+  [CLAIM, `('${CLAIMED}', array[]::text[])`],
   [LOOKUP, "(array['u1@x', 'u2@x', 'nobody@x'])"],
   [INSERT_SUBSCRIPTIONS, `('${ASKED}')`],
   [UPDATE_SUBSCRIPTIONS, `('${ASKED}')`],
