@@ -128,11 +128,11 @@ export class PostgresMoves implements Moves {
   }
 
   begin(hold: BatchHold, steps: readonly BegunStep[], state: "preparing" | "moving"): Promise<Standing> {
-    return this.#standing(BEGIN_STEPS, hold, JSON.stringify(steps), state);
+    return this.#standing(BEGIN_STEPS, hold, JSON.stringify(steps), state, positions(steps));
   }
 
   end(hold: BatchHold, steps: readonly EndedStep[]): Promise<Standing> {
-    return this.#standing(END_STEPS, hold, JSON.stringify(steps));
+    return this.#standing(END_STEPS, hold, JSON.stringify(steps), positions(steps));
   }
 
   complete(hold: BatchHold): Promise<Standing> {
@@ -153,6 +153,10 @@ export class PostgresMoves implements Moves {
   async clear(olderThanMs: number): Promise<void> {
     await this.#pool.run(CLEAR_BATCHES, [olderThanMs]);
   }
+}
+
+function positions(steps: readonly { readonly position: number }[]): number[] {
+  return steps.map((step) => step.position);
 }
 
 /** Partial indexes are used where the statement itself has their condition. */
