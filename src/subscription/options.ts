@@ -24,8 +24,15 @@ export interface SubscriptionOptions {
     /** How long a fetch waits for the server's document, milliseconds. */
     readonly fetchMs: number;
   };
-  /** Of NOTIFYs that were not answered. */
-  readonly notify: { readonly backOff: BackOff };
+  readonly notify: {
+    /** Of NOTIFYs that were not answered. */
+    readonly backOff: BackOff;
+    /**
+     * Least distance of two NOTIFYs to a watcher, milliseconds; the last state wins (RFC 6446). By default the servers'
+     * own pace is kept: each of them is a notifier that RFC 3856 6.10 asks not to tell more than once in five seconds.
+     */
+    readonly minIntervalMs: number;
+  };
   /** Rows looked at again a second by the background sweep, and after a break of the feed. */
   readonly sweep: { readonly everyMs: number; readonly page: number };
   /** Rows of dead owners taken with one statement. */
@@ -47,7 +54,7 @@ export const SUBSCRIPTION_OPTIONS: SubscriptionOptions = {
   caps: { perWatcher: 2_000, perUser: 100_000, perOrigin: 1_000_000, inAll: 1_500_000 },
   retryAfterS: 10,
   legs: { expires: 3600, backOff: { firstMs: 2_000, mostMs: 300_000 }, asking: 2_000, fetchMs: 4_000 },
-  notify: { backOff: { firstMs: 1_000, mostMs: 60_000 } },
+  notify: { backOff: { firstMs: 1_000, mostMs: 60_000 }, minIntervalMs: 0 },
   sweep: { everyMs: 1_000, page: 500 },
   takeBatch: 250,
 };

@@ -61,7 +61,7 @@ export class Subscriptions implements Desk, TimeKeeper {
       minExpires: options.expires.least,
       maxExpires: options.expires.most,
       defaultExpires: options.expires.default,
-      minIntervalMs: 0,
+      minIntervalMs: options.notify.minIntervalMs,
       backOff: options.notify.backOff,
       reserve: CSEQS,
     };

@@ -258,6 +258,21 @@ describe("a subscription that is held", () => {
     expect(watcher.last!.shown).toBe("closed");
   });
 
+  it("may be told at a measured pace: what comes in between is not told, the last state is", async () => {
+    const notify = { backOff: { firstMs: 1_000, mostMs: 60_000 }, minIntervalMs: 5_000 };
+    await begin({ services: { subscriptions: { notify } } });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    for (const basic of ["closed", "open", "closed"] as const) {
+      domain.east.notify(domain.east.served[0]!, undefined, basic);
+      await domain.wait(500);
+    }
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+    await domain.wait(5_000);
+    expect(watcher.saw).toEqual(["pending", "active open", "active closed"]);
+  });
+
   it("keeps the id of its event (RFC 6665 8.2.1), and answers another with 489", async () => {
     await begin();
     const request = watcher.client.request("SUBSCRIBE", ALICE).edit().set("Event", "presence;id=7").build();
