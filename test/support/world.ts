@@ -140,7 +140,7 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
       for (const proxy of proxies) if (proxy.process.alive) await simulation.finish(proxy.stop());
       for (const server of Object.values(servers)) await simulation.finish(server.stop());
       // What was on its way to the database arrives; then nothing may be left anywhere.
-      await simulation.advance(1_000);
+      await simulation.advance(1_000 + 2 * (given.database?.latencyMs?.[1] ?? 0));
       const leaks = simulation.leaks();
       if (leaks.length > 0) throw new Error(`still open when the world has ended: ${leaks.join("; ")}`);
     },
