@@ -48,6 +48,7 @@ export class Accepting {
     }
     const required = unsupported(request);
     if (required !== null) return this.#refuse(handed, 420, [["Unsupported", required]]);
+    if (isUnreadable(request)) return this.#refuse(handed, 415, [["Accept", ""]]);
     // RFC 6665 4.1.2.1 has one Event in every SUBSCRIBE; 7.2: what is none of ours is a bad one.
     if (handed.event === "") return this.#refuse(handed, 489, [["Allow-Events", "presence"]]);
     const judged = judgeFirst(request.expires, notifierRules);
@@ -182,6 +183,16 @@ const FETCH_CSEQS = Number.MAX_SAFE_INTEGER;
 /** RFC 3261 8.2.2.3: extensions that must be understood; of those we, who answer, have none. Null: none is required. */
 export function unsupported(request: SipRequest): string | null {
   return request.has("Require") ? request.values("Require").join(", ") : null;
+}
+
+/**
+ * RFC 3261 8.2.3, RFC 4660 3.3: a body that is not understood, and is not said to be optional, is refused. Filters are
+ * among them: a watcher who is told so subscribes without.
+ */
+export function isUnreadable(request: SipRequest): boolean {
+  return (
+    request.body !== "" && !/;[ \t]*handling[ \t]*=[ \t]*"?optional/i.test(request.header("Content-Disposition") ?? "")
+  );
 }
 
 /** Usual names are kept once for all. */

@@ -3,7 +3,7 @@ import { packDialog, unpackDialog, withTarget } from "../sip/dialog/dialog.ts";
 import { judgeWithin } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import { parseUri } from "../sip/message/uri.ts";
-import { connectionOf, unsupported } from "./accept.ts";
+import { connectionOf, isUnreadable, unsupported } from "./accept.ts";
 import { isId, readTag } from "./leg.ts";
 import type { Handed, InDialog } from "./ports.ts";
 import type { Subscriptions } from "./service.ts";
@@ -46,6 +46,7 @@ export class InDialogs {
     if (request.method !== "SUBSCRIBE") return refuse(handed, 405, [["Allow", "SUBSCRIBE"]]);
     const required = unsupported(request);
     if (required !== null) return refuse(handed, 420, [["Unsupported", required]]);
+    if (isUnreadable(request)) return refuse(handed, 415, [["Accept", ""]]);
     if (request.event?.package !== subscription.event || (request.event.id ?? null) !== subscription.eventId) {
       return refuse(handed, 489, [["Allow-Events", subscription.event]]);
     }

@@ -88,6 +88,15 @@ describe("a SUBSCRIBE to a user on no server", () => {
     await expectNothingLeft();
   });
 
+  it("with a filter gets 415, unless it is said to be optional (RFC 3261 8.2.3, RFC 4660 3.3)", async () => {
+    await begin();
+    const filter = { body: "<filter-set/>", headers: [["Content-Type", "application/simple-filter+xml"]] as const };
+    expect((await watcher.subscribe(ALICE, 600, filter)).status).toBe(415);
+    const optional = [["Content-Disposition", "filter;handling=optional"]] as const;
+    const given = { ...filter, headers: [...filter.headers, ...optional] };
+    expect((await watcher.subscribe(ALICE, 600, given)).status).toBe(200);
+  });
+
   it("that comes twice by different ways is merged: 482 (RFC 3261 8.2.2.2)", async () => {
     await begin();
     const outgoing = watcher.begin(ALICE);
