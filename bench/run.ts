@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /** `npm run bench NAME [arguments]`: runs bench/NAME.ts. Every file here but these is a benchmark: it exports `run`, or runs when it is loaded. */
-const SHARED = ["run.ts", "systems.ts"];
+const SHARED = ["run.ts", "systems.ts", "proxies.ts", "presence-load.ts", "stamped-proxy.ts"];
 
 const names = readdirSync(fileURLToPath(new URL(".", import.meta.url)))
   .filter((file) => file.endsWith(".ts") && !SHARED.includes(file))
