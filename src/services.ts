@@ -106,6 +106,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     nameOn: (aor, server) => nameOn(proxy, aor, server),
   });
   subscriptions.registry.watched = (aor, isWatched) => regSubscriber.watched(aor, isWatched);
+  const endReloads = telemetry.on("configReloaded", () => regSubscriber.reconfigured(subscriptions.registry.users()));
   const messaging = createMessaging(
     { runtime, telemetry, directory, outbound, router: routerOf(proxy), options: options.messages },
     options.delivery,
@@ -142,6 +143,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       evictor.stop();
       await mover.stop();
       await reconciler.stop();
+      endReloads();
       regSubscriber.stop();
       await subscriptions.stop();
       regNotifier.stop();

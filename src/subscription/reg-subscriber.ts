@@ -58,9 +58,12 @@ export class RegSubscriber {
   readonly #users = new Map<string, Map<string, Waiting>>();
   readonly #byTag = new Map<string, RegWatch>();
   #stopped = false;
+  /** Servers that offered the package when this was looked at last. */
+  #offered: string;
 
   constructor(parts: RegSubscriberParts) {
     this.#parts = parts;
+    this.#offered = parts.offering().join(" ");
   }
 
   get size(): number {
@@ -85,17 +88,40 @@ export class RegSubscriber {
   watched(aor: string, isWatched: boolean): void {
     if (!isWatched) return this.#drop(aor);
     const servers = this.#parts.offering();
-    if (servers.length === 0 || this.#stopped || this.#users.has(aor)) return;
-    if ((this.#users.size + 1) * servers.length > MOST_WATCHES) {
+    if (servers.length === 0 || this.#stopped) return;
+    const known = this.#users.get(aor);
+    if (known === undefined && (this.#users.size + 1) * servers.length > MOST_WATCHES) {
       return this.#parts.telemetry.emit("limited", { what: "subscriptions to servers' registrations", source: aor });
     }
     const own = ownText(aor);
-    const waiting = new Map<string, Waiting>();
-    this.#users.set(own, waiting);
+    const waiting = known ?? new Map<string, Waiting>();
+    if (known === undefined) this.#users.set(own, waiting);
     for (const server of servers) {
+      if (waiting.has(server)) continue;
       const each: Waiting = { watch: null, timer: null, failures: 0 };
       waiting.set(server, each);
       void this.#begin(own, server, each);
+    }
+  }
+
+  /**
+   * Other servers may offer the package now: those that no longer do are left, those that do are asked.
+   * @param users who are watched.
+   */
+  reconfigured(users: Iterable<string>): void {
+    const offering = this.#parts.offering();
+    if (offering.join(" ") === this.#offered) return;
+    this.#offered = offering.join(" ");
+    for (const servers of this.#users.values()) {
+      for (const [server, waiting] of servers) {
+        if (offering.includes(server)) continue;
+        servers.delete(server);
+        this.#leave(waiting);
+      }
+    }
+    for (const aor of users) {
+      if ((this.#users.size + 1) * offering.length > MOST_WATCHES) break;
+      this.watched(aor, true);
     }
   }
 
@@ -117,10 +143,12 @@ export class RegSubscriber {
     const servers = this.#users.get(aor);
     if (servers === undefined) return;
     this.#users.delete(aor);
-    for (const { watch, timer } of servers.values()) {
-      timer?.cancel();
-      watch?.leave();
-    }
+    for (const waiting of servers.values()) this.#leave(waiting);
+  }
+
+  #leave({ watch, timer }: Waiting): void {
+    timer?.cancel();
+    watch?.leave();
   }
 
   async #begin(aor: string, server: string, waiting: Waiting): Promise<void> {

@@ -34,6 +34,10 @@ export class Registry {
     return this.#byId.values();
   }
 
+  users(): IterableIterator<string> {
+    return this.#byUser.keys();
+  }
+
   /** Those to this user's state. May be changed meanwhile. */
   ofUser(aor: string): Subscription[] {
     const found: Subscription[] = [];

@@ -199,6 +199,26 @@ describe("a user who is watched and is nowhere", () => {
   });
 });
 
+describe("another configuration, while somebody is watched", () => {
+  it("a server that offers reg from now on is asked, one that does no longer is left", async () => {
+    await domain({ each: { west: { offers: [] } } });
+    await watch();
+    expect([east.subscribes.length, west.subscribes.length]).toEqual([1, 0]);
+    await east.tell("east", ["his-phone", 1]);
+    const [{ core, telemetry }] = world.proxies as [World["proxies"][number]];
+    const servers = core.options.servers.map((each) => ({
+      ...each,
+      offers: each.name === "west" ? (["reg"] as const) : [],
+    }));
+    core.configure({ ...core.options, servers });
+    telemetry.emit("configReloaded", { changes: [] });
+    await world.simulation.advance(500);
+    expect([east.last.expires, west.subscribes.length]).toEqual([0, 1]);
+    await west.tell("west", ["other-phone", 1]);
+    expect(await lookup()).toMatchObject({ binding: { server: "west" } });
+  });
+});
+
 describe("what a server says badly", () => {
   it.each([
     ["no XML", { body: "hello" }],
