@@ -104,7 +104,7 @@ export class Accepting {
     if (server === null || !parts.servers.takesLegs(server)) {
       subscription.notifier = begun.state;
       this.#subscriptions.tellOnly(subscription);
-      this.#subscriptions.showBeforeEnd(subscription);
+      this.#subscriptions.whole(subscription);
       return watchers.take(subscription, begun, handed);
     }
     answerSubscribe(handed, subscription.id, { do: "answer", status: 200, expires: 0 });

@@ -6,7 +6,7 @@ import { TimerWheel } from "../sip/transaction/timer-wheel.ts";
 import { contactOfProxy } from "./contact.ts";
 import type { LegEvent } from "./decision.ts";
 import type { Desk, Said } from "./desk.ts";
-import { type Content, Documents } from "./documents.ts";
+import { Documents } from "./documents.ts";
 import { Following } from "./following.ts";
 import type { Leg } from "./leg.ts";
 import { LAPSED_MS, LegSide } from "./leg-side.ts";
@@ -21,7 +21,7 @@ import { WatcherSide } from "./watcher-side.ts";
 
 /** Of a kind that we are the source of ourselves (reg, RFC 3680): told when the whole state is to be shown, or nobody is left. */
 export interface Source {
-  /** It has begun, was refreshed or taken over: it is to be shown everything (`Subscriptions.show`). */
+  /** It has begun, was refreshed or taken over: it is to be shown everything (`WatcherSide.show`). */
   whole(subscription: Subscription): void;
   /** Where its user is was learned, or looked at again: nothing new, most times. */
   moved(subscription: Subscription): void;
@@ -268,11 +268,6 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#endings.add(subscription);
   }
 
-  /** Of a source: a fetch is shown everything with its end. */
-  showBeforeEnd(subscription: Subscription): void {
-    this.#sources.get(subscription.kind)?.whole(subscription);
-  }
-
   find(id: string): Subscription | undefined {
     return this.registry.get(id) ?? this.#fetches.get(id);
   }
@@ -281,19 +276,12 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#sources.get(subscription.kind)?.moved(subscription);
   }
 
-  /** By a source: this is what its watcher is to see. `content` stays the source's; its body is asked for when it leaves. */
-  show(subscription: Subscription, content: Content): void {
-    if (!this.isOurs(subscription)) return;
-    subscription.content = content;
-    this.watchers.show(subscription);
-  }
-
   /** Of a source: what is to be shown now. */
   whole(subscription: Subscription): void {
     this.#sources.get(subscription.kind)?.whole(subscription);
   }
 
-  /** A row that was another's. `change`: news of the user that came while it was on its way. */
+  /** A row that was another's. `slot`: where the user is, as far as was heard by now. */
   adopt({ subscription: stored, slot }: TakenSubscription, used: "reserve" | "before-reserve"): void {
     if (this.registry.get(stored.id) !== undefined) return;
     const subscription = subscriptionFrom(this, stored, this.moment(), used);
