@@ -115,7 +115,7 @@ export class PostgresDirectory implements Directory {
       this.#wakeAll();
     });
     this.messages = new PostgresMessages(this.#pool, options.proxy, (aor) => this.#changed({ kind: "user", aor }));
-    this.#notifier = new Notifier(this.#pool);
+    this.#notifier = new Notifier(runtime, this.#pool);
     const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));
     const maxWaiting = options.maxWaiting ?? 100_000;
@@ -166,6 +166,7 @@ export class PostgresDirectory implements Directory {
     this.#started = false;
     this.#sweep?.cancel();
     this.#sweep = null;
+    this.#notifier.stop();
     await this.#feed.stop();
     await this.#pool.end();
   }
