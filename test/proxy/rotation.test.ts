@@ -218,6 +218,14 @@ describe("proof marks (models.md, Proof)", () => {
     expect(removed).toEqual([{ server: "east", method: "MESSAGE" }]);
   });
 
+  it("of OPTIONS too: a server that answers it for anybody is not asked whether it has a user", async () => {
+    build([{ ...server("east", [A]), proves: ["OPTIONS"] }]);
+    answers.fooled.set(`OPTIONS ${A}`, 200);
+    await simulation.finish(rotation.start());
+    expect(rotation.facts[0]?.proves).toEqual([]);
+    expect(removed).toEqual([{ server: "east", method: "OPTIONS" }]);
+  });
+
   it.each([401, 407, 480, 302])("a %s removes nothing", async (status) => {
     build([server("east", [A])]);
     answers.fooled.set(`MESSAGE ${A}`, status);
