@@ -19,10 +19,14 @@ export type Applied =
   /** `gap`: a document was lost, so full state is to be asked for by a refresh. */
   | { readonly outcome: "applied"; readonly table: ReginfoTable; readonly gap: boolean };
 
-/** 5.2; of equal versions the first counts. */
+/**
+ * 5.2; of equal versions the first counts.
+ * COMPAT Kamailio 5.6.3 pua_reginfo: each document is a full one of version 0, in the order of the NOTIFYs' CSeqs.
+ */
 export function applyReginfo(table: ReginfoTable, document: Reginfo): Applied {
   const { version } = table;
-  if (version !== null && document.version <= version) return { outcome: "discarded" };
+  const unversioned = version === 0 && document.version === 0 && document.state === "full";
+  if (version !== null && document.version <= version && !unversioned) return { outcome: "discarded" };
   const gap = version !== null && document.version > version + 1 && document.state === "partial";
   const registrations = new Map(document.state === "full" ? [] : table.registrations);
   for (const each of document.registrations) {

@@ -102,6 +102,15 @@ describe("computing registrations from the documents (RFC 3680 5.2)", () => {
     expect(contactsOf(table)).toEqual(["9"]);
   });
 
+  it("full documents that are all of version 0 replace each other: COMPAT Kamailio 5.6.3", () => {
+    let { table } = apply(EMPTY_TABLE, document(0, "full", contact("1", "active")));
+    expect(applyReginfo(table, document(0, "partial", contact("2", "active"))).outcome).toBe("discarded");
+    ({ table } = apply(table, document(0, "full", contact("2", "active"))));
+    expect(contactsOf(table)).toEqual(["2"]);
+    ({ table } = apply(table, document(1, "full", contact("3", "active"))));
+    expect(applyReginfo(table, document(0, "full")).outcome).toBe("discarded");
+  });
+
   it("a version less than the last is discarded; one more than one higher is used and full state asked for", () => {
     const { table } = apply(EMPTY_TABLE, document(3, "full", contact("1", "active")));
     expect(applyReginfo(table, document(2, "full")).outcome).toBe("discarded");
