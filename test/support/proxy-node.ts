@@ -100,9 +100,9 @@ async function start(
   });
   const transactions = createTransactionLayer(runtime, transport, telemetry, { maxCompletedBytes: 64 << 20 });
   const core = new ProxyCore({ runtime, telemetry, transport, transactions, directory, cache }, options.proxy);
+  const services = createServices(core, directory, { ...SERVICE_OPTIONS, ...options.services });
   await transport.start();
   await core.start();
-  const services = createServices(core, directory, { ...SERVICE_OPTIONS, ...options.services });
   await services.start();
   return {
     host,

@@ -14,6 +14,8 @@ export interface Planted {
   readonly database?: MemoryOptions;
   readonly services?: Partial<ServiceOptions>;
   readonly proxy?: Partial<ProxyOptions>;
+  /** True: nobody dies, sleeps, or loses an answer of the database; users move and watchers come and go all the same. */
+  readonly peaceful?: boolean;
 }
 
 export interface Told {
@@ -68,6 +70,7 @@ class Life {
   readonly servers: readonly PresenceServer[];
   readonly watchers: readonly Watcher[];
   readonly #seed: number;
+  readonly #peaceful: boolean;
   readonly #senders: readonly Client[];
   readonly #messages: SentMessage[] = [];
   readonly #ends: Array<{ readonly at: number; readonly end: () => void }> = [];
@@ -118,15 +121,16 @@ class Life {
         answered: (process, method, value) => opened(process, method, value),
       },
     });
-    const life = new Life(seed, world);
+    const life = new Life(seed, world, planted.peaceful ?? false);
     box.life = life;
     for (const [owner, process] of owners) life.observer.opened(owner, process);
     await life.#settle();
     return life;
   }
 
-  private constructor(seed: number, world: World) {
+  private constructor(seed: number, world: World, peaceful: boolean) {
     this.#seed = seed;
+    this.#peaceful = peaceful;
     this.world = world;
     const { simulation } = world;
     this.story = new Story(() => simulation.now);
@@ -137,7 +141,16 @@ class Life {
       const [user, server] = userAt.split("@") as [string, string];
       return server === "south" && denies.has(`${user} ${watcher}`);
     };
-    this.observer = new Observer(world.database, this.story, () => simulation.now, denied);
+    this.observer = new Observer(
+      world.database,
+      this.story,
+      () => simulation.now,
+      denied,
+      (name) => ({
+        host: `${world.scripted[name]!.host}:5060`,
+        madeAt: (user, serial) => this.server(name).madeAt(user, serial),
+      }),
+    );
     this.servers = PLACES.map(
       (name, index) =>
         new PresenceServer(
@@ -152,6 +165,7 @@ class Life {
             ponders: (seed + index) % 5 === 0,
           },
           this.#read,
+          this.observer,
         ),
     );
     this.watchers = WATCHERS.map((name, index) => {
@@ -189,12 +203,13 @@ class Life {
     const { simulation } = this.world;
     for (const watcher of this.watchers) {
       for (const user of this.users) {
-        if (this.#chance(60)) void watcher.subscribe(user, this.#proxyHost(), this.#pick([40, 60, 90]));
+        if (this.#chance(60)) void watcher.subscribe(user, this.#proxyHost(), this.#pick([40, 50, 60]));
       }
     }
+    const ways = this.#peaceful ? PEACEFUL : [...PEACEFUL, ...TROUBLE];
     for (let step = 0; step < STEPS; step++) {
-      if (this.#seed % 5 === 0 && this.#chance(25)) this.loseAnswers();
-      const what = this.#pick(WAYS);
+      if (!this.#peaceful && this.#seed % 5 === 0 && this.#chance(25)) this.loseAnswers();
+      const what = this.#pick(ways);
       what(this);
       await simulation.advance(this.#below(this.#chance(30) ? 40 : 1_500));
       for (const each of this.#ends.splice(0)) {
@@ -203,6 +218,9 @@ class Life {
       }
     }
     for (const { end } of this.#ends.splice(0)) end();
+    // What passed each other unseen at the last moment is not made good by what comes after.
+    for (let i = 0; i < 4; i++) this.meet();
+    await simulation.advance(this.#below(20));
   }
 
   /** Everything works again, and time passes: then everybody is shown what is. */
@@ -255,8 +273,7 @@ class Life {
     }
     await simulation.run(() => this.#messages.every(({ sent }) => sent.ended));
     this.#judgeMessages();
-    // Watchers who forgot, and answers that were lost, leave rows until those expire.
-    await simulation.advance(100_000);
+    // Watchers who are lost leave rows until those expire: within this time.
     for (const line of await world.leftOver()) if (!line.includes("transactions")) story.wrong("", `left: ${line}`);
     for (const table of ["subscriptions", "queues", "messages"]) {
       for (const [key] of world.database.rows(table)) story.tell("", `a row of ${table}: ${key}`);
@@ -368,7 +385,7 @@ class Life {
     const watcher = this.#pick(this.watchers);
     const user = this.#pick(this.users);
     if (watcher.of(user) === undefined) {
-      void watcher.subscribe(user, this.#proxyHost(), this.#chance(15) ? 0 : this.#pick([40, 60, 90]));
+      void watcher.subscribe(user, this.#proxyHost(), this.#chance(15) ? 0 : this.#pick([40, 50, 60]));
     }
   }
 
@@ -450,6 +467,10 @@ class Life {
 
   message(): void {
     const user = this.#pick(this.users);
+    for (let i = 0; i <= this.#below(3); i++) this.#send(user);
+  }
+
+  #send(user: string): void {
     const which = this.#below(this.#senders.length);
     const sender = `s${which}`;
     const text = `${sender} ${user} ${++this.#texts}`;
@@ -533,7 +554,7 @@ class Life {
   meet(): void {
     const user = this.#pick(this.users);
     const watcher = this.#pick(this.watchers);
-    if (watcher.of(user) === undefined) void watcher.subscribe(user, this.#proxyHost(), 120);
+    if (watcher.of(user) === undefined) void watcher.subscribe(user, this.#proxyHost(), 60);
     const server = this.#pick(this.servers);
     server.login(user);
     void server.register(user, this.#proxyHost(), 3_600, "new call");
@@ -575,7 +596,9 @@ class Life {
   }
 }
 
-const WAYS: ReadonlyArray<(life: Life) => void> = [
+type Way = (life: Life) => void;
+
+const PEACEFUL: readonly Way[] = [
   (life) => life.subscribe(),
   (life) => life.subscribe(),
   (life) => life.unsubscribe(),
@@ -591,11 +614,18 @@ const WAYS: ReadonlyArray<(life: Life) => void> = [
   (life) => life.move(),
   (life) => life.move(),
   (life) => life.unbind(),
-  (life) => life.forgetful(),
+  (life) => life.sick(),
   (life) => life.sick(),
   (life) => life.message(),
   (life) => life.message(),
   (life) => life.message(),
+  (life) => life.message(),
+  (life) => life.meet(),
+  (life) => life.meet(),
+];
+
+const TROUBLE: readonly Way[] = [
+  (life) => life.forgetful(),
   (life) => life.kill(),
   (life) => life.restart(),
   (life) => life.restart(),
@@ -603,6 +633,4 @@ const WAYS: ReadonlyArray<(life: Life) => void> = [
   (life) => life.away(),
   (life) => life.loseAnswers(),
   (life) => life.cut(),
-  (life) => life.meet(),
-  (life) => life.meet(),
 ];

@@ -1,14 +1,17 @@
 import { createHash } from "node:crypto";
 import type { Slot } from "../../../src/directory/judge.ts";
 import type { MemoryDatabase } from "../../../src/directory/memory.ts";
-import type { Shown } from "./documents.ts";
+import { readDocument, type Shown } from "./documents.ts";
+import type { Stay } from "./server.ts";
 import type { Story } from "./story.ts";
 import type { Seen, Watch, Watcher } from "./watcher.ts";
 
-/** Where a user was: one line of his slot's history. */
-interface Stay {
-  readonly epoch: number;
-  readonly server: string | null;
+/** What is known of a server that shows users. */
+export interface Shower {
+  /** `host:port` */
+  readonly host: string;
+  /** When it made its how-manieth document about the user. */
+  madeAt(user: string, serial: number): number;
 }
 
 interface RowSeen {
@@ -35,6 +38,7 @@ const MOST_HOPS = 24;
 export class Observer implements Seen {
   readonly #database: MemoryDatabase;
   readonly #story: Story;
+  readonly #server: (name: string) => Shower;
   readonly #now: () => number;
   /** Which process opened a lease: `host#run`. */
   readonly #owners = new Map<string, string>();
@@ -42,6 +46,8 @@ export class Observer implements Seen {
   /** By watch: the earliest epoch that the last document shown can be of, and each server's last number. */
   readonly #places = new Map<string, { epoch: number; readonly serials: Map<string, number> }>();
   readonly #dialogs = new Map<string, DialogSeen>();
+  /** By subscription: where a leg was last begun, and when. */
+  readonly #begun = new Map<string, { readonly host: string; readonly at: number }>();
   readonly #senders = new Map<string, Map<number, string>>();
   readonly #finals = new Map<string, string>();
   readonly #hops = new Map<string, Set<string>>();
@@ -55,7 +61,9 @@ export class Observer implements Seen {
     story: Story,
     now: () => number,
     denied: (user: string, watcher: string) => boolean,
+    server: (name: string) => Shower,
   ) {
+    this.#server = server;
     this.#database = database;
     this.#story = story;
     this.#now = now;
@@ -68,15 +76,19 @@ export class Observer implements Seen {
     this.#story.tell("", `${process}: lease ${owner}`);
   }
 
+  stays(user: string): readonly Stay[] {
+    return this.#stays.get(user) ?? [];
+  }
+
   /** Where he is, and what epoch that is. */
   present(user: string): Stay {
-    return this.#stays.get(user)?.at(-1) ?? { epoch: 0, server: null };
+    return this.#stays.get(user)?.at(-1) ?? { epoch: 0, server: null, origin: null };
   }
 
   #committed(): void {
     for (const [aor, value] of this.#database.rows("slots")) {
       const user = aor.split("@")[0] as string;
-      const { epoch, server } = value as Slot;
+      const { epoch, server, origin } = value as Slot;
       const stays = this.#stays.get(user) ?? [];
       const last = stays.at(-1);
       if (last?.epoch === epoch && last.server === server) continue;
@@ -86,9 +98,9 @@ export class Observer implements Seen {
         this.#story.wrong(user, `bound to ${server} in epoch ${epoch}, after ${was}`);
       }
       // A binding that expired counted as none before it was swept.
-      if (last !== undefined && epoch > last.epoch + 1) stays.push({ epoch: epoch - 1, server: null });
+      if (last !== undefined && epoch > last.epoch + 1) stays.push({ epoch: epoch - 1, server: null, origin: null });
       this.#stays.set(user, stays);
-      stays.push({ epoch, server });
+      stays.push({ epoch, server, origin });
     }
   }
 
@@ -124,8 +136,25 @@ export class Observer implements Seen {
     if (!asked && !expired && !denied) this.#story.wrong(user, `${id} saw terminated;reason=${reason}`);
   }
 
+  mayEnd(watcher: Watcher, watch: Watch): boolean {
+    return this.#deniedSomewhere(watch.user, watcher.aor);
+  }
+
   #deniedSomewhere(user: string, watcher: string): boolean {
     return (this.#stays.get(user) ?? []).some((stay) => this.#denied(`${user}@${stay.server}`, watcher));
+  }
+
+  /**
+   * Who has asked the next server knows of the newer epoch: what the one before it makes from then on is not shown. What it
+   * made before may be under way to the watcher still.
+   */
+  #notified(user: string, id: string, what: string, text: string): void {
+    const begun = this.#begun.get(id);
+    const { server, serial } = readDocument(text.slice(text.indexOf(BODY) + BODY.length)) ?? NONE;
+    if (server === null || begun === undefined) return;
+    const { host, madeAt } = this.#server(server);
+    if (host !== begun.host && madeAt(user, serial) > begun.at)
+      this.#story.wrong(user, `${what} shows ${server}, though ${begun.host} was asked`);
   }
 
   #row(id: string): RowSeen | undefined {
@@ -137,7 +166,7 @@ export class Observer implements Seen {
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
     if (text.startsWith("SIP/2.0 ")) this.#response(process, text, to);
     else if (text.startsWith("OPTIONS ")) return;
-    else this.#request(process, text);
+    else this.#request(process, text, to);
   }
 
   /** RFC 3261 17.2.2: to one request one final answer, however often it is sent. */
@@ -163,7 +192,7 @@ export class Observer implements Seen {
     }
   }
 
-  #request(process: string, text: string): void {
+  #request(process: string, text: string, target: string): void {
     this.packets++;
     const method = text.slice(0, text.indexOf(" "));
     const callId = header(text, "Call-ID");
@@ -186,6 +215,8 @@ export class Observer implements Seen {
     if (seen !== undefined && cseq <= seen.cseq) this.#story.wrong(user, `${what}, after ${seen.cseq}`);
     const branches = (seen?.branches ?? new Set()).add(branch);
     this.#dialogs.set(dialog, { cseq: Math.max(cseq, seen?.cseq ?? 0), branches });
+    if (method === "NOTIFY") this.#notified(user, id, what, text);
+    else if (to === "" && !asksForEnd(text)) this.#begun.set(id, { host: target, at: this.#now() });
     if (row === undefined) {
       const ends = method === "NOTIFY" ? /^terminated/.test(header(text, "Subscription-State")) : asksForEnd(text);
       if (!ends) this.#story.wrong(user, `${what}, of which there is no row`);
@@ -202,6 +233,9 @@ export class Observer implements Seen {
     senders.set(row.fence, process);
   }
 }
+
+const NONE = { server: null, serial: 0 };
+const BODY = "\r\n\r\n";
 
 function asksForEnd(text: string): boolean {
   return header(text, "Expires") === "0";

@@ -22,6 +22,27 @@ interface Leg {
   acks: number;
 }
 
+/** Its REGISTERs for one user, of one Call-ID. */
+interface Registration {
+  readonly callId: string;
+  cseq: number;
+  /** Until when it was granted, as far as is known; 0: it was not, or was ended, or nobody knows. */
+  until: number;
+}
+
+/** Where a user was in one epoch, and by whose word. */
+export interface Stay {
+  readonly epoch: number;
+  readonly server: string | null;
+  readonly origin: string | null;
+}
+
+/** What is asked of who knows where users are. */
+export interface Whereabouts {
+  /** Where he was in each epoch, the last being now. */
+  stays(user: string): readonly Stay[];
+}
+
 const NEVER: Timer = { cancel: () => undefined };
 const AGAIN_MS = 4_000;
 /** Short, so that a server that has forgotten its dialogs is found out within a small world's life. */
@@ -42,6 +63,7 @@ export interface ServerRules {
 export class PresenceServer {
   readonly name: string;
   readonly rules: ServerRules;
+  readonly #whereabouts: Whereabouts;
   /** What was read, on all servers of the world, in order. */
   readonly #read: string[];
   /** Logged in here, as it believes. */
@@ -52,12 +74,23 @@ export class PresenceServer {
   readonly #simulation: Simulation;
   readonly #story: Story;
   readonly #serials = new Map<string, number>();
+  /** When each was made: `user serial`. */
+  readonly #made = new Map<string, number>();
   readonly #legs = new Map<string, Leg>();
-  readonly #claims = new Map<string, { callId: string; cseq: number }>();
+  readonly #claims = new Map<string, Registration>();
   #tags = 0;
   #over = false;
 
-  constructor(name: string, client: Client, simulation: Simulation, story: Story, rules: ServerRules, read: string[]) {
+  constructor(
+    name: string,
+    client: Client,
+    simulation: Simulation,
+    story: Story,
+    rules: ServerRules,
+    read: string[],
+    whereabouts: Whereabouts,
+  ) {
+    this.#whereabouts = whereabouts;
     this.#read = read;
     this.name = name;
     this.rules = rules;
@@ -68,6 +101,10 @@ export class PresenceServer {
 
   serial(user: string): number {
     return this.#serials.get(user) ?? 0;
+  }
+
+  madeAt(user: string, serial: number): number {
+    return this.#made.get(`${user} ${serial}`) ?? 0;
   }
 
   /** Dialogs about this user, as `watcher` values. */
@@ -89,7 +126,7 @@ export class PresenceServer {
 
   /** The user changes something: what is shown of him has a new number. */
   show(user: string): void {
-    this.#serials.set(user, this.serial(user) + 1);
+    this.#change(user);
     for (const leg of this.#legs.values()) if (leg.user === user) this.#notify(leg);
   }
 
@@ -102,7 +139,7 @@ export class PresenceServer {
   /** He goes; `ending`: his watchers here are told that it is over. */
   logout(user: string, ending: boolean): void {
     this.here.delete(user);
-    this.#serials.set(user, this.serial(user) + 1);
+    this.#change(user);
     for (const [key, leg] of this.#legs) {
       if (leg.user !== user) continue;
       if (ending) {
@@ -126,7 +163,7 @@ export class PresenceServer {
   ): Promise<number> {
     let claim = this.#claims.get(user);
     if (claim === undefined || how === "new call") {
-      claim = { callId: `reg-${this.name}-${user}-${this.#tags++}`, cseq: 0 };
+      claim = { callId: `reg-${this.name}-${user}-${this.#tags++}`, cseq: 0, until: 0 };
       this.#claims.set(user, claim);
     }
     if (how !== "repeat" || claim.cseq === 0) claim.cseq++;
@@ -144,15 +181,33 @@ export class PresenceServer {
         ["Expires", String(seconds)],
       ],
     });
-    const sent = this.#client.beginRequest(request, proxy);
-    const status = await sent.done;
+    const before = this.#whereabouts.stays(user).length;
+    const holder = this.#whereabouts.stays(user).at(-1)?.server ?? null;
+    const asked = this.#simulation.now;
+    const late = how === "same call" && seconds > 0 && holder !== null && holder !== this.name && claim.until > asked;
+    if (seconds === 0) claim.until = 0;
+    const status = await this.#client.beginRequest(request, proxy).done;
     this.#story.tell(user, `${this.name}: REGISTER ${seconds} (${how}, CSeq ${claim.cseq}) by ${proxy}: ${status}`);
+    // models.md, "Exclusive": the Call-ID of a superseded claim, neither given up nor outlived, while another holds him.
+    const next = this.#whereabouts.stays(user)[before];
+    const took = next?.server === this.name && next.origin === "registered";
+    if (late && status === 200 && claim.until > this.#simulation.now && took) {
+      this.#story.wrong(user, `${this.name}: a late refresh was taken for a claim`);
+    }
+    if (status === 200 && seconds > 0) claim.until = this.#simulation.now + seconds * 1000;
+    else if (status === 0 || status >= 500) claim.until = 0;
     return status;
   }
 
   stop(): void {
     this.#over = true;
     this.forget();
+  }
+
+  #change(user: string): void {
+    const serial = this.serial(user) + 1;
+    this.#serials.set(user, serial);
+    this.#made.set(`${user} ${serial}`, this.#simulation.now);
   }
 
   #subscribe(transaction: ServerTransaction): void {

@@ -38,6 +38,8 @@ export interface Watch {
 export interface Seen {
   shown(watcher: Watcher, watch: Watch, document: Shown): void;
   terminated(watcher: Watcher, watch: Watch, reason: string): void;
+  /** He was denied somewhere, and may not have heard of it. */
+  mayEnd(watcher: Watcher, watch: Watch): boolean;
 }
 
 /** A user agent that watches, by the rules, and says what it was shown. */
@@ -130,10 +132,11 @@ export class Watcher {
     this.#story.tell(watch.user, `${watch.id}: refresh ${seconds} answered ${status}`);
     const alive = (watch.state as Watch["state"]) === "live";
     if (!alive || this.#over) return status;
-    if (status === 481 && !watch.ending && this.#simulation.now < watch.until - 5_000) {
+    const expected = watch.ending || this.#seen.mayEnd(this, watch);
+    if (status === 481 && !expected && this.#simulation.now < watch.until - 5_000) {
       this.#story.wrong(watch.user, `${watch.id}: a refresh of what lives was answered 481`);
     }
-    if (this.calm && status !== 200 && seconds > 0) {
+    if (this.calm && status !== 200 && seconds > 0 && !expected) {
       this.#story.wrong(watch.user, `${watch.id}: in calm a refresh was answered ${status}`);
     }
     if (status >= 200 && status < 300) this.#granted(watch, answer?.expires ?? seconds);
@@ -202,6 +205,8 @@ export class Watcher {
       watch.state = "live";
       this.#granted(watch, left);
     }
+    // RFC 6665 4.1.3: it may shorten.
+    watch.until = Math.min(watch.until, this.#simulation.now + left * 1000);
     if (document !== undefined) watch.shown = document;
     return 200;
   }
