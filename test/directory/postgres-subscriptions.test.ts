@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { PostgresDirectory } from "../../src/directory/postgres/postgres-directory.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
@@ -54,3 +54,24 @@ subscriptionsContract("on PostgreSQL", async () => ({
     await client.query("truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions");
   },
 }));
+
+it("a lease that has been over for a day is forgotten, unless rows are left of it", async () => {
+  const names = await Promise.all(
+    ["sip:gone", "sip:left", "sip:fresh", "sip:lives"].map((each) => east.leases.open(each, 1000)),
+  );
+  const [gone, left, fresh, lives] = names as [string, string, string, string];
+  const insert = `insert into codomain.subscriptions (id, kind, aor, watcher, event, owner, fence, dialog, expires_at,
+    notify_reserved, leg_reserved, extended_epoch) values ('x', 'reg', 'a@x', 'b@x', 'reg', $1, 1, '', now() + interval '1 h', 0, 0, 0)`;
+  await client.query(insert, [left]);
+  for (const each of [gone, left, fresh]) await east.leases.close(each);
+  const past = "update codomain.proxies set lease_until = now() - interval '25 h' where owner = any($1)";
+  await client.query(past, [[gone, left, lives]]);
+  const limit = runtime.clock.now() + 10_000;
+  let there: string[] = names;
+  while (there.includes(gone) && runtime.clock.now() < limit) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    there = (await client.query("select owner from codomain.proxies")).rows.map((row) => row.owner);
+  }
+  expect([...there].sort()).toEqual([left, fresh, lives].sort());
+  await client.query("truncate codomain.proxies, codomain.subscriptions");
+});
