@@ -27,6 +27,8 @@ export class InDialogs {
     const { id, leg: number } = readTag(tag);
     const subscription = this.#subscriptions.find(id);
     if (number === null) {
+      // Over his connection to this proxy no other can reach him: he is to subscribe anew, here.
+      if (subscription === undefined && connectionOf(handed) !== 0 && isDirect(handed)) return gone(handed);
       if (subscription === undefined || !subscription.stored) return this.#elsewhere(handed, id);
       return this.#fromWatcher(handed, subscription);
     }
@@ -91,7 +93,8 @@ export class InDialogs {
     const dialog = unpackDialog(subscription.dialog);
     const moved = withTarget(dialog, handed.request);
     if (moved !== dialog) subscription.dialog = packDialog(moved);
-    subscription.connectionId = connectionOf(handed);
+    // What another proxy has sent on came over a connection of its, not of the watcher's.
+    if (isDirect(handed)) subscription.connectionId = connectionOf(handed);
   }
 
   /** Not in this process: another owns it, or nobody has it. */
@@ -115,6 +118,10 @@ export class InDialogs {
   #later(handed: Handed): "answered" {
     return refuse(handed, 500, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
   }
+}
+
+function isDirect({ request }: Handed): boolean {
+  return !request.hasLowerVia;
 }
 
 function gone(handed: Handed): "answered" {

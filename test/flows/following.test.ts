@@ -210,6 +210,14 @@ describe("a client that only its connection leads to (RFC 5626)", () => {
     );
   });
 
+  it("that comes to another proxy is to subscribe anew there: 481", async () => {
+    await begin({ proxies: 2 });
+    await watcher.subscribe(ALICE, 3600, BEHIND);
+    const again = watcher.again(3600, { headers: BEHIND.headers, proxy: "127.0.0.2" });
+    await watcher.client.all(again);
+    expect(again.final).toBe(481);
+  });
+
   it("is not taken over with its proxy: it comes back, and its leg is ended (concurrency.md 7)", async () => {
     await begin({ proxies: 2 });
     await domain.wait(20_000);
