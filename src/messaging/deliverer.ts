@@ -1,4 +1,4 @@
-import type { EndOutcome, MessageEnd, QueueRef, StoredMessage } from "../directory/messages.ts";
+import { type EndOutcome, IDLE_MS, type MessageEnd, type QueueRef, type StoredMessage } from "../directory/messages.ts";
 import type { Plan } from "../federation/plan.ts";
 import type { Timer } from "../runtime/runtime.ts";
 import type { Reply } from "../sip/transaction/outbound.ts";
@@ -29,8 +29,8 @@ const SLOW_MS = 10_000;
 const LIVELY_MS = 10_000;
 /** Enough waits for a server that is silent. */
 const CROWDED_MS = 1_000;
-/** The user has no server that could be asked; a binding or a server that comes up wakes it before. */
-const NOBODY_MS = 60_000;
+/** His server is down for this proxy; another may see it otherwise. */
+const DOWN_MS = 60_000;
 const SWEEP = 1_000;
 const STOP_MS = 2_000;
 /** Messages that were delivered and could not be removed yet: if they come up again they are not sent again. */
@@ -200,11 +200,14 @@ export class Deliverer {
     this.#sweeping = true;
     this.#slowAt = now + SLOW_MS;
     try {
-      for (const message of await directory.messages.overdue(SWEEP)) {
+      const overdue = await directory.messages.overdue(SWEEP);
+      for (const message of overdue) {
         if (!this.#running) break;
         await this.#fail(null, message, EXPIRED);
       }
-      await directory.messages.sweep(this.#parts.options().traceMs, SWEEP);
+      const forgotten = await directory.messages.sweep(this.#parts.options().traceMs, SWEEP);
+      // There may be more: the next round goes on.
+      if (overdue.length === SWEEP || forgotten === SWEEP) this.#slowAt = 0;
       const { heard } = this.#wakes;
       this.#waiting = await directory.messages.count();
       if (this.#waiting.queues === 0) this.#wakes.nothingStored(heard);
@@ -249,7 +252,7 @@ export class Deliverer {
     held.woken = false;
     const plan = await router.where(message.recipient);
     const servers = serversOf(plan);
-    if (servers.length === 0) return this.#giveUp(held, message, null, NOBODY_MS);
+    if (servers.length === 0) return this.#giveUp(held, message, null, this.#idle(held));
     const first = servers[0]!;
     if (this.#isCrowded(held, first)) {
       return this.#giveUp(held, message, null, CROWDED_MS);
@@ -380,6 +383,12 @@ export class Deliverer {
   #remember(id: string, end: MessageEnd): void {
     if (this.#delivered.size >= MOST_DELIVERED) this.#delivered.delete(this.#delivered.keys().next().value!);
     this.#delivered.set(id, end);
+  }
+
+  /** Nobody can be asked: a binding, or a server that comes up, wakes it before this. */
+  #idle(held: Held): number {
+    const plain = held.asked.length > 0 ? DOWN_MS : IDLE_MS;
+    return Math.round(plain * (0.75 + this.#parts.runtime.random.integer(500) / 1_000));
   }
 
   /** Of a server that is silent only so much waits at once, so that it does not take the place of the others. */

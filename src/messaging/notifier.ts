@@ -29,6 +29,8 @@ export class Notifier {
     try {
       const { request, callId, fromTag } = failureNotification(message, asked, router.domains[0]!, at);
       const recipient = this.#userOf(asked.to);
+      // What a client writes into CPIM proves nothing: nobody is sent notifications in another's name.
+      if (message.origin === null && recipient !== message.sender) return;
       if (recipient === null) return this.#sendOnce(request);
       const { keepMs, limits } = options();
       const outcome = await directory.messages.store({

@@ -582,6 +582,18 @@ describe("telling the sender (RFC 5438)", () => {
     expect(at("east").seen("MESSAGE")).toEqual([]);
   });
 
+  it("a client that names another as the sender of its CPIM message has nobody told", async () => {
+    await domain({ east: 200, west: 603 });
+    await bind("east", "bob@example.com");
+    const client = world.client("127.0.0.50");
+    const options = { body: cpim("negative-delivery"), headers: [["Content-Type", "message/cpim"]] as const };
+    expect(await client.status("MESSAGE", ALICE, { ...options, from: "sip:mallory@example.com" })).toBe(202);
+    await bind("west");
+    await world.simulation.advance(3_000);
+    expect(await states()).toEqual(["failed"]);
+    expect(at("east").seen("MESSAGE")).toEqual([]);
+  });
+
   it("expiry is a failure too, and an absent sender is told when he is back", async () => {
     await domain();
     await bind("east", "bob@example.com");
