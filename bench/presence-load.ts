@@ -32,6 +32,7 @@ export interface Counts {
   readonly told: number;
   readonly toldOk: number;
   readonly toldOther: number;
+  readonly codes: Readonly<Record<string, number>>;
   /** Requests that a proxy has sent again. */
   readonly repeated: number;
   /** Requests for nobody. */
