@@ -1,4 +1,4 @@
-import { type Kamailio, startKamailio } from "./kamailio.ts";
+import { type Kamailio, type KamailioOptions, startKamailio } from "./kamailio.ts";
 import { type RunningProxy, startProxy } from "./proxy.ts";
 
 export interface ExclusiveOptions {
@@ -8,7 +8,7 @@ export interface ExclusiveOptions {
   readonly east?: string;
   readonly west?: string;
   /** How east tells the proxy of its users. */
-  readonly eastModel?: "exclusive" | "exclusive-publish";
+  readonly eastModel?: KamailioOptions["model"];
   /** Users with an account on both servers, whether registered there or not. */
   readonly users?: readonly string[];
   /** Rules of the proxy's configuration before the one for everybody. */

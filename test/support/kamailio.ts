@@ -18,8 +18,8 @@ export interface KamailioOptions {
   readonly users?: readonly string[];
   /** What it does for users it does not hold; see docker/kamailio/start. */
   readonly unknown?: "404" | "accept" | "back" | "hide";
-  /** Its users live where they register, and the proxy is told by REGISTER or by PUBLISH (docker/kamailio/exclusive.cfg). */
-  readonly model?: "exclusive" | "exclusive-publish";
+  /** Its users live where they register, and the proxy is told by REGISTER, by PUBLISH, or asks (docker/kamailio/exclusive.cfg). */
+  readonly model?: "exclusive" | "exclusive-publish" | "exclusive-reg";
   /** PostgreSQL URL for its presence tables; SQLite in its run directory where absent. */
   readonly database?: string;
 }
