@@ -73,7 +73,11 @@ export class RegNotifier implements Source {
     const asked = { kind: "reg", aor: aor ?? PREFIX + server, server: null, epoch: 0, known: false } as const;
     if (aor !== null || handed.request.expires !== 0) return accepting.subscribe(handed, asked);
     // 4.7.2: a fetch is to get everything in its one NOTIFY, so it is read first.
-    const users = await this.#desk.directory.users({ server, limit: MOST_IN_DOCUMENT }).catch(noneIfAway);
+    const users = await this.#desk.directory.users({ server, limit: MOST_IN_DOCUMENT }).catch(onlyUnavailable);
+    if (users === undefined) {
+      const headers = [["Retry-After", String(this.#subscriptions.options.retryAfterS)]] as const;
+      return handed.respond(buildResponse(handed.transaction.request, 500, undefined, { headers }));
+    }
     this.#fetched = users;
     // It is shown within this call.
     const over = accepting.subscribe(handed, asked);
@@ -298,9 +302,9 @@ function recordIn(lookup: Lookup | null): UserRecord | null {
   return lookup?.state === "bound" || lookup?.state === "no-binding" ? lookup.user : null;
 }
 
-function noneIfAway(error: unknown): readonly UserRow[] {
-  if (error instanceof DirectoryUnavailable) return [];
-  throw error;
+function onlyUnavailable(error: unknown): undefined {
+  if (!(error instanceof DirectoryUnavailable)) throw error;
+  return undefined;
 }
 
 function takesReginfo(value: string): boolean {
