@@ -51,6 +51,16 @@ describe("codomain users", () => {
     expect(await say("unbind", "bob@example.com")).toBe("bob@example.com is no longer bound to west (epoch 3).");
   });
 
+  it("move --make-before-break tells every proxy first", async () => {
+    const { run, directory } = await serve();
+    const heard: string[] = [];
+    directory.onChange((change) => heard.push(change.kind));
+    await run("users", "bind", "bob@example.com", "east");
+    const moved = await run("users", "move", "bob@example.com", "west", "--make-before-break");
+    expect(moved.stdout).toBe("bob@example.com moved from east to west (epoch 2).\n");
+    expect(heard.filter((kind, i) => kind !== heard[i - 1])).toEqual(["binding", "preparing", "binding"]);
+  });
+
   it("a conflict is told with the holder, exit 1; a pinned user says so", async () => {
     const { run } = await serve();
     await run("users", "bind", "bob@example.com", "east", "--pin");
