@@ -35,6 +35,8 @@ export interface RunParts {
 
 /** What a slow database has kept back is made up for, but no more than a quarter of a second's users at once. */
 const BURST = 0.25;
+/** A timer that fires a little early must not cost a turn. */
+const LEAST_BURST = 2;
 const FILL = 1000;
 /** Waves are started no more often than this, milliseconds. */
 const TICK_MS = 50;
@@ -137,7 +139,7 @@ export class BatchRun {
   async #next(): Promise<readonly MoveStep[]> {
     const now = this.#parts.runtime.clock.now();
     const { rate } = this.#batch;
-    this.#tokens = Math.min(Math.max(1, rate * BURST), this.#tokens + ((now - this.#filledAt) * rate) / 1000);
+    this.#tokens = Math.min(Math.max(LEAST_BURST, rate * BURST), this.#tokens + ((now - this.#filledAt) * rate) / 1000);
     this.#filledAt = now;
     const limit = Math.min(Math.floor(this.#tokens), this.#options.inFlight - this.#inFlight, MOST_STEPS);
     if (limit < 1) return [];
