@@ -44,7 +44,7 @@ export function decidePlace(now: Situation): readonly PlaceStep[] {
   if (leg !== null && leg.epoch === epoch) return [];
   if (next !== null && !next.ahead && next.epoch === epoch) return [];
   if (next?.ahead && next.server === server) return ["adopt"];
-  if (now.waiting) return next === null ? [] : ["drop-next"];
+  if (now.waiting) return next === null || next.ahead ? [] : ["drop-next"];
   return next === null ? ["open"] : ["drop-next", "open"];
 }
 

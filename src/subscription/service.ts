@@ -194,6 +194,10 @@ export class Subscriptions implements Desk, TimeKeeper {
       subscription.saveAt = 0;
       void this.save(subscription);
     }
+    // A leg that is ahead of a move is not given up for another try where he still is.
+    if (subscription.retryAt > 0 && subscription.next !== null && subscription.next.ahead > now) {
+      subscription.retryAt = Math.max(subscription.retryAt, subscription.next.ahead);
+    }
     if (subscription.retryAt > 0 && subscription.retryAt <= now) {
       subscription.retryAt = 0;
       if (this.#fetches.get(subscription.id) === subscription) return this.fetched(subscription, "timeout");

@@ -77,6 +77,33 @@ describe("a move that makes before it breaks", () => {
     expect(domain.east.live).toEqual([]);
   });
 
+  it("away from a server that fails: the leg ahead is not given up for another try there", async () => {
+    await begin();
+    domain.east.policy = () => ({ status: 480 });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    await prepare("west", 30_000);
+    await domain.wait(20_000);
+    expect([domain.west.firsts.length, domain.west.live.length]).toEqual([1, 1]);
+    await domain.bind("west");
+    await domain.wait(100);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+    expect(domain.west.firsts).toHaveLength(1);
+  });
+
+  it("away from a server that fails, and does not come: it is tried there again", async () => {
+    await begin();
+    domain.east.policy = () => ({ status: 480 });
+    await domain.bind("east");
+    await watcher.subscribe(ALICE, 3600);
+    await prepare("west", 10_000);
+    domain.east.policy = () => ({ status: 200 });
+    await domain.wait(20_000);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+    expect([domain.west.live.length, domain.east.live.length]).toEqual([0, 1]);
+  });
+
   it("to one server while he is moved to another: the leg ahead is let go of", async () => {
     await watching();
     await domain.unbind();
