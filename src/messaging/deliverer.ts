@@ -25,6 +25,8 @@ interface Held {
 /** Left of the hold when a try has ended, for what is written then. */
 const MARGIN_MS = 4_000;
 const SLOW_MS = 10_000;
+/** Nothing is stored anywhere: who stores something is heard. */
+const QUIET_MS = 30_000;
 /** A server that has answered within this time is not silent. */
 const LIVELY_MS = 10_000;
 /** Enough waits for a server that is silent. */
@@ -173,7 +175,8 @@ export class Deliverer {
     }
     this.#taking = false;
     if (this.#running) void this.#slowly();
-    if (this.#running && this.#poll === null) this.#arm(this.#again ? 0 : this.#options.pollMs);
+    if (this.#running && this.#poll === null)
+      this.#arm(this.#again ? 0 : this.#wakes.anything ? this.#options.pollMs : QUIET_MS);
   }
 
   async #take(): Promise<void> {

@@ -30,7 +30,7 @@ export class Wakes {
   #busy = false;
   #stopped = false;
 
-  /** @param woken something is due that was not. */
+  /** @param woken something is due, or may be, that was not. */
   constructor(store: MessageStore, runtime: Runtime, woken: () => void) {
     this.#store = store;
     this.#runtime = runtime;
@@ -56,9 +56,16 @@ export class Wakes {
     return this.#heard;
   }
 
+  /** False: nothing is stored anywhere, so nothing can be due. */
+  get anything(): boolean {
+    return this.#anything;
+  }
+
   somethingStored(): void {
     this.#heard++;
+    const first = !this.#anything;
     this.#anything = true;
+    if (first) this.#woken();
   }
 
   serverUp(server: string): void {

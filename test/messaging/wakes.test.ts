@@ -53,6 +53,16 @@ describe("recipients who are bound", () => {
     expect(asked).toEqual([["b@x"]]);
   });
 
+  it("the first that is stored anywhere makes this proxy look again", () => {
+    const { state, wakes } = setUp();
+    wakes.onChange({ kind: "user", aor: "a@x" });
+    expect([state.woken, wakes.anything]).toEqual([0, true]);
+    wakes.nothingStored(wakes.heard);
+    expect(wakes.anything).toBe(false);
+    wakes.onChange({ kind: "user", aor: "a@x" });
+    expect([state.woken, wakes.anything]).toEqual([1, true]);
+  });
+
   it("are kept while the database is away, and woken when it is back", async () => {
     const { runtime, asked, state, wakes } = setUp();
     state.away = true;
