@@ -103,9 +103,9 @@ export class LegSide {
   }
 
   /** The leg that a NOTIFY with this tag of ours is for. */
-  find(subscription: Subscription | undefined, tag: string, number: number): Leaving | undefined {
+  find(subscription: Subscription | undefined, tag: string, number: number): Found | undefined {
     const leg = subscription?.leg?.number === number ? subscription.leg : subscription?.next;
-    if (subscription !== undefined && leg?.number === number) return new Leaving(subscription, leg, null);
+    if (subscription !== undefined && leg?.number === number) return { subscription, leg };
     return this.#leaving.get(tag);
   }
 
@@ -310,14 +310,19 @@ export class LegSide {
   }
 }
 
+export interface Found {
+  readonly subscription: Subscription;
+  readonly leg: Leg;
+}
+
 /** A leg that nobody wants any more, until its server has said so too. */
-export class Leaving implements TimerOwner<"due"> {
+class Leaving implements Found, TimerOwner<"due"> {
   readonly subscription: Subscription;
   readonly leg: Leg;
   readonly timer: WheelTimer<"due">;
-  readonly #due: ((leaving: Leaving) => void) | null;
+  readonly #due: (leaving: Leaving) => void;
 
-  constructor(subscription: Subscription, leg: Leg, due: ((leaving: Leaving) => void) | null) {
+  constructor(subscription: Subscription, leg: Leg, due: (leaving: Leaving) => void) {
     this.subscription = subscription;
     this.leg = leg;
     this.#due = due;
@@ -325,7 +330,7 @@ export class Leaving implements TimerOwner<"due"> {
   }
 
   fired(): void {
-    this.#due?.(this);
+    this.#due(this);
   }
 }
 
