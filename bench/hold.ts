@@ -19,6 +19,7 @@ interface Sizes {
   readonly most: number;
   readonly binds: number;
   readonly rate: number;
+  readonly rows: number;
   readonly profile: string | undefined;
 }
 
@@ -36,7 +37,8 @@ export async function run(args: string[]): Promise<void> {
       window: { type: "string", default: "64" },
       binds: { type: "string", default: "6000" },
       rate: { type: "string", default: "1000" },
-      only: { type: "string", default: "memory,accept,bind" },
+      rows: { type: "string", default: "20000" },
+      only: { type: "string", default: "memory,accept,bind,takeover" },
       profile: { type: "string" },
     },
   });
@@ -51,6 +53,7 @@ export async function run(args: string[]): Promise<void> {
     most: Math.ceil(seconds * 20_000),
     binds: Number(values.binds),
     rate: Number(values.rate),
+    rows: Number(values.rows),
     profile: values.profile,
   };
   try {
@@ -61,6 +64,7 @@ export async function run(args: string[]): Promise<void> {
     }
     if (only.includes("accept")) await compareAccepting(sizes);
     if (only.includes("bind")) await bind(sizes);
+    if (only.includes("takeover")) await takeover(sizes);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -343,6 +347,77 @@ async function bindWith(proxies: number, sizes: Sizes): Promise<string[][]> {
         ...[used.proxies, used.postgres, used.load].map(percent),
       ];
     });
+  } finally {
+    await domain.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+// ── Taking over ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One proxy holds everything, half of it with a leg, and is killed; the other one has nothing to do until then. */
+async function takeover(sizes: Sizes): Promise<void> {
+  const { rows, window, profile } = sizes;
+  console.log(`taking over ${rows} subscriptions of a proxy that was killed ...`);
+  const directory = workBelow(sizes.directory);
+  const domain = await Domain.start({
+    directory,
+    proxies: 2,
+    standby: true,
+    subscriptions: rows,
+    perUser: 1,
+    cpus: [undefined, undefined],
+    ...(profile === undefined ? {} : { profile }),
+  });
+  try {
+    const live = Math.floor(rows / 2);
+    const bound = await domain.load.bind({ first: 0, count: live }, 0, window, 0, 0);
+    const held = await domain.load.subscribe(0, rows, window, 300);
+    const { shown } = await domain.load.settle(0, live, 0, 20);
+    if (held.ok !== rows || bound.ok !== live || shown !== live)
+      console.log(`held ${held.ok} of ${rows}, bound ${bound.ok} and shown ${shown} of ${live}`);
+    await domain.kill();
+    const resident = domain.resident;
+    const before = await domain.spentNow();
+    const { at: killed } = await domain.load.mark();
+    const told = await domain.load.told(0, rows, 120);
+    const used = usedBetween(before, await domain.spentNow());
+    // What the servers tell on the refreshed legs.
+    const again = await domain.load.settle(0, live, 0, 40);
+    const counts = await domain.load.counts();
+    const took = told.last - told.first;
+    console.log(
+      `\n${table([
+        [
+          "subscriptions",
+          "first NOTIFY after s",
+          "all after s",
+          "a second",
+          "not told",
+          "legs refreshed",
+          "not 2xx",
+          "repeated",
+          "cpu us each",
+          "in postgres",
+          "resident each",
+        ],
+        [
+          String(rows),
+          (told.first - killed).toFixed(1),
+          (told.last - killed).toFixed(1),
+          ((told.told - 1) / took).toFixed(0),
+          String(rows - told.told),
+          String(again.shown),
+          String(counts.toldOther),
+          String(counts.repeated),
+          ...[used.proxies, used.postgres].map((share) => ((share * used.seconds * 1e6) / rows).toFixed(0)),
+          ((domain.resident - resident) / rows).toFixed(0),
+        ],
+      ])}\n`,
+    );
+    console.log("Half of them have a leg. The dead one's lease of 15 s has to run out first.\n");
+    await domain.stopProxies();
+    if (domain.complaints !== "") console.log(domain.complaints.slice(0, 2000));
   } finally {
     await domain.stop();
     rmSync(directory, { recursive: true, force: true });

@@ -5,6 +5,7 @@
  *   bind FIRST COUNT RATE WINDOW SERVER SHIFT  REGISTER of users from a server, to proxy (user+SHIFT)%P; RATE 0: as many as WINDOW lets
  *   mark                                     forgets when things were seen, and counts from 0
  *   settle FIRST COUNT SERVER SECONDS        until each was shown the document of that server
+ *   told FIRST COUNT SECONDS                 until each was sent a NOTIFY
  *   dump FIRST COUNT FILE                    a line a subscription: user, REGISTER sent, answered, SUBSCRIBE seen, document shown
  *   counts                                   what was received and sent since `mark`
  * Moments are those of CLOCK_MONOTONIC. Nothing is sent again; what a proxy sends again is counted and answered again. */
@@ -32,8 +33,8 @@ typedef struct {
 } Peer;
 
 typedef struct {
-  /* Of the SUBSCRIBE and of its answer; of the first NOTIFY; of the leg's SUBSCRIBE; of the document. 0: not yet. */
-  double asked, answered, notified, leg, shown;
+  /* Of the SUBSCRIBE and of its answer; of the first NOTIFY; of the leg's SUBSCRIBE; of the last document; of the first NOTIFY since `mark`. 0: not yet. */
+  double asked, answered, notified, leg, shown, told;
   uint64_t leg_branch;
   uint32_t notify_cseq;
   /* Server whose document was shown last; -1: none. */
@@ -58,7 +59,7 @@ static struct {
 /* Of the phase that is under way. */
 static struct {
   char kind;
-  uint32_t first, count, next, answered, open, window, ok, other;
+  uint32_t first, count, next, answered, open, window, ok, other, notified;
   int server, shift;
   double rate, began, until, last;
   long codes[CODES];
@@ -244,7 +245,11 @@ static void on_notify(const char *request, struct sockaddr_in from, double at) {
   }
   counts.notifies++;
   each->notify_cseq = cseq;
-  if (each->notified == 0) each->notified = at;
+  if (each->notified == 0) {
+    each->notified = at;
+    phase.notified += phase.kind == 's' && i >= phase.first && i < phase.first + phase.count;
+  }
+  if (each->told == 0) each->told = at;
   const char *mark = strstr(request, "id=\"at-");
   each->server = mark ? atoi(mark + 7) : -1;
   if (mark) each->shown = at;
@@ -328,18 +333,17 @@ static void print_codes(const long *codes) {
 
 static void finish(void) {
   double *took = malloc((phase.count + 1) * sizeof *took), last = phase.began;
-  uint32_t n = 0, notified = 0;
+  uint32_t n = 0;
   for (uint32_t i = phase.first; i < phase.first + phase.next; i++) {
     double asked = phase.kind == 's' ? subscriptions[i].asked : bindings[i].asked;
     double answered = phase.kind == 's' ? subscriptions[i].answered : bindings[i].answered;
     if (answered != 0) took[n++] = (answered - asked) * 1e3;
     if (answered > last) last = answered;
-    if (phase.kind == 's' && subscriptions[i].notified != 0) notified++;
   }
   qsort(took, n, sizeof *took, by_value);
   double seconds = last - phase.began;
   printf("{\"sent\":%u,\"ok\":%u,\"other\":%u,\"lost\":%u,\"notified\":%u,\"seconds\":%.3f,\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,", phase.next, phase.ok, phase.other,
-         phase.next - n, notified, seconds, n ? took[n / 2] : 0, n ? took[(uint32_t)((n - 1) * 0.99)] : 0, n ? took[(uint32_t)((n - 1) * 0.999)] : 0);
+         phase.next - n, phase.notified, seconds, n ? took[n / 2] : 0, n ? took[(uint32_t)((n - 1) * 0.99)] : 0, n ? took[(uint32_t)((n - 1) * 0.999)] : 0);
   print_codes(phase.codes);
   printf("}\n");
   free(took);
@@ -349,6 +353,23 @@ static void finish(void) {
 /* Sends what is due; ends the phase when all of it was answered, or nothing has come for a while. */
 static void drive(void) {
   double t = now();
+  if (phase.kind == 't') {
+    if (t < phase.last + 0.02) return;
+    phase.last = t;
+    uint32_t told = 0;
+    double first = 0, last = 0;
+    for (uint32_t i = phase.first; i < phase.first + phase.count; i++) {
+      double at = subscriptions[i].told;
+      told += at != 0;
+      if (at > last) last = at;
+      if (at != 0 && (first == 0 || at < first)) first = at;
+    }
+    if (told == phase.count || t > phase.until) {
+      printf("{\"told\":%u,\"first\":%.6f,\"last\":%.6f}\n", told, first, last);
+      phase.kind = 0;
+    }
+    return;
+  }
   if (phase.kind == 'd') {
     if (t < phase.last + 0.02) return;
     phase.last = t;
@@ -372,7 +393,8 @@ static void drive(void) {
     else bind_user(i);
   }
   int all_sent = phase.next == phase.count || t >= phase.until;
-  if (all_sent && (phase.open == 0 || t > phase.last + 8)) finish();
+  int over = phase.open == 0 && (phase.kind != 's' || phase.notified >= phase.ok);
+  if (all_sent && (over || t > phase.last + 8)) finish();
 }
 
 static void command(char *line) {
@@ -390,6 +412,8 @@ static void command(char *line) {
     for (uint32_t i = first; i < first + count; i++) bindings[i] = (Binding){0};
   } else if (sscanf(line, "settle %u %u %d %lf", &first, &count, &server, &seconds) == 4) {
     phase.kind = 'd', phase.server = server, phase.until = phase.began + seconds;
+  } else if (sscanf(line, "told %u %u %lf", &first, &count, &seconds) == 3) {
+    phase.kind = 't', phase.until = phase.began + seconds;
   } else if (sscanf(line, "dump %u %u %1000s", &first, &count, file) == 3) {
     FILE *out = fopen(file, "w");
     for (uint32_t i = first; out && i < first + count; i++) {
@@ -400,7 +424,7 @@ static void command(char *line) {
     printf("{}\n");
   } else if (!strncmp(line, "mark", 4)) {
     memset(&counts, 0, sizeof counts);
-    for (uint32_t i = 0; i < total; i++) subscriptions[i].leg = subscriptions[i].shown = 0, subscriptions[i].server = -1;
+    for (uint32_t i = 0; i < total; i++) subscriptions[i].leg = subscriptions[i].shown = subscriptions[i].told = 0, subscriptions[i].server = -1;
     printf("{\"at\":%.6f}\n", phase.began);
   } else {
     struct rusage used;
@@ -451,7 +475,7 @@ int main(int argc, char **argv) {
   while (1) {
     struct pollfd waiting[PEERS + 2] = {{.fd = 0, .events = phase.kind ? 0 : POLLIN}, {.fd = watchers.fd, .events = POLLIN}};
     for (int i = 0; i < server_count; i++) waiting[i + 2] = (struct pollfd){.fd = servers[i].fd, .events = POLLIN};
-    poll(waiting, server_count + 2, phase.kind == 'd' ? 20 : phase.kind ? 1 : 1000);
+    poll(waiting, server_count + 2, phase.kind == 'd' || phase.kind == 't' ? 20 : phase.kind ? 1 : 1000);
     if (waiting[1].revents) receive(&watchers, -1);
     for (int i = 0; i < server_count; i++)
       if (waiting[i + 2].revents) receive(&servers[i], i);

@@ -119,6 +119,15 @@ export class PresenceLoad {
     return this.#ask(`settle ${first} ${count} ${server} ${seconds}`);
   }
 
+  /** Until they were sent a NOTIFY since `mark`; when the first and the last came, CLOCK_MONOTONIC in seconds. */
+  told(
+    first: number,
+    count: number,
+    seconds: number,
+  ): Promise<{ readonly told: number; readonly first: number; readonly last: number }> {
+    return this.#ask(`told ${first} ${count} ${seconds}`);
+  }
+
   dump(first: number, count: number, file: string): Promise<object> {
     return this.#ask(`dump ${first} ${count} ${file}`);
   }

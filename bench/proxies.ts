@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -18,6 +18,8 @@ export interface DomainOptions {
   readonly proxies: number;
   readonly subscriptions: number;
   readonly perUser: number;
+  /** The last proxy is asked nothing. */
+  readonly standby?: boolean;
   /** Processors of the proxies, and of PostgreSQL and the generator; undefined: wherever there is room. */
   readonly cpus: readonly [number | undefined, number | undefined];
   /** Writes a .cpuprofile of each proxy there. */
@@ -73,7 +75,13 @@ export class Domain {
       await importUsers(postgres.url, Math.ceil(subscriptions / perUser));
       const load = await PresenceLoad.start(
         program,
-        { proxies: ports, watchers: WATCHER_PORT, servers: SERVER_PORTS, subscriptions, perUser },
+        {
+          proxies: options.standby === true ? ports.slice(0, -1) : ports,
+          watchers: WATCHER_PORT,
+          servers: SERVER_PORTS,
+          subscriptions,
+          perUser,
+        },
         cpus[1],
       );
       const proxies = [];
@@ -109,9 +117,15 @@ export class Domain {
     return this.spent((await this.load.counts()).cpu);
   }
 
-  /** Resident octets of the proxies. */
+  /** Resident octets of the proxies that run. */
   get resident(): number {
     return this.#proxies.reduce((sum, { pid }) => sum + resident(pid), 0);
+  }
+
+  /** Ends the first proxy without a word. */
+  async kill(): Promise<void> {
+    this.#proxies[0]!.signal("SIGKILL");
+    await this.#proxies[0]!.exited;
   }
 
   async query<Row extends object>(text: string): Promise<Row[]> {
@@ -129,6 +143,7 @@ export class Domain {
     const bound = new Map<number, number>();
     for (const each of this.#proxies) {
       await each.stop(30_000);
+      if (!existsSync(each.stamps)) continue;
       for (const line of readFileSync(each.stamps, "utf8").split("\n")) {
         const [aor = "", at = ""] = line.split(" ");
         if (aor !== "") bound.set(Number(/^user(\d+)@/.exec(aor)?.[1]), Number(at));
