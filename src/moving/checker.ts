@@ -99,7 +99,11 @@ export class Checker {
     if (own === undefined) {
       return told(aor, binding, answers, "unasked", `${server} is down, or its OPTIONS proves nothing`);
     }
-    if (own.says === "here") return told(aor, binding, answers, "here", `${server} has him`);
+    if (own.says === "here") {
+      const both = elsewhere(answers, server);
+      if (both.length === 0) return told(aor, binding, answers, "here", `${server} has him`);
+      return told(aor, binding, answers, "conflict", `${server} has him, and so has ${both.join(", ")}`);
+    }
     if (own.says === "unknown") return told(aor, binding, answers, "unknown", `${server} cannot tell: ${own.detail}`);
     if (!this.#believed.has(server)) {
       const detail = `${server} says ${own.detail}, but has said of nobody yet that he is there`;
