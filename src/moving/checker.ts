@@ -120,12 +120,11 @@ export class Checker {
     everybody: boolean,
   ): Promise<Check> {
     const { server, origin } = binding;
-    const others = everybody ? [] : this.askable.filter((name) => name !== server);
-    const all = [...answers, ...(await Promise.all(others.map((name) => this.#ask(aor, name))))];
-    const elsewhere = all.filter((each) => each.server !== server && each.says === "here").map((each) => each.server);
+    const unasked = everybody ? [] : this.askable.filter((name) => name !== server);
+    const all = [...answers, ...(await Promise.all(unasked.map((name) => this.#ask(aor, name))))];
+    const others = elsewhere(all, server);
     const says = `${server} says ${own.detail}`;
-    if (elsewhere.length > 0)
-      return told(aor, binding, all, "conflict", `${says}, and ${elsewhere.join(", ")} has him`);
+    if (others.length > 0) return told(aor, binding, all, "conflict", `${says}, and ${others.join(", ")} has him`);
     if (origin === "admin" || origin === "provisioned") {
       return told(aor, binding, all, "pinned", `${says}, but an admin put him there (${origin})`);
     }
@@ -162,8 +161,8 @@ export class Checker {
       case "pinned":
         await reconciliation.note(finding(binding, second.verdict, second.detail));
         if (second.verdict === "conflict") {
-          const servers = second.answers.filter((each) => each.says === "here").map((each) => each.server);
-          this.#parts.telemetry.emit("conflict", { aor, servers: [binding.server, ...servers] });
+          const servers = [binding.server, ...elsewhere(second.answers, binding.server)];
+          this.#parts.telemetry.emit("conflict", { aor, servers });
         }
         return second;
       case "gone":
@@ -220,6 +219,11 @@ export class Checker {
       ],
     });
   }
+}
+
+/** The other servers that have him. */
+function elsewhere(answers: readonly Answer[], server: string): string[] {
+  return answers.filter((each) => each.server !== server && each.says === "here").map((each) => each.server);
 }
 
 function told(

@@ -268,6 +268,9 @@ describe("the reconciler", () => {
     expect([gone.verdict, gone.detail, await sweep.where("u-2")]).toEqual(["gone", "east says 404", "east"]);
     expect((await sweep.runtime.until(checker.look("u-nobody@example.com", true))).verdict).toBe("unbound");
     expect((await sweep.runtime.until(checker.look("plain@example.com", true))).verdict).toBe("not-exclusive");
+    sweep.say("west", "u-1", 200);
+    const both = await sweep.runtime.until(checker.look("u-1@example.com", true));
+    expect([both.verdict, both.detail]).toEqual(["conflict", "east has him, and so has west"]);
     await sweep.bind("u-3", "north");
     expect((await sweep.runtime.until(checker.look("u-3@example.com", true))).verdict).toBe("unasked");
   });
