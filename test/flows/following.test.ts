@@ -188,6 +188,35 @@ describe("a server that knows him by another name", () => {
   });
 });
 
+describe("a user who is bound while the row is being written", () => {
+  /** Watchers who are left pending: statements and the feed take any time, so that either may be there first. */
+  async function stranded(unsafe: { readonly indexedLate?: boolean }): Promise<number> {
+    const subscriptions = { sweep: { everyMs: 600_000, page: 1 }, unsafe };
+    await begin({ proxies: 2, database: { latencyMs: [0, 120] }, services: { subscriptions } });
+    const watchers: Watcher[] = [];
+    for (let i = 0; i < 80; i++) {
+      const user = `user${i}`;
+      await domain.known(`${user}@example.com`);
+      const each = new Watcher(domain.world, `127.0.1.${i + 1}`);
+      watchers.push(each);
+      each.begin(`sip:${user}@example.com`, 3600);
+      await domain.wait(60 + (i % 40) * 5);
+      const { directory } = domain.world.proxies[1]!;
+      void directory.move({ aor: `${user}@example.com`, to: "east", equalRank: true, actor: "test" });
+    }
+    await domain.wait(10_000);
+    return watchers.filter((each) => each.last?.shown !== "open").length;
+  }
+
+  it("is seen by nobody too late: before, after, or by the feed (concurrency.md 4)", async () => {
+    expect(await stranded({})).toBe(0);
+  });
+
+  it("would be missed by somebody, were the index filled after the insert", async () => {
+    expect(await stranded({ indexedLate: true })).toBeGreaterThan(0);
+  });
+});
+
 describe("many watchers of one user", () => {
   it("are all moved, and share the document", async () => {
     await begin();
