@@ -368,6 +368,7 @@ export function messagesContract(name: string, open: () => Promise<MessagesHarne
         expect(await ids({ limit: 10 })).toEqual(all.map((each) => each.id));
         expect(await ids({ recipient: JOE, limit: 10 })).toEqual([all[0]!.id, all[1]!.id]);
         expect(await ids({ sender: BOB, limit: 10 })).toEqual([all[1]!.id]);
+        expect(await ids({ recipient: JOE, sender: ANN, limit: 10 })).toEqual([all[0]!.id]);
         expect(await ids({ state: "delivered", limit: 10 })).toEqual([all[0]!.id]);
         const [head] = await h.run(west.list({ limit: 1 }));
         expect(head).toMatchObject({ recipient: JOE, sender: ANN, origin: "o", state: "delivered", tries: 0 });

@@ -1,20 +1,32 @@
-import type { ListedMessage, MessageState, TraceEntry } from "../messages.ts";
+import type { ListedMessage, MessageQuery, MessageState, TraceEntry } from "../messages.ts";
 import type { Verb } from "./pool.ts";
 
-/** A page of messages in the order they were stored, without their bodies. */
-export const LIST_MESSAGES: Verb = {
-  name: "list-messages",
+/**
+ * A page of messages in the order they were stored, without their bodies. A statement for each way of asking: one for
+ * all of them is planned for none, and reads every message there is to find one user's.
+ */
+export function listMessages({ recipient, sender }: MessageQuery): Verb {
+  if (recipient !== undefined) return sender === undefined ? OF_RECIPIENT : OF_PAIR;
+  return sender === undefined ? OF_ALL : OF_SENDER;
+}
+
+const verb = (name: string, condition: string): Verb => ({
+  name: `list-messages-${name}`,
   text: `
 select m.id, m.place::float8 as place, m.recipient, m.sender, m.origin, m.call_id, m.octets, m.state, m.tries,
   extract(epoch from m.received_at)::float8 * 1000 as received,
   extract(epoch from m.expires_at)::float8 * 1000 as expires,
   extract(epoch from m.ended_at)::float8 * 1000 as ended
 from codomain.messages m
-where ($1::text is null or m.recipient = $1) and ($2::text is null or m.sender = $2)
-  and ($3::text is null or m.state = $3) and m.place > $4
+where ${condition} and ($3::text is null or m.state = $3) and m.place > $4
 order by m.place
 limit $5`,
-};
+});
+
+const OF_ALL = verb("all", "$1::text is null and $2::text is null");
+const OF_RECIPIENT = verb("of-recipient", "m.recipient = $1 and $2::text is null");
+const OF_SENDER = verb("of-sender", "$1::text is null and m.sender = $2");
+const OF_PAIR = verb("of-pair", "m.recipient = $1 and m.sender = $2");
 
 export interface ListRow {
   readonly id: string;

@@ -16,7 +16,7 @@ import {
 import { isAor } from "../rows.ts";
 import { DEFER_QUEUE } from "./defer-queue.ts";
 import { END_MESSAGE, type EndRow } from "./end-message.ts";
-import { COUNT_MESSAGES, LIST_MESSAGES, type ListRow, listedOf, TRACE_MESSAGE, traceOf } from "./list-messages.ts";
+import { COUNT_MESSAGES, type ListRow, listedOf, listMessages, TRACE_MESSAGE, traceOf } from "./list-messages.ts";
 import { LOCK_SLOT, LOCK_SLOT_OF_MESSAGE } from "./lock-slot.ts";
 import { type MessageRow, messageOf } from "./message-row.ts";
 import type { Pool, Run } from "./pool.ts";
@@ -108,7 +108,7 @@ export class PostgresMessages implements MessageStore {
   async list(query: MessageQuery): Promise<readonly ListedMessage[]> {
     const { recipient = null, sender = null, state = null, after = -1 } = query;
     const limit = Math.max(0, Math.min(query.limit, MOST_MESSAGES));
-    return (await this.#pool.run<ListRow>(LIST_MESSAGES, [recipient, sender, state, after, limit])).map(listedOf);
+    return (await this.#pool.run<ListRow>(listMessages(query), [recipient, sender, state, after, limit])).map(listedOf);
   }
 
   async trace(id: string): Promise<readonly TraceEntry[]> {
