@@ -1,0 +1,131 @@
+import { describe, expect, it } from "vitest";
+import { DirectoryUnavailable } from "../../src/base/errors.ts";
+import type { MessageStore, QueueRef, StoredMessage } from "../../src/directory/messages.ts";
+import type { Plan } from "../../src/federation/plan.ts";
+import { createMessaging } from "../../src/messaging/messaging.ts";
+import { DELIVERY_OPTIONS, MESSAGING_OPTIONS } from "../../src/messaging/options.ts";
+import type { MessagingParts } from "../../src/messaging/ports.ts";
+import type { Reply } from "../../src/sip/transaction/outbound.ts";
+import { Telemetry } from "../../src/telemetry/events.ts";
+import { virtualRuntime } from "../directory/virtual-runtime.ts";
+
+const QUEUE: QueueRef = { recipient: "joe@example.com", sender: "ann@example.com", fence: 7 };
+const RELAY: Plan = {
+  kind: "relay",
+  server: "west",
+  binding: null,
+  subdomain: null,
+  identity: null,
+  unlearn: null,
+  reasons: [],
+};
+
+/** One queue with one message is there to be taken; everything takes the time the test gives it. */
+function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number } = {}) {
+  const runtime = virtualRuntime(1);
+  const did: string[] = [];
+  const wait = (ms: number) => new Promise<void>((resolve) => runtime.timers.after(ms, resolve));
+  const message: StoredMessage = {
+    id: "m1",
+    ...QUEUE,
+    origin: null,
+    callId: "c",
+    fromTag: "t",
+    cseq: 1,
+    requestUri: "sip:joe@example.com",
+    request: "MESSAGE sip:joe@example.com SIP/2.0\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n",
+    receivedAt: runtime.clock.wall(),
+    expiresAt: runtime.clock.wall() + 3_600_000,
+    tries: 0,
+  };
+  let taken = false;
+  let failures = given.endFails ?? 0;
+  const messages: Partial<MessageStore> = {
+    async take() {
+      if (taken) return [];
+      taken = true;
+      return [{ ...QUEUE, message, server: "west" }];
+    },
+    async end(id, end) {
+      if (failures-- > 0) throw new DirectoryUnavailable("away");
+      did.push(`end ${id} ${end.state}`);
+      return { ended: true, next: null };
+    },
+    async defer(_queue, _delayMs, detail) {
+      did.push(`defer ${detail}`);
+      return true;
+    },
+    wakeBound: async () => 0,
+    overdue: async () => [],
+    sweep: async () => 0,
+    count: async () => ({ messages: 1, queues: 1, octets: 1 }),
+  };
+  const parts: MessagingParts = {
+    runtime,
+    telemetry: new Telemetry(),
+    directory: {
+      messages: messages as MessageStore,
+      learn: () => Promise.reject(new Error("nobody learns")),
+      unlearn: () => Promise.reject(new Error("nobody unlearns")),
+      onChange: () => () => undefined,
+    },
+    outbound: {
+      async toServer(server, _build, options) {
+        did.push(`to ${server} for ${options?.timeoutMs}`);
+        await wait(10);
+        return given.reply ?? "timeout";
+      },
+      toUri: () => Promise.reject(new Error("nobody is asked by URI")),
+    },
+    router: {
+      async where() {
+        await wait(given.whereMs ?? 0);
+        return RELAY;
+      },
+      proves: () => false,
+      nameOn: (aor) => aor,
+      onServerUp: () => () => undefined,
+      domains: ["example.com"],
+      learnedMs: 1_000,
+      retryAfterS: 1,
+    },
+    options: () => MESSAGING_OPTIONS,
+  };
+  const { deliverer } = createMessaging(parts, DELIVERY_OPTIONS);
+  deliverer.start();
+  return { runtime, deliverer, did };
+}
+
+describe("the while for which a queue is taken (concurrency.md 7)", () => {
+  it("a try gets Timer F, and no more than what is left of it", async () => {
+    const fast = setUp();
+    await fast.runtime.advance(5_000);
+    expect(fast.did).toEqual(["to west for 32000", "defer no answer: west"]);
+    const slow = setUp({ whereMs: 10_000 });
+    await slow.runtime.advance(15_000);
+    expect(slow.did[0]).toBe("to west for 26000");
+    for (const each of [fast, slow]) await each.deliverer.stop();
+  });
+
+  it("nothing is sent once it is nearly over: the queue is another's soon", async () => {
+    const { runtime, deliverer, did } = setUp({ whereMs: 39_000 });
+    await runtime.advance(60_000);
+    expect(did).toEqual([]);
+    expect(deliverer.inFlight).toBe(0);
+    await deliverer.stop();
+    await runtime.advance(1_000);
+    expect(runtime.pending).toBe(0);
+  });
+
+  it("what could not be removed is tried again while it lasts, and given up to the next taking after that", async () => {
+    const reply = { status: 200, header: () => undefined } as unknown as Reply;
+    const soon = setUp({ reply, endFails: 3 });
+    await soon.runtime.advance(5_000);
+    expect(soon.did.at(-1)).toBe("end m1 delivered");
+    const never = setUp({ reply, endFails: 1_000 });
+    await never.runtime.advance(60_000);
+    expect(never.did).toEqual(["to west for 32000"]);
+    expect(never.deliverer.inFlight).toBe(0);
+    for (const each of [soon, never]) await each.deliverer.stop();
+  });
+});
