@@ -46,6 +46,8 @@ export class Subscription implements TimerOwner<"due"> {
   active = false;
   /** The last document shown; null: none. */
   content: Content | null = null;
+  /** He has answered a NOTIFY: there is somebody. */
+  heard = false;
 
   /** False: the row is not written yet, so nothing may be done. */
   stored = false;
@@ -162,6 +164,7 @@ export function subscriptionFrom(
   subscription.eventId = cells[3] === "" ? null : (cells[3] ?? null);
   subscription.accept = cells[4] ?? "";
   subscription.stored = true;
+  subscription.heard = true;
   if (stored.leg !== null && stored.legServer !== null) {
     const legSent = used === "reserve" ? stored.legReserved : stored.legReserved - RESERVE;
     subscription.leg = Leg.unpack(stored.leg, stored.legServer, legSent, stored.legReserved, now);

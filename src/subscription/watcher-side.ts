@@ -105,8 +105,10 @@ export class WatcherSide {
       return "unreachable";
     });
     const answer = typeof reply === "string" ? reply : reply.status;
+    if (typeof answer === "number" && answer < 300) subscription.heard = true;
     const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
-    this.step(subscription, { kind: "answered", now: this.#desk.now(), answer, retryAfter });
+    const given = isNobody(subscription) ? NOBODY : answer;
+    this.step(subscription, { kind: "answered", now: this.#desk.now(), answer: given, retryAfter });
   }
 
   async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
@@ -124,6 +126,18 @@ export class WatcherSide {
     shown?.answered?.(typeof reply !== "string" && reply.status < 300);
     return reply;
   }
+}
+
+/** The answer of who is not there (RFC 6665 4.2.2). */
+const NOBODY = 481;
+const TRIES_UNHEARD = 4;
+
+/**
+ * Who has never answered is told only so often: a SUBSCRIBE with a foreign Contact would make us send there for an hour.
+ * One who was there before is told on until his subscription expires.
+ */
+function isNobody({ heard, notifier }: Subscription): boolean {
+  return !heard && notifier.failures + 1 >= TRIES_UNHEARD;
 }
 
 /** A NOTIFY without its body, roughly. */

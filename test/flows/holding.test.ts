@@ -248,6 +248,17 @@ describe("a subscription that is held", () => {
     },
   );
 
+  it("of one who never answers ends after some tries: it may be a Contact that is not his", async () => {
+    await begin();
+    watcher.answer = 0;
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(120_000);
+    expect(await domain.rows()).toHaveLength(1);
+    await domain.wait(60_000);
+    expect(new Set(watcher.told.map((each) => each.cseq)).size).toBe(4);
+    await expectNothingLeft();
+  });
+
   it("there is one NOTIFY under way at a time, and the last state wins", async () => {
     await begin();
     await domain.bind("east");
