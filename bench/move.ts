@@ -67,7 +67,7 @@ export async function run(args: string[]): Promise<void> {
         "most ms",
         "not shown",
         "not 2xx",
-        "repeated",
+        "sent again",
         "cpu ms/user",
         "in postgres",
         "proxies",
@@ -81,7 +81,7 @@ export async function run(args: string[]): Promise<void> {
     "users/s: from the order until the last watcher of the last user has the new server's document. SUBSCRIBEs: new legs and the ends of",
   );
   console.log(
-    "old ones. NOTIFYs: from the servers and to the watchers. move: from the move's statement until all the user's watchers have it.",
+    "old ones. NOTIFYs: from the servers and to the watchers. move: from the move's statement until all the user's watchers have it. Sent again: by the proxies, by the servers.",
   );
 }
 
@@ -158,7 +158,7 @@ async function move(
     ...[took.p50, took.p99, took.most].map((ms) => ms.toFixed(0)),
     String(count - settled.shown),
     String(counts.toldOther),
-    String(counts.repeated),
+    `${counts.repeated}, ${counts.again}`,
     each(used.proxies),
     each(used.postgres),
     ...[used.proxies, used.postgres, used.load].map(percent),

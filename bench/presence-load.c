@@ -8,7 +8,8 @@
  *   told FIRST COUNT SECONDS                 until each was sent a NOTIFY
  *   dump FIRST COUNT FILE                    a line a subscription: user, REGISTER sent, answered, SUBSCRIBE seen, document shown
  *   counts                                   what was received and sent since `mark`
- * Moments are those of CLOCK_MONOTONIC. Nothing is sent again; what a proxy sends again is counted and answered again. */
+ * Moments are those of CLOCK_MONOTONIC. Of its own only servers'
+ * NOTIFYs are sent again; what a proxy sends again is counted and answered again. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,16 +46,28 @@ typedef struct {
   double asked, answered;
 } Binding;
 
+/* A NOTIFY of a server that was not answered yet; sent again as RFC 3261 17.1.2.2 has it, at most for 32 s. */
+typedef struct Unanswered {
+  struct Unanswered *next, *previous;
+  struct sockaddr_in to;
+  double first, again, interval;
+  uint32_t cseq;
+  int length;
+  char text[];
+} Unanswered;
+
 static Peer watchers, servers[PEERS];
 static int server_count, proxies[PEERS], proxy_count, watched_by = 1;
 static const char *event = "presence";
 static uint32_t total, run;
 static Subscription *subscriptions;
 static Binding *bindings;
+/* The last one of each server and subscription, and all of a server in the order they were sent. */
+static Unanswered **unanswered[PEERS], waiting[PEERS];
 static char in[BATCH][SIZE];
 static uint32_t rounds, notify_cseq;
 static struct {
-  long legs, ended, repeated, notifies, told, told_ok, told_other, unknown, codes[CODES];
+  long legs, ended, repeated, notifies, told, told_ok, told_other, again, unknown, codes[CODES];
 } counts;
 /* Of the phase that is under way. */
 static struct {
@@ -170,7 +183,38 @@ static void answer(Peer *peer, const char *request, struct sockaddr_in to, const
   queue(peer, to, end - out);
 }
 
-static void tell(Peer *peer, int server, const char *subscribe, struct sockaddr_in to, long user, int expires) {
+static void settled(Unanswered **at) {
+  Unanswered *each = *at;
+  if (!each) return;
+  each->previous->next = each->next;
+  each->next->previous = each->previous;
+  free(each);
+  *at = NULL;
+}
+
+static void keep(int server, uint32_t i, struct sockaddr_in to, const char *text, int length) {
+  Unanswered *each = malloc(sizeof *each + length), *end = &waiting[server];
+  double t = now();
+  settled(&unanswered[server][i]);
+  *each = (Unanswered){.next = end, .previous = end->previous, .to = to, .first = t, .again = t + 0.5, .interval = 0.5, .cseq = notify_cseq, .length = length};
+  end->previous->next = each;
+  end->previous = each;
+  memcpy(each->text, text, length);
+  unanswered[server][i] = each;
+}
+
+static void send_again(int server, double t) {
+  for (Unanswered *each = waiting[server].next; each != &waiting[server]; each = each->next) {
+    if (each->again > t || t > each->first + 32) continue;
+    each->interval = each->interval < 4 ? each->interval * 2 : 4;
+    each->again = t + each->interval;
+    memcpy(room(&servers[server]), each->text, each->length);
+    queue(&servers[server], each->to, each->length);
+    counts.again++;
+  }
+}
+
+static void tell(Peer *peer, int server, const char *subscribe, struct sockaddr_in to, uint32_t watcher, long user, int expires) {
   size_t from_length, to_length, call_length, contact_length;
   const char *from = header(subscribe, "From", &from_length), *whom = header(subscribe, "To", &to_length);
   const char *call = header(subscribe, "Call-ID", &call_length), *contact = header(subscribe, "Contact", &contact_length);
@@ -194,6 +238,7 @@ static void tell(Peer *peer, int server, const char *subscribe, struct sockaddr_
                         (int)(close - open - 1), open + 1, peer->port, run, notify_cseq, (int)to_length, whom, own, (int)from_length, from, (int)call_length, call,
                         notify_cseq, peer->port, expires > 0 ? "active;expires=3600" : "terminated;reason=timeout",
                         size ? "Content-Type: application/pidf+xml\r\n" : "", size, body);
+  keep(server, watcher, to, out, length);
   queue(peer, to, length);
   counts.told++;
 }
@@ -224,7 +269,7 @@ static void on_subscribe(int server, const char *request, struct sockaddr_in fro
   } else {
     counts.ended++;
   }
-  tell(peer, server, request, from, user, expires);
+  tell(peer, server, request, from, watcher, user, expires);
 }
 
 static void on_notify(const char *request, struct sockaddr_in from, double at) {
@@ -255,13 +300,18 @@ static void on_notify(const char *request, struct sockaddr_in from, double at) {
   if (mark) each->shown = at;
 }
 
-static void on_answer(const char *response, double at) {
+static void on_answer(int server, const char *response, double at) {
   int code = atoi(response + 8);
   const char *branch = strstr(response, "branch=z9hG4bK");
   uint32_t its_run, i;
   char kind;
   if (code < 200 || code >= CODES || !branch || sscanf(branch + 14, "%8x%c%8x", &its_run, &kind, &i) != 3 || its_run != run) return;
   if (kind == 'n') {
+    long watcher = numbered(response, "To", "sip:w");
+    if (watcher < 0 || watcher >= total) return;
+    Unanswered **last = &unanswered[server][watcher];
+    if (!*last || (*last)->cseq != i) return;
+    settled(last);
     counts.codes[code]++;
     if (code < 300) counts.told_ok++;
     else counts.told_other++;
@@ -288,7 +338,7 @@ static void receive(Peer *peer, int server) {
   double at = now();
   for (int i = 0; i < got; i++) {
     in[i][batch[i].msg_len] = 0;
-    if (!strncmp(in[i], "SIP/2.0 ", 8)) on_answer(in[i], at);
+    if (!strncmp(in[i], "SIP/2.0 ", 8)) on_answer(server, in[i], at);
     else if (!strncmp(in[i], "NOTIFY ", 7)) on_notify(in[i], from[i], at);
     else if (!strncmp(in[i], "SUBSCRIBE ", 10) && server >= 0) on_subscribe(server, in[i], from[i], at);
     else if (!strncmp(in[i], "OPTIONS ", 8)) answer(peer, in[i], from[i], "o", -1);
@@ -430,8 +480,8 @@ static void command(char *line) {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     double cpu = used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
-    printf("{\"legs\":%ld,\"ended\":%ld,\"notifies\":%ld,\"told\":%ld,\"toldOk\":%ld,\"toldOther\":%ld,\"repeated\":%ld,\"unknown\":%ld,\"cpu\":%.3f,\"at\":%.6f,",
-           counts.legs, counts.ended, counts.notifies, counts.told, counts.told_ok, counts.told_other, counts.repeated, counts.unknown, cpu, phase.began);
+    printf("{\"legs\":%ld,\"ended\":%ld,\"notifies\":%ld,\"told\":%ld,\"toldOk\":%ld,\"toldOther\":%ld,\"repeated\":%ld,\"again\":%ld,\"unknown\":%ld,\"cpu\":%.3f,\"at\":%.6f,",
+           counts.legs, counts.ended, counts.notifies, counts.told, counts.told_ok, counts.told_other, counts.repeated, counts.again, counts.unknown, cpu, phase.began);
     print_codes(counts.codes);
     printf("}\n");
   }
@@ -467,19 +517,24 @@ int main(int argc, char **argv) {
   subscriptions = calloc(total, sizeof *subscriptions);
   bindings = calloc(total, sizeof *bindings);
   open_peer(&watchers, own);
-  for (int i = 0; i < server_count; i++) open_peer(&servers[i], server_ports[i]);
+  for (int i = 0; i < server_count; i++) {
+    open_peer(&servers[i], server_ports[i]);
+    unanswered[i] = calloc(total, sizeof *unanswered[i]);
+    waiting[i].next = waiting[i].previous = &waiting[i];
+  }
   printf("{\"ready\":true}\n");
   fflush(stdout);
   char line[2048];
   size_t filled = 0;
+  double looked = 0;
   while (1) {
-    struct pollfd waiting[PEERS + 2] = {{.fd = 0, .events = phase.kind ? 0 : POLLIN}, {.fd = watchers.fd, .events = POLLIN}};
-    for (int i = 0; i < server_count; i++) waiting[i + 2] = (struct pollfd){.fd = servers[i].fd, .events = POLLIN};
-    poll(waiting, server_count + 2, phase.kind == 'd' || phase.kind == 't' ? 20 : phase.kind ? 1 : 1000);
-    if (waiting[1].revents) receive(&watchers, -1);
+    struct pollfd ready[PEERS + 2] = {{.fd = 0, .events = phase.kind ? 0 : POLLIN}, {.fd = watchers.fd, .events = POLLIN}};
+    for (int i = 0; i < server_count; i++) ready[i + 2] = (struct pollfd){.fd = servers[i].fd, .events = POLLIN};
+    poll(ready, server_count + 2, phase.kind == 'd' || phase.kind == 't' ? 20 : phase.kind ? 1 : 100);
+    if (ready[1].revents) receive(&watchers, -1);
     for (int i = 0; i < server_count; i++)
-      if (waiting[i + 2].revents) receive(&servers[i], i);
-    if (waiting[0].revents) {
+      if (ready[i + 2].revents) receive(&servers[i], i);
+    if (ready[0].revents) {
       ssize_t n = read(0, line + filled, sizeof line - 1 - filled);
       if (n <= 0) return 0;
       filled += n;
@@ -490,6 +545,11 @@ int main(int argc, char **argv) {
       char kind = phase.kind;
       drive();
       if (kind && !phase.kind) fflush(stdout);
+    }
+    double t = now();
+    if (t > looked + 0.1) {
+      looked = t;
+      for (int i = 0; i < server_count; i++) send_again(i, t);
     }
     flush(&watchers);
     for (int i = 0; i < server_count; i++) flush(&servers[i]);

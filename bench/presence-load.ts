@@ -35,6 +35,8 @@ export interface Counts {
   readonly codes: Readonly<Record<string, number>>;
   /** Requests that a proxy has sent again. */
   readonly repeated: number;
+  /** NOTIFYs that a server has sent again. */
+  readonly again: number;
   /** Requests for nobody. */
   readonly unknown: number;
   /** Seconds of processor time the generator has had since it began. */
