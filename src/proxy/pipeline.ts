@@ -59,8 +59,14 @@ function route(core: Core, exchange: Exchange): void | Promise<void> {
 async function ownDialog(core: Core, exchange: Exchange): Promise<void> {
   const done = await core.handlers.inDialog(exchange);
   if (done === "answered" || exchange.transaction.completed) return;
-  const targets = await core.locate([done.forwardTo]);
-  exchange.request = exchange.request.edit().setRequestUri(done.forwardTo.raw).build();
+  const { forwardTo } = done;
+  // A dead owner's address is ours where this process has taken its place; and two proxies may not agree for a moment.
+  // RFC 5057 5.1: 500 is about this request, where the 483 of a circle would end the dialog's usage.
+  if (core.transport.isOwn(forwardTo.host, forwardTo.port) || hasLooped(core, exchange)) {
+    return answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });
+  }
+  const targets = await core.locate([forwardTo]);
+  exchange.request = exchange.request.edit().setRequestUri(forwardTo.raw).build();
   forward(core, exchange, targets);
 }
 

@@ -98,6 +98,21 @@ describe("a proxy that is killed", () => {
     expectNoGap();
   });
 
+  it("started again before its old lease has run out, it does not take that for another proxy: 500 with Retry-After", async () => {
+    await watching({ proxies: 1 });
+    domain.world.proxies[0]!.kill();
+    await domain.world.simulation.finish(domain.world.restart("127.0.0.1"));
+    await domain.wait(1_000);
+    const early = await watcher.refresh(900);
+    expect([early.status, early.header("Retry-After")]).toEqual([500, "10"]);
+    const notify = domain.east.notify(domain.east.served[0]!, undefined, "closed");
+    await domain.wait(1_000);
+    expect(notify.final).toBe(500);
+    await domain.wait(40_000);
+    expect((await watcher.refresh(900)).status).toBe(200);
+    expectNoGap();
+  });
+
   it("is followed though the answers to taking over are lost: the rows are found under the new owner's name", async () => {
     await watching();
     domain.world.proxies[0]!.kill();
