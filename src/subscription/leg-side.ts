@@ -357,5 +357,8 @@ function readReply(reply: Reply): Omit<Extract<SubscriberEvent, { readonly kind:
 
 /** models.md, "Identity and policy": the server's name for him is the server's own affair. */
 function renamed(document: string, identity: string, aor: string): string {
-  return document.replaceAll(`sip:${identity}`, `sip:${aor}`).replaceAll(`pres:${identity}`, `pres:${aor}`);
+  const name = identity.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  // Not where it is only the beginning of a longer name.
+  const named = new RegExp(`\\b(sips?|pres):${name}(?![\\w-]|\\.\\w)`, "g");
+  return document.replace(named, (_, scheme: string) => `${scheme}:${aor}`);
 }

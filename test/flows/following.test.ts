@@ -159,6 +159,17 @@ describe("a server that knows him by another name", () => {
     expect(watcher.last!.body).toContain('entity="sip:alice@example.com"');
   });
 
+  it("leaves names alone that only begin like his", async () => {
+    await begin({ each: { east: { identities: { [AOR]: "al.ice" } } } });
+    await domain.bind("east");
+    domain.east.more = "<note>sip:al.ice@example.community, pres:al.ice@example.com, sip:alxice@example.com</note>";
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    expect(watcher.last!.body).toContain(
+      "<note>sip:al.ice@example.community, pres:alice@example.com, sip:alxice@example.com</note>",
+    );
+  });
+
   it("by his own record", async () => {
     await begin();
     await domain.known(AOR, { east: "a.l@east.example.com" });

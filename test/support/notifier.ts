@@ -39,6 +39,8 @@ export class Notifier {
   basic: "open" | "closed" = "open";
   /** Told apart in the documents, so that an old one is known when it is seen. */
   version = 0;
+  /** Put into every document. */
+  more = "";
   readonly served: Served[] = [];
   readonly firsts: SipRequest[] = [];
   #client: Client | null = null;
@@ -80,7 +82,9 @@ export class Notifier {
 
   document(served: Served, basic: "open" | "closed"): string {
     const user = /sip:([^@>;]+)@/.exec(served.dialog.local)?.[1] ?? "";
-    return pidf(`${user}@example.com`, basic).replace('id="t1"', `id="${this.name}-${++this.version}"`);
+    return pidf(`${user}@example.com`, basic)
+      .replace('id="t1"', `id="${this.name}-${++this.version}"`)
+      .replace("</tuple>", `$&${this.more}`);
   }
 
   #onRequest(transaction: ServerTransaction, self: Client): void {
