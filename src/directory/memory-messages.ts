@@ -132,7 +132,18 @@ export class MemoryMessages implements MessageStore {
     };
   }
 
-  take(limit: number, holdMs: number): Promise<readonly TakenQueue[]> {
+  async take(limit: number, holdMs: number): Promise<readonly TakenQueue[]> {
+    const queues = await this.#take(limit, holdMs);
+    for (const { message } of queues) await this.#removeFirst(message.id);
+    return queues;
+  }
+
+  async #removeFirst(id: string): Promise<void> {
+    if (!this.#store.options.unsafeRemovesFirst) return;
+    await this.end(id, { state: "delivered", detail: "removed too soon" }, null, 0);
+  }
+
+  #take(limit: number, holdMs: number): Promise<readonly TakenQueue[]> {
     return this.#write(async (s) => {
       const now = this.#now();
       const due = s
@@ -166,9 +177,7 @@ export class MemoryMessages implements MessageStore {
       s.write(QUEUES, queueKey(queue), { ...row, asked: servers });
       return { id: this.#headOf(s, row)?.id };
     });
-    if (head?.id !== undefined && this.#store.options.unsafeRemovesFirst) {
-      await this.end(head.id, { state: "delivered", detail: "removed too soon" }, queue, 0);
-    }
+    if (head?.id !== undefined) await this.#removeFirst(head.id);
     return head !== null;
   }
 
