@@ -3,12 +3,12 @@ import { FIRST_FENCE, type InsertOutcome, RESERVE, type StoredSubscription } fro
 import { packDialog, uasDialog } from "../sip/dialog/dialog.ts";
 import { beginNotifier, judgeFirst } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
-import type { SipRequest } from "../sip/message/message.ts";
 import { Accepts } from "./accepts.ts";
 import { ownText } from "./documents.ts";
 import { newId } from "./leg.ts";
 import type { Handed } from "./ports.ts";
 import { RecentRequests } from "./recent.ts";
+import { isUnreadable, unkeepable, unsupported } from "./refusals.ts";
 import type { Subscriptions } from "./service.ts";
 import { type Identity, Subscription, stateOf } from "./subscription.ts";
 import { answerSubscribe } from "./watcher-side.ts";
@@ -54,6 +54,8 @@ export class Accepting {
     const judged = judgeFirst(request.expires, notifierRules);
     if (judged.status !== 200) return answerSubscribe(handed, this.#tag(), judged);
     if (judged.expires === 0) return this.#fetch(handed, asked);
+    const unfit = unkeepable(request);
+    if (unfit !== null) return this.#refuse(handed, unfit);
     const full = this.#full(handed, asked.aor);
     if (full !== null) return this.#turnAway(handed, full);
     const { name } = owner;
@@ -179,21 +181,6 @@ export class Accepting {
 const MOST_FETCHES = 10_000;
 /** A fetch has no row and needs no reserve. */
 const FETCH_CSEQS = Number.MAX_SAFE_INTEGER;
-
-/** RFC 3261 8.2.2.3: extensions that must be understood; of those we, who answer, have none. Null: none is required. */
-export function unsupported(request: SipRequest): string | null {
-  return request.has("Require") ? request.values("Require").join(", ") : null;
-}
-
-/**
- * RFC 3261 8.2.3, RFC 4660 3.3: a body that is not understood, and is not said to be optional, is refused. Filters are
- * among them: a watcher who is told so subscribes without.
- */
-export function isUnreadable(request: SipRequest): boolean {
-  return (
-    request.body !== "" && !/;[ \t]*handling[ \t]*=[ \t]*"?optional/i.test(request.header("Content-Disposition") ?? "")
-  );
-}
 
 /** Usual names are kept once for all. */
 function eventName(name: string): string {

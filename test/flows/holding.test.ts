@@ -97,6 +97,15 @@ describe("a SUBSCRIBE to a user on no server", () => {
     expect((await watcher.subscribe(ALICE, 600, given)).status).toBe(200);
   });
 
+  it.each([
+    ["a NUL in Accept", [["Accept", "text/plain;x=a\0b"]], 400],
+    ["a route of 30,000 octets", [["Record-Route", `<sip:127.0.0.50;lr;x=${"a".repeat(30_000)}>`]], 513],
+  ] as const)("with %s is refused: it could not be kept", async (_, headers, status) => {
+    await begin();
+    expect((await watcher.subscribe(ALICE, 600, { headers })).status).toBe(status);
+    await expectNothingLeft();
+  });
+
   it("that comes twice by different ways is merged: 482 (RFC 3261 8.2.2.2)", async () => {
     await begin();
     const outgoing = watcher.begin(ALICE);
