@@ -68,17 +68,11 @@ export class LegSide {
    */
   begin(subscription: Subscription, server: string, epoch: number, expires: number): Leg {
     const now = this.#desk.now();
-    const reserved = this.#desk.maySend() ? FIRST_CSEQS : 0;
-    const begun = beginSubscriber(now, expires, reserved, this.#desk.subscriberRules);
+    const begun = beginSubscriber(now, expires, FIRST_CSEQS, this.#desk.subscriberRules, this.#desk.maySend());
     subscription.legs++;
     const leg = new Leg(subscription.legs, server, epoch, this.#desk.token(CALL_ID_CHARACTERS), begun.state);
     subscription.next = leg;
-    this.#take(
-      subscription,
-      leg,
-      { ...begun, state: { ...begun.state, reserved: FIRST_CSEQS, reserving: false } },
-      null,
-    );
+    this.#take(subscription, leg, begun, null);
     return leg;
   }
 
@@ -118,16 +112,9 @@ export class LegSide {
 
   step(subscription: Subscription, leg: Leg, event: SubscriberEvent, handed: Handed | null = null): void {
     if (!this.#isLive(subscription, leg)) return;
-    const { machine } = leg;
-    const rules = this.#desk.subscriberRules;
-    if (this.#desk.maySend()) {
-      this.#take(subscription, leg, stepSubscriber(machine, event, rules), handed);
-      return;
-    }
-    // A lease that has run out leaves no CSeq that may be used; when it runs again, `time` sends what is due.
-    const lapsed = stepSubscriber({ ...machine, reserved: machine.sent, reserving: true }, event, rules);
-    const { reserved, reserving } = machine;
-    this.#take(subscription, leg, { ...lapsed, state: { ...lapsed.state, reserved, reserving } }, handed);
+    // A lease that has run out lets nothing leave; when it runs again, `time` sends what is due.
+    const step = stepSubscriber(leg.machine, event, this.#desk.subscriberRules, this.#desk.maySend());
+    this.#take(subscription, leg, step, handed);
   }
 
   /** A NOTIFY in a leg's dialog, or what claims to be one. */

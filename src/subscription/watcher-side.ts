@@ -56,16 +56,9 @@ export class WatcherSide {
   /** @param handed the SUBSCRIBE that the event is, to be answered. */
   step(subscription: Subscription, event: NotifierEvent, handed: Handed | null = null): void {
     if (!this.#desk.isOurs(subscription)) return;
-    const { notifier } = subscription;
-    const rules = this.#desk.notifierRules;
-    if (this.#desk.maySend()) {
-      this.take(subscription, stepNotifier(notifier, event, rules), handed);
-      return;
-    }
-    // A lease that has run out leaves no CSeq that may be used; when it runs again, `time` sends what is owed.
-    const lapsed = stepNotifier({ ...notifier, reserved: notifier.sent, reserving: true }, event, rules);
-    const { reserved, reserving } = notifier;
-    this.take(subscription, { ...lapsed, state: { ...lapsed.state, reserved, reserving } }, handed);
+    const { notifierRules } = this.#desk;
+    // A lease that has run out lets nothing leave; when it runs again, `time` sends what is owed.
+    this.take(subscription, stepNotifier(subscription.notifier, event, notifierRules, this.#desk.maySend()), handed);
   }
 
   /** Takes over a step of the machine, and does what it says, in its order. */

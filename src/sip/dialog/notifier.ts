@@ -145,7 +145,7 @@ export function beginNotifier(
     end: "",
   };
   const judged = judgeFirst(facts.expires, rules);
-  return judged.status === 200 ? granted(state, facts, judged, rules) : { state, actions: [judged] };
+  return judged.status === 200 ? granted(state, facts, judged, rules, true) : { state, actions: [judged] };
 }
 
 /** One that was another owner's: its first `time` sends the full state, with our Contact. */
@@ -157,39 +157,45 @@ export function resumeNotifier(
 
 /** When `time` is due next; Infinity: never. */
 export function notifierWakeAt(state: NotifierState): number {
-  if (isOver(state)) return Number.POSITIVE_INFINITY;
+  if (isOver(state)) return state.owed === "no" || state.inFlight ? Number.POSITIVE_INFINITY : 0;
   if (state.inFlight || state.owed === "no" || state.sent >= state.reserved) return state.until;
   return Math.min(state.until, state.owed === "now" ? 0 : state.notBefore);
 }
 
-export function stepNotifier(state: NotifierState, event: NotifierEvent, rules: NotifierRules): NotifierStep {
+/** @param maySend false: nothing may leave now (the owner's lease has run out); what is owed leaves with a later `time`. */
+export function stepNotifier(
+  state: NotifierState,
+  event: NotifierEvent,
+  rules: NotifierRules,
+  maySend = true,
+): NotifierStep {
   if (state.phase === "terminated")
     return event.kind === "subscribe" ? { state, actions: [GONE] } : { state, actions: [] };
   switch (event.kind) {
     case "subscribe": {
       const judged = judgeWithin(state, event, rules);
-      return judged.status === 200 ? granted(state, event, judged, rules) : { state, actions: [judged] };
+      return judged.status === 200 ? granted(state, event, judged, rules, maySend) : { state, actions: [judged] };
     }
     case "changed": {
       if (isOver(state)) return { state, actions: [] };
       // RFC 6446 5.2: no rate holds back "when the subscription state is changing from "pending" to "active" state".
       const granting = state.phase === "pending" && event.phase === "active";
       const phase = granting ? "active" : state.phase;
-      return advance({ ...state, phase, owed: granting ? "now" : raised(state.owed) }, event.now, rules, []);
+      return advance({ ...state, phase, owed: granting ? "now" : raised(state.owed) }, event.now, rules, [], maySend);
     }
     case "end":
       if (isOver(state)) return { state, actions: [] };
-      return advance(ending(state, event.reason, event.retryAfter), event.now, rules, []);
+      return advance(ending(state, event.reason, event.retryAfter), event.now, rules, [], maySend);
     case "answered":
-      return answered(state, event.answer, event.retryAfter, event.now, rules);
+      return answered(state, event.answer, event.retryAfter, event.now, rules, maySend);
     case "reserved": {
       const reserved = Math.max(state.reserved, event.upTo);
-      return advance({ ...state, reserved, reserving: false }, event.now, rules, []);
+      return advance({ ...state, reserved, reserving: false }, event.now, rules, [], maySend);
     }
     case "time": {
       // 4.2.1.4: "If no refresh […] is received before its expiration time, the subscription is removed."
       const expired = event.now >= state.until && !isOver(state);
-      return advance(expired ? ending(state, "timeout") : state, event.now, rules, []);
+      return advance(expired ? ending(state, "timeout") : state, event.now, rules, [], maySend);
     }
   }
 }
@@ -210,11 +216,12 @@ function granted(
   facts: SubscribeFacts,
   judged: { readonly do: "answer"; readonly status: 200; readonly expires: number },
   rules: NotifierRules,
+  maySend: boolean,
 ): NotifierStep {
   const until = facts.now + judged.expires * 1000;
   const heard: NotifierState = { ...state, heard: facts.cseq, until, owed: "now" };
   const next = judged.expires === 0 ? ending(heard, "timeout") : heard;
-  return advance(next, facts.now, rules, [judged]);
+  return advance(next, facts.now, rules, [judged], maySend);
 }
 
 /** 4.2.2: "the notifier SHOULD also include a "reason" parameter." */
@@ -229,6 +236,7 @@ function answered(
   retryAfter: number | undefined,
   now: number,
   rules: NotifierRules,
+  maySend: boolean,
 ): NotifierStep {
   if (!state.inFlight) return { state, actions: [] };
   // The last NOTIFY was sent: whatever became of it, "a subscription is destroyed after" it (4.4.1).
@@ -239,10 +247,10 @@ function answered(
     return { state: state_, actions: [{ do: "ended", answer: isAnswered ? null : answer }] };
   }
   const again = isPassing(answer) || (typeof answer === "number" && answer >= 300 && retryAfter !== undefined);
-  if (!again) return advance({ ...state, inFlight: false, failures: 0 }, now, rules, []);
+  if (!again) return advance({ ...state, inFlight: false, failures: 0 }, now, rules, [], maySend);
   const failures = state.failures + 1;
   const notBefore = Math.max(state.notBefore, now + backOffMs(rules.backOff, failures, retryAfter));
-  return advance({ ...state, inFlight: false, failures, notBefore, owed: raised(state.owed) }, now, rules, []);
+  return advance({ ...state, inFlight: false, failures, notBefore, owed: raised(state.owed) }, now, rules, [], maySend);
 }
 
 /** Sends what is owed, where it may leave now. */
@@ -251,11 +259,14 @@ function advance(
   now: number,
   rules: NotifierRules,
   before: readonly NotifierAction[],
+  maySend: boolean,
 ): NotifierStep {
   const actions = [...before];
+  if (!maySend) return { state, actions };
   let next = state;
   const due = next.owed === "now" || (next.owed === "later" && now >= next.notBefore);
-  if (due && !next.inFlight && next.sent < next.reserved) {
+  // What ends is nobody's to take over: its last NOTIFY needs no reserve.
+  if (due && !next.inFlight && (next.sent < next.reserved || next.phase === "ending")) {
     const cseq = next.sent + 1;
     const phase = next.phase === "ending" || next.phase === "terminated" ? "terminated" : next.phase;
     // 4.2.2: active and pending "MUST also include […] an "expires" parameter that indicates the time remaining", rounded so
@@ -265,8 +276,7 @@ function advance(
     actions.push({ do: "notify", cseq, phase, state: value });
     next = { ...next, sent: cseq, inFlight: true, owed: "no", notBefore: now + rules.minIntervalMs };
   }
-  const finished = next.phase === "ending" && next.owed === "no";
-  if (!finished && !next.reserving && next.reserved - next.sent < rules.reserve / 2) {
+  if (next.phase !== "ending" && !next.reserving && next.reserved - next.sent < rules.reserve / 2) {
     actions.push({ do: "reserve" });
     next = { ...next, reserving: true };
   }

@@ -109,8 +109,15 @@ const MAX_TOO_BRIEF = 3;
 /**
  * The first SUBSCRIBE.
  * @param reserved the last CSeq that may be used; the first is 1.
+ * @param maySend as of `stepSubscriber`.
  */
-export function beginSubscriber(now: number, wanted: number, reserved: number, rules: SubscriberRules): SubscriberStep {
+export function beginSubscriber(
+  now: number,
+  wanted: number,
+  reserved: number,
+  rules: SubscriberRules,
+  maySend = true,
+): SubscriberStep {
   const state: SubscriberState = {
     phase: "waiting",
     made: false,
@@ -126,7 +133,7 @@ export function beginSubscriber(now: number, wanted: number, reserved: number, r
     heard: -1,
     failures: 0,
   };
-  return advance(state, now, rules);
+  return advance(state, now, rules, maySend);
 }
 
 /** One that was another owner's, its dialog known: its first `time` refreshes, with our Contact. */
@@ -146,26 +153,36 @@ export function subscriberWakeAt(state: SubscriberState): number {
   return Math.min(deadline(state), sends);
 }
 
-export function stepSubscriber(state: SubscriberState, event: SubscriberEvent, rules: SubscriberRules): SubscriberStep {
+/** @param maySend false: nothing may leave now (the owner's lease has run out); what is due leaves with a later `time`. */
+export function stepSubscriber(
+  state: SubscriberState,
+  event: SubscriberEvent,
+  rules: SubscriberRules,
+  maySend = true,
+): SubscriberStep {
   // 4.1.3: a NOTIFY of no outstanding subscription "MUST return a 481".
   if (state.phase === "terminated")
     return { state, actions: event.kind === "notified" ? [{ do: "answer", status: 481 }] : [] };
   switch (event.kind) {
     case "answered":
-      return answered(state, event, rules);
+      return answered(state, event, rules, maySend);
     case "notified":
-      return notified(state, event, rules);
+      return notified(state, event, rules, maySend);
     case "refresh":
-      return state.phase === "leaving" ? { state, actions: [] } : advance({ ...state, refreshAt: 0 }, event.now, rules);
+      return state.phase === "leaving"
+        ? { state, actions: [] }
+        : advance({ ...state, refreshAt: 0 }, event.now, rules, maySend);
     case "leave":
       if (state.phase === "leaving") return { state, actions: [] };
-      return advance({ ...state, phase: "leaving", refreshAt: 0 }, event.now, rules);
+      // Never asked for: there is nothing to be taken back, and nobody will answer.
+      if (!state.made && state.inFlight < 0) return gone({ ...state, phase: "leaving" }, { by: "expiry" }, "never");
+      return advance({ ...state, phase: "leaving", refreshAt: 0 }, event.now, rules, maySend);
     case "reserved": {
       const reserved = Math.max(state.reserved, event.upTo);
-      return advance({ ...state, reserved, reserving: false }, event.now, rules);
+      return advance({ ...state, reserved, reserving: false }, event.now, rules, maySend);
     }
     case "time":
-      if (event.now < deadline(state)) return advance(state, event.now, rules);
+      if (event.now < deadline(state)) return advance(state, event.now, rules, maySend);
       return gone(state, { by: state.timerN < NEVER ? "timer-n" : "expiry" }, "later");
   }
 }
@@ -200,6 +217,7 @@ function answered(
   state: SubscriberState,
   event: Extract<SubscriberEvent, { readonly kind: "answered" }>,
   rules: SubscriberRules,
+  maySend: boolean,
 ): SubscriberStep {
   const { answer, now } = event;
   if (state.inFlight < 0) return { state, actions: [] };
@@ -213,7 +231,7 @@ function answered(
     if (asked === 0 && answer === 204) return gone(idle, { by: "answer", answer }, "never");
     // 0: while it was in flight, `leave` or `refresh` asked for another.
     const refreshAt = state.refreshAt === 0 ? 0 : asked === 0 ? NEVER : refreshTime(until, now);
-    return advance({ ...idle, made: true, timerN, failures: 0, until, refreshAt }, now, rules);
+    return advance({ ...idle, made: true, timerN, failures: 0, until, refreshAt }, now, rules, maySend);
   }
   const failures = state.failures + 1;
   const failed: SubscriberState = { ...idle, failures, told: NEVER };
@@ -222,7 +240,7 @@ function answered(
   if (answer === 423 && failures <= MAX_TOO_BRIEF && state.phase !== "leaving") {
     const minimum = event.minExpires ?? 0;
     const next: SubscriberState = { ...failed, wanted: minimum, timerN: NEVER, refreshAt: 0 };
-    if (minimum > asked && minimum <= rules.maxExpires) return advance(next, now, rules);
+    if (minimum > asked && minimum <= rules.maxExpires) return advance(next, now, rules, maySend);
   }
   // A first SUBSCRIBE that failed made nothing, unless its NOTIFY has come: then only its answer was lost.
   if (!state.made) return gone(failed, { by: "answer", answer }, again);
@@ -233,10 +251,15 @@ function answered(
   const wait = backOffMs(rules.backOff, failures, event.retryAfter);
   const passes = isPassing(answer) || event.retryAfter !== undefined;
   const refreshAt = state.phase === "leaving" ? 0 : passes ? now + wait : NEVER;
-  return advance({ ...failed, timerN, refreshAt }, now, rules);
+  return advance({ ...failed, timerN, refreshAt }, now, rules, maySend);
 }
 
-function notified(state: SubscriberState, event: NotifyFacts, rules: SubscriberRules): SubscriberStep {
+function notified(
+  state: SubscriberState,
+  event: NotifyFacts,
+  rules: SubscriberRules,
+  maySend: boolean,
+): SubscriberStep {
   const { now, cseq } = event;
   // RFC 3261 12.2.2: lower than the last is out of order. The same again is a copy that was answered: 200, and nothing new.
   if (cseq < state.heard) return { state, actions: [{ do: "answer", status: 500 }] };
@@ -258,7 +281,7 @@ function notified(state: SubscriberState, event: NotifyFacts, rules: SubscriberR
     timerN: state.phase === "leaving" ? state.timerN : NEVER,
   };
   const taken: SubscriberAction = { do: "take", phase };
-  const step = advance(shortened(next, event.expires, now), now, rules);
+  const step = advance(shortened(next, event.expires, now), now, rules, maySend);
   return { state: step.state, actions: [OK, taken, ...step.actions] };
 }
 
@@ -286,8 +309,8 @@ function gone(state: SubscriberState, cause: GoneCause, again: Again): Subscribe
 }
 
 /** Sends what is due, once nothing is in flight; within the dialog, or to make one. */
-function advance(state: SubscriberState, now: number, rules: SubscriberRules): SubscriberStep {
-  const due = now >= state.refreshAt && state.inFlight < 0 && (state.made || state.phase === "waiting");
+function advance(state: SubscriberState, now: number, rules: SubscriberRules, maySend: boolean): SubscriberStep {
+  const due = maySend && now >= state.refreshAt && state.inFlight < 0 && (state.made || state.phase === "waiting");
   if (!due) return { state, actions: [] };
   const actions: SubscriberAction[] = [];
   let next = state;

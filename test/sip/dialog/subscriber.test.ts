@@ -260,6 +260,26 @@ describe("4.1.2.3: unsubscribing", () => {
     refused.leave();
     expect(refused.answered(404)).toContainEqual(expect.objectContaining({ do: "gone", left: true, again: "never" }));
   });
+
+  it("of what was never asked for there is nothing to take back: gone at once", () => {
+    const { state } = beginSubscriber(0, 600, 16, RULES, false);
+    const left = stepSubscriber(state, { kind: "leave", now: 0 }, RULES, false);
+    expect(left.actions).toEqual([expect.objectContaining({ do: "gone", left: true, again: "never" })]);
+    expect(subscriberWakeAt(left.state)).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe("while nothing may be sent", () => {
+  it("nothing leaves, whatever happens; what is due leaves with the first time that may", () => {
+    let { state, actions } = beginSubscriber(0, 600, 4, RULES, false);
+    expect(actions).toEqual([]);
+    for (const event of [{ kind: "reserved", now: 1, upTo: 40 } as const, { kind: "time", now: 2 } as const]) {
+      ({ state, actions } = stepSubscriber(state, event, RULES, false));
+      expect(actions).toEqual([]);
+    }
+    expect(subscriberWakeAt(state)).toBe(0);
+    expect(stepSubscriber(state, { kind: "time", now: 3 }, RULES).actions).toEqual([subscribe(1, 600)]);
+  });
 });
 
 describe("4.1.3: NOTIFY", () => {
