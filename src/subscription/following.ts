@@ -135,7 +135,7 @@ export class Following {
     subscription.extendedEpoch = subscription.epoch;
     subscription.retryAt = 0;
     if (subscription.event !== "presence" && subscription.active) {
-      // Nothing stands for an absent user in other packages: the watcher is to ask again later.
+      // He cannot be shown to be gone: the watcher is to ask again later.
       return this.#watchers.end(subscription, "probation", this.#desk.options.retryAfterS);
     }
     this.#showClosed(subscription);
@@ -195,7 +195,12 @@ export class Following {
 
   /** Taken over: what he was shown last is not known here, but that nothing else can have been. */
   showClosedAgain(subscription: Subscription): void {
-    subscription.content = this.#documents.hold(PIDF, closedDocument(subscription.aor));
+    subscription.content = this.#closed(subscription);
+  }
+
+  /** Null: in other packages than presence nothing stands for an absent user. */
+  #closed({ event, aor }: Subscription): Content | null {
+    return event === "presence" ? this.#documents.hold(PIDF, closedDocument(aor)) : null;
   }
 
   #show(subscription: Subscription, content: Content | null): boolean {
@@ -210,12 +215,9 @@ export class Following {
   /** Only to one who was shown something: to a pending watcher nothing is to be taken back. */
   #showClosed(subscription: Subscription): void {
     if (!subscription.active) return;
-    const content = this.#documents.hold(PIDF, closedDocument(subscription.aor));
-    if (content === subscription.content) {
-      this.#documents.release(content);
-      return;
-    }
-    this.#show(subscription, content);
+    const content = this.#closed(subscription);
+    if (content === subscription.content) return this.#documents.release(content);
+    if (content !== null) this.#show(subscription, content);
   }
 
   #promote(subscription: Subscription, leg: Leg): void {

@@ -228,6 +228,39 @@ describe("a user who is bound while the row is being written", () => {
   });
 });
 
+describe("another event package", () => {
+  async function subscribed(): Promise<void> {
+    await begin();
+    domain.east.event = "dialog";
+    domain.west.event = "dialog";
+    await domain.bind("east");
+    watcher.sent = watcher.client.request("SUBSCRIBE", ALICE).edit().set("Event", "dialog").build();
+    await watcher.client.all(watcher.client.beginRequest(watcher.sent));
+    await domain.wait(500);
+    expect(watcher.saw).toEqual(["pending", "active open"]);
+  }
+
+  it("follows the user, and is never given a presence document in place of its own", async () => {
+    await subscribed();
+    domain.west.policy = () => ({ status: 404 });
+    await domain.bind("west");
+    await domain.wait(1_000);
+    expect(watcher.saw).toHaveLength(2);
+    domain.west.policy = () => ({ status: 200 });
+    await domain.wait(10_000);
+    expect(watcher.saw).toEqual(["pending", "active open", "active open"]);
+    expect(watcher.last!.request.event?.package).toBe("dialog");
+  });
+
+  it("ends with probation when he goes: it is not held, and nothing stands for one who is away", async () => {
+    await subscribed();
+    await domain.unbind();
+    await domain.wait(500);
+    expect(watcher.saw.at(-1)).toBe("terminated probation");
+    expect(domain.east.live).toEqual([]);
+  });
+});
+
 describe("many watchers of one user", () => {
   it("are all moved, and share the document", async () => {
     await begin();

@@ -39,6 +39,7 @@ export class Notifier {
   basic: "open" | "closed" = "open";
   /** Told apart in the documents, so that an old one is known when it is seen. */
   version = 0;
+  event = "presence";
   /** Put into every document. */
   more = "";
   readonly served: Served[] = [];
@@ -69,7 +70,7 @@ export class Notifier {
     const contact = `sip:${this.#client!.host}:5060`;
     const body = basic === null ? "" : this.document(served, basic);
     const headers: HeaderPair[] = [
-      ["Event", "presence"],
+      ["Event", this.event],
       ["Subscription-State", value],
       ...(basic === null ? [] : [["Content-Type", "application/pidf+xml"] as const]),
     ];
