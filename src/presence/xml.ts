@@ -17,6 +17,8 @@ export interface XmlElement {
   readonly prefix: string;
   readonly attributes: readonly XmlAttribute[];
   readonly children: readonly XmlNode[];
+  /** Namespaces declared in this tag, prefix -> namespace: contents may use a prefix, as `xsi:type` does. */
+  readonly declared?: ReadonlyMap<string, string>;
 }
 
 export interface XmlAttribute {
@@ -120,16 +122,18 @@ function decoded(octets: string): string {
 }
 
 function elementOf(tag: SaxesTagNS): Open {
+  const declared = Object.entries(tag.ns);
   return {
     uri: tag.uri,
     local: tag.local,
     prefix: tag.prefix,
     attributes: Object.values(tag.attributes).filter(isNoDeclaration).map(attributeOf),
     children: [],
+    ...(declared.length === 0 ? {} : { declared: new Map(declared) }),
   };
 }
 
-/** Declarations of namespaces are made anew when it is printed: they depend on where an element stands. */
+/** Declarations stand apart: what of them is printed depends on where an element is put. */
 function isNoDeclaration(attribute: SaxesAttributeNS): boolean {
   return attribute.uri !== XMLNS_NAMESPACE;
 }
@@ -173,7 +177,7 @@ export function textOf(of: XmlElement): string {
     .replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, "");
 }
 
-/** Octets, with an XML declaration; each namespace is declared where it is first needed. */
+/** Octets, with an XML declaration; each namespace is declared where the tree says so, or where it is first needed. */
 export function printXml(root: XmlElement): string {
   const out = ['<?xml version="1.0" encoding="UTF-8"?>\n'];
   print(root, new Map([["", ""]]), out);
@@ -183,6 +187,7 @@ export function printXml(root: XmlElement): string {
 /** @param scope prefix -> namespace where the element stands. */
 function print(node: XmlElement, scope: ReadonlyMap<string, string>, out: string[]): void {
   const names = new Names(scope);
+  for (const [prefix, uri] of node.declared ?? []) names.declare(prefix, uri, node);
   const name = names.of(node, true);
   const attributes = node.attributes.map((each) => ` ${names.of(each, false)}="${attributeText(each.value)}"`);
   out.push(`<${name}${names.declarations}${attributes.join("")}`);
@@ -208,6 +213,18 @@ class Names {
     this.scope = new Map(scope);
   }
 
+  /** A default namespace would take an element of none into it, and is left to those inside that are in it. */
+  declare(prefix: string, uri: string, { uri: own }: XmlElement): void {
+    if (prefix === "xml" || (prefix === "" && own === "" && uri !== "")) return;
+    if (this.scope.get(prefix) !== uri) this.#declare(prefix, uri);
+    this.#used.add(prefix);
+  }
+
+  #declare(prefix: string, uri: string): void {
+    this.scope.set(prefix, uri);
+    this.declarations += ` xmlns${prefix === "" ? "" : `:${prefix}`}="${attributeText(uri)}"`;
+  }
+
   /** An element may have the default namespace, an attribute never has it. */
   of(name: { readonly uri: string; readonly local: string; readonly prefix: string }, isElementName: boolean): string {
     const { uri, local } = name;
@@ -216,10 +233,7 @@ class Names {
     let prefix = uri === "" ? "" : name.prefix;
     if (prefix === "" && !isElementName) prefix = "n";
     for (let n = 1; this.scope.get(prefix) !== uri && this.#used.has(prefix); n++) prefix = `n${n}`;
-    if (this.scope.get(prefix) !== uri) {
-      this.scope.set(prefix, uri);
-      this.declarations += ` xmlns${prefix === "" ? "" : `:${prefix}`}="${attributeText(uri)}"`;
-    }
+    if (this.scope.get(prefix) !== uri) this.#declare(prefix, uri);
     this.#used.add(prefix);
     return prefix === "" ? local : `${prefix}:${local}`;
   }
