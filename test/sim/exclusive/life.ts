@@ -23,6 +23,8 @@ export interface Told {
   /** What happened to the user of the first fault. */
   readonly story: string;
   readonly tally: Readonly<Record<string, number>>;
+  /** Of all that the network carried. */
+  readonly fingerprint: string;
 }
 
 const USERS = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "lou"];
@@ -59,7 +61,12 @@ export async function live(seed: number, planted: Planted = {}): Promise<Told> {
   } catch (error) {
     life.story.wrong("", `the world broke: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   }
-  return { faults: life.story.faults, story: life.story.print(), tally: life.tally() };
+  return {
+    faults: life.story.faults,
+    story: life.story.print(),
+    tally: life.tally(),
+    fingerprint: life.world.simulation.fingerprint,
+  };
 }
 
 class Life {
@@ -219,7 +226,7 @@ class Life {
     }
     for (const { end } of this.#ends.splice(0)) end();
     // What passed each other unseen at the last moment is not made good by what comes after.
-    for (let i = 0; i < 4; i++) this.meet();
+    for (let i = 0; i < 6; i++) this.meet();
     await simulation.advance(this.#below(20));
   }
 
@@ -496,6 +503,7 @@ class Life {
     const proxy = this.#pick(living);
     if (proxy === undefined || this.#starting.has(proxy.host)) return;
     this.#kills++;
+    this.observer.someoneDied = true;
     this.story.tell("", `${proxy.process.name} is killed`);
     proxy.kill();
     this.#down.add(proxy.host);
@@ -552,9 +560,12 @@ class Life {
 
   /** What must not pass each other unseen: a subscription and a binding, at one moment. */
   meet(): void {
-    const user = this.#pick(this.users);
-    const watcher = this.#pick(this.watchers);
-    if (watcher.of(user) === undefined) void watcher.subscribe(user, this.#proxyHost(), 60);
+    const strangers = this.users.flatMap((user) =>
+      this.watchers.filter((watcher) => watcher.of(user) === undefined).map((watcher) => ({ user, watcher })),
+    );
+    if (strangers.length === 0) return;
+    const { user, watcher } = this.#pick(strangers);
+    void watcher.subscribe(user, this.#proxyHost(), 60);
     const server = this.#pick(this.servers);
     server.login(user);
     void server.register(user, this.#proxyHost(), 3_600, "new call");

@@ -55,6 +55,7 @@ export class Observer implements Seen {
   readonly #denied: (user: string, watcher: string) => boolean;
   /** Requests seen to leave proxies. */
   packets = 0;
+  someoneDied = false;
 
   constructor(
     database: MemoryDatabase,

@@ -29,6 +29,8 @@ export interface Watch {
   ending: boolean;
   /** Was told so once. */
   active: boolean;
+  /** A refresh is under way. */
+  asking: boolean;
   /** Does not answer any more. */
   silent: boolean;
   renewal: Timer;
@@ -38,6 +40,8 @@ export interface Watch {
 export interface Seen {
   shown(watcher: Watcher, watch: Watch, document: Shown): void;
   terminated(watcher: Watcher, watch: Watch, reason: string): void;
+  /** A proxy was killed. */
+  readonly someoneDied: boolean;
   /** He was denied somewhere, and may not have heard of it. */
   mayEnd(watcher: Watcher, watch: Watch): boolean;
 }
@@ -97,6 +101,7 @@ export class Watcher {
       until: 0,
       ending: expires === 0,
       active: false,
+      asking: false,
       silent: false,
       renewal: NEVER,
     };
@@ -117,6 +122,9 @@ export class Watcher {
   /** @param seconds 0 ends it. */
   async refresh(watch: Watch, seconds: number): Promise<number> {
     if (watch.dialog === undefined || watch.state !== "live") return 0;
+    // Two at a time could overtake each other.
+    if (watch.asking && seconds > 0) return 200;
+    watch.asking = true;
     watch.renewal.cancel();
     if (seconds === 0) watch.ending = true;
     const request = inDialog(watch.dialog, "SUBSCRIBE", [
@@ -127,12 +135,14 @@ export class Watcher {
     ]);
     this.#story.tell(watch.user, `${watch.id}: refresh ${seconds} to ${watch.dialog.target}`);
     const answer = await this.client.stack.ask(request);
+    watch.asking = false;
     const status = answer?.status ?? 0;
     this.answers.push(status);
     this.#story.tell(watch.user, `${watch.id}: refresh ${seconds} answered ${status}`);
     const alive = (watch.state as Watch["state"]) === "live";
     if (!alive || this.#over) return status;
-    const expected = watch.ending || this.#seen.mayEnd(this, watch);
+    // Who has never taken a NOTIFY is given up.
+    const expected = watch.ending || watch.cseq === 0 || this.#seen.mayEnd(this, watch);
     if (status === 481 && !expected && this.#simulation.now < watch.until - 5_000) {
       this.#story.wrong(watch.user, `${watch.id}: a refresh of what lives was answered 481`);
     }
@@ -190,7 +200,8 @@ export class Watcher {
     if (watch.state === "over") return 481;
     watch.dialog ??= notifiedDialog(watch.request, request);
     if (request.from.tag !== watch.dialog.remoteTag) {
-      this.#story.wrong(watch.user, `${watch.id}: a second dialog (${request.from.tag})`);
+      // A proxy that died between writing it down and answering: the copy of the request was a new one to its successor.
+      if (!this.#seen.someoneDied) this.#story.wrong(watch.user, `${watch.id}: a second dialog (${request.from.tag})`);
       return 481;
     }
     // RFC 3261 12.2.2: out of order.
