@@ -141,9 +141,10 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
     case "reject":
       return reject(core, exchange, plan);
     case "hold":
-      return core.handlers.hold(exchange, plan);
     case "reginfo":
-      return core.handlers.reginfo(exchange, plan);
+      // RFC 3261 12.2.2: within a dialog that is none of ours, and no way leads to whose it is.
+      if (exchange.request.to.tag !== undefined) return answer(core, exchange, { status: 481 });
+      return plan.kind === "hold" ? core.handlers.hold(exchange, plan) : core.handlers.reginfo(exchange, plan);
     case "store":
       return core.handlers.store(exchange, plan).then((stored) => {
         if (!stored) unqueued(core, exchange, known);

@@ -326,6 +326,15 @@ describe("a subscription that is held", () => {
     expect(other.saw).toEqual(["pending"]);
   });
 
+  it("is not begun by a SUBSCRIBE within another dialog: 481 (RFC 3261 12.2.2)", async () => {
+    await begin();
+    const stray = watcher.client.request("SUBSCRIBE", ALICE).edit().set("To", `<${ALICE}>;tag=anothers`).build();
+    expect(await watcher.client.all(watcher.client.beginRequest(stray))).toEqual([481]);
+    await domain.wait(1_000);
+    expect(watcher.told).toEqual([]);
+    expect(await domain.rows()).toEqual([]);
+  });
+
   it("a NOTIFY for a leg it does not have gets 481", async () => {
     await begin();
     await domain.bind("east");

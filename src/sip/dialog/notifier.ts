@@ -158,7 +158,8 @@ export function resumeNotifier(
 /** When `time` is due next; Infinity: never. */
 export function notifierWakeAt(state: NotifierState): number {
   if (isOver(state)) return state.owed === "no" || state.inFlight ? Number.POSITIVE_INFINITY : 0;
-  if (state.inFlight || state.owed === "no" || state.sent >= state.reserved) return state.until;
+  const usedUp = state.sent >= state.reserved && state.reserving;
+  if (state.inFlight || state.owed === "no" || usedUp) return state.until;
   return Math.min(state.until, state.owed === "now" ? 0 : state.notBefore);
 }
 

@@ -149,7 +149,8 @@ export function resumeSubscriber(
 /** When `time` is due next; Infinity: never. */
 export function subscriberWakeAt(state: SubscriberState): number {
   if (state.phase === "terminated") return NEVER;
-  const sends = state.inFlight < 0 && state.sent < state.reserved ? state.refreshAt : NEVER;
+  const usedUp = state.sent >= state.reserved && state.reserving;
+  const sends = state.inFlight < 0 && !usedUp ? state.refreshAt : NEVER;
   return Math.min(deadline(state), sends);
 }
 

@@ -286,6 +286,14 @@ describe("while nothing may be sent", () => {
       notify(2, "terminated;reason=rejected"),
     ]);
   });
+
+  it("with no CSeq left it is clear all the same that it goes on: more are reserved then", () => {
+    const taken = resumeNotifier({ phase: "active", until: 600_000, heard: 1, sent: 32, reserved: 32 });
+    const unsent = stepNotifier(taken, { kind: "time", now: 0 }, RULES, false);
+    expect(unsent.actions).toEqual([]);
+    expect(notifierWakeAt(unsent.state)).toBe(0);
+    expect(stepNotifier(unsent.state, { kind: "time", now: 1 }, RULES).actions).toEqual([{ do: "reserve" }]);
+  });
 });
 
 describe("the last NOTIFY", () => {

@@ -280,6 +280,14 @@ describe("while nothing may be sent", () => {
     expect(subscriberWakeAt(state)).toBe(0);
     expect(stepSubscriber(state, { kind: "time", now: 3 }, RULES).actions).toEqual([subscribe(1, 600)]);
   });
+
+  it("with no CSeq left it is clear all the same that it goes on: more are reserved then", () => {
+    const taken = resumeSubscriber({ phase: "active", until: 600_000, heard: 1, sent: 32, reserved: 32, wanted: 600 });
+    const unsent = stepSubscriber(taken, { kind: "time", now: 0 }, RULES, false);
+    expect(unsent.actions).toEqual([]);
+    expect(subscriberWakeAt(unsent.state)).toBe(0);
+    expect(stepSubscriber(unsent.state, { kind: "time", now: 1 }, RULES).actions).toEqual([{ do: "reserve" }]);
+  });
 });
 
 describe("4.1.3: NOTIFY", () => {
