@@ -178,19 +178,22 @@ export class Observer implements Seen {
     const branch = /branch=([^;\s]+)/.exec(via)?.[1] ?? "";
     const method = /^CSeq[ \t]*:[ \t]*(\d+ \w+)/im.exec(text)?.[1] ?? "";
     if (method.endsWith("INVITE")) return;
-    if (status < 300 && method.endsWith(" SUBSCRIBE") && !asksForEnd(text)) {
-      const tag = /tag=([^;\s>]+)/.exec(header(text, "To"))?.[1] ?? "";
-      if (OUR_TAG.test(tag) && this.#row(tag) === undefined) {
-        this.#story.wrong("", `${process} accepted a SUBSCRIBE (${tag}) of which there is no row`);
-      }
-    }
     const key = `${process} ${to} ${branch} ${method}`;
     const what = `${status} ${createHash("md5").update(text).digest("hex")}`;
     const first = this.#finals.get(key);
-    if (first === undefined) this.#finals.set(key, what);
-    else if (first !== what) {
+    if (first === undefined) {
+      this.#finals.set(key, what);
+      if (status < 300 && method.endsWith(" SUBSCRIBE")) this.#accepted(process, text);
+    } else if (first !== what) {
       this.#story.wrong("", `${process} answered ${method} of ${to} twice: ${first.slice(0, 3)}, then ${status}`);
     }
+  }
+
+  /** What is accepted is durable. */
+  #accepted(process: string, text: string): void {
+    const tag = /tag=([^;\s>]+)/.exec(header(text, "To"))?.[1] ?? "";
+    if (!OUR_TAG.test(tag) || asksForEnd(text) || this.#row(tag) !== undefined) return;
+    this.#story.wrong("", `${process} accepted a SUBSCRIBE (${tag}) of which there is no row`);
   }
 
   #request(process: string, text: string, target: string): void {
