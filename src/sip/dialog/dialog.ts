@@ -215,13 +215,21 @@ function contactLine(contact: string | undefined, secure: boolean): readonly Hea
   return [["Contact", `<${secure ? contact.replace(/^sip:/i, "sips:") : contact}>`]];
 }
 
-/** 12.1.1: a SIPS URI in the Request-URI, or in the top Record-Route, or in the Contact where there is no Record-Route. */
+/**
+ * 12.1.1: a SIPS URI in the Request-URI, or in the top Record-Route, or in the Contact where there is no Record-Route. In a
+ * dialog neither has to be there, or to be readable: what is not needed is ignored (8.2), and an answer is always made.
+ */
 function demandsSips(request: SipRequest): boolean {
   if (/^sips:/i.test(request.requestUri)) return true;
-  const top = request.recordRoutes[0];
-  if (top !== undefined) return top.uri.scheme === "sips";
-  const { contacts } = request;
-  return contacts !== "*" && contacts[0]?.uri.scheme === "sips";
+  try {
+    const top = request.recordRoutes[0];
+    if (top !== undefined) return top.uri.scheme === "sips";
+    const { contacts } = request;
+    return contacts !== "*" && contacts[0]?.uri.scheme === "sips";
+  } catch (error) {
+    if (!(error instanceof MalformedHeader)) throw error;
+    return false;
+  }
 }
 
 /** "over TLS, and the Request-URI contained a SIPS URI". A request that is not sent yet has no Via to tell. */
