@@ -13,11 +13,13 @@ import type { SimulatedRuntime } from "../../src/runtime/simulated.ts";
 export interface Tap {
   /** A datagram leaves. */
   sent(process: Process, bytes: Uint8Array, host: string, port: number): void;
+  /** A statement has left for the database. */
+  asked(process: Process, method: string): void;
   /** The database has answered, whether or not the process lives to hear it. */
   answered(process: Process, method: string, value: unknown): void;
 }
 
-const NOBODY: Tap = { sent: () => undefined, answered: () => undefined };
+const NOBODY: Tap = { sent: () => undefined, asked: () => undefined, answered: () => undefined };
 
 /** The cable to the database, which has latency and dies with the process at its one end. */
 export interface Wire {
@@ -143,6 +145,7 @@ export class Process {
 
   /** Calls arrive in the order they were made: ports number what they are given. */
   async #ask(name: string, call: () => Promise<unknown>): Promise<unknown> {
+    this.#tap.asked(this, name);
     const [least, most] = this.#wire.latencyMs;
     const { clock, random, timers } = this.#wire.runtime;
     if (most > 0) {

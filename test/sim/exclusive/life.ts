@@ -1,5 +1,6 @@
 import type { MemoryOptions } from "../../../src/directory/memory-store.ts";
 import type { ProxyOptions } from "../../../src/proxy/options.ts";
+import type { Timers } from "../../../src/runtime/runtime.ts";
 import type { ServiceOptions } from "../../../src/services.ts";
 import { buildResponse } from "../../../src/sip/message/build.ts";
 import type { Process } from "../../support/process.ts";
@@ -85,9 +86,13 @@ class Life {
   readonly #down = new Set<string>();
   /** Proxies that stay dead. */
   readonly #dead = new Set<string>();
+  /** Of a machine that stands aside. */
+  readonly #clock: Timers;
+  readonly #pauseAt = new Map<Process, string>();
   /** Messages, as users read them. */
   readonly #read: string[] = [];
   #away = false;
+  #mayBeAway = true;
   #deafAt = 0;
   #kills = 0;
   #texts = 0;
@@ -125,6 +130,7 @@ class Life {
       },
       tap: {
         sent: (process, bytes, host, port) => box.life?.observer.left(process.name, bytes, `${host}:${port}`),
+        asked: (process, method) => box.life?.asked(process, method),
         answered: (process, method, value) => opened(process, method, value),
       },
     });
@@ -138,6 +144,7 @@ class Life {
   private constructor(seed: number, world: World, peaceful: boolean) {
     this.#seed = seed;
     this.#peaceful = peaceful;
+    this.#clock = world.simulation.runtime(["127.0.0.202"]).timers;
     this.world = world;
     const { simulation } = world;
     this.story = new Story(() => simulation.now);
@@ -266,6 +273,7 @@ class Life {
     const { world, story } = this;
     const { simulation } = world;
     story.tell("", "=== end");
+    this.#mayBeAway = false;
     for (const user of this.users) {
       if (this.observer.present(user).server === null)
         await simulation.finish(this.#login(user, this.servers[0]!, 3_600));
@@ -275,6 +283,9 @@ class Life {
     const ended = this.watchers.flatMap((watcher) => watcher.live.map((watch) => ({ watcher, watch })));
     await simulation.finish(Promise.all(ended.map(({ watcher, watch }) => watcher.refresh(watch, 0))));
     await simulation.advance(5_000);
+    for (const server of this.servers) {
+      if (server.legs > 0) story.wrong("", `${server.name} has ${server.legs} legs, and nobody watches`);
+    }
     for (const { watch } of ended) {
       if (watch.state === "live") story.wrong(watch.user, `${watch.id}: ended, and was not told so`);
     }
@@ -316,7 +327,7 @@ class Life {
       return;
     }
     const fits =
-      server === null
+      server === null || this.#isAway(user)
         ? shown === undefined || !shown.open
         : shown?.server === server && shown.serial === this.server(server).serial(user);
     if (fits) return;
@@ -327,6 +338,7 @@ class Life {
 
   /** Where he is, a leg for each watcher's dialog; nowhere else any. */
   #judgeLegs(user: string): void {
+    if (this.#isAway(user)) return;
     const at = this.observer.present(user).server;
     for (const server of this.servers) {
       const legs = server.legsOf(user).length;
@@ -363,9 +375,16 @@ class Life {
     }
   }
 
+  /** Some are bound where they are not logged in, when calm has come. */
+  #isAway(user: string): boolean {
+    return this.#mayBeAway && this.users.indexOf(user) % 4 === 3;
+  }
+
   #logInWhereBound(user: string): void {
     const { server } = this.observer.present(user);
-    if (server !== null) this.server(server).login(user);
+    if (server === null) return;
+    if (this.#isAway(user)) this.server(server).logout(user, false);
+    else this.server(server).login(user);
   }
 
   async #login(user: string, server: PresenceServer, seconds: number): Promise<void> {
@@ -519,14 +538,30 @@ class Life {
     const proxy = this.#pick(this.world.proxies.filter((each) => each.process.alive));
     if (proxy === undefined || proxy.process.paused || this.#starting.has(proxy.host)) return;
     const { process } = proxy;
-    this.story.tell("", `${process.name} is paused`);
-    process.pause();
+    // In the worst moment: while it is told that its lease is renewed.
+    if (this.#chance(40)) this.#pauseAt.set(process, "renew");
+    else this.#pause(process);
     this.#until(this.#pick([500, LEASE_MS - 300, LEASE_MS + 500, 3 * LEASE_MS]), () => {
+      this.#pauseAt.delete(process);
       if (!process.alive || !process.paused) return;
       this.#deafAt = this.world.simulation.now;
       this.story.tell("", `${process.name} goes on`);
       process.resume();
     });
+  }
+
+  /** A statement of this kind has left a proxy for the database. */
+  asked(process: Process, method: string): void {
+    if (this.#pauseAt.get(process) !== method) return;
+    this.#pauseAt.delete(process);
+    // Not in the middle of what it is doing: a process stops between two events here.
+    this.#clock.soon(() => this.#pause(process));
+  }
+
+  #pause(process: Process): void {
+    if (!process.alive) return;
+    this.story.tell("", `${process.name} is paused`);
+    process.pause();
   }
 
   away(): void {
