@@ -834,6 +834,14 @@ export function directoryContract(name: string, open: () => Promise<DirectoryHar
         expect(older.map((each) => each.action)).toEqual(["set-credentials", "add-user"]);
       });
 
+      it("the newest comes first on record, also where ids have one digit more than those before", async () => {
+        const actions = Array.from({ length: 12 }, (_, i) => `drain-${i}`);
+        for (const action of actions)
+          await h.run(h.east.recordAudit({ actor: "ops", action, aor: null, before: null, after: null }));
+        const all = await h.run(h.east.audit({ limit: 20 }));
+        expect(all.map((each) => each.action)).toEqual(actions.toReversed());
+      });
+
       it("an import takes what is right and says why it refuses the rest", async () => {
         const rows = [
           { aor: JOE, model: "exclusive" as const, server: "a" },

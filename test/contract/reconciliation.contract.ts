@@ -77,6 +77,13 @@ export function reconciliationContract(name: string, open: () => Promise<Reconci
       expect(rest.map((each) => each.aor)).toEqual(["bob@example.com"]);
     });
 
+    it("the newest finding comes first, also where ids have one digit more than those before", async () => {
+      const aors = Array.from({ length: 12 }, (_, i) => `u${i}@example.com`);
+      for (const aor of aors) await h.run(east().note(finding({ aor })));
+      const found = await h.run(west().findings({ limit: 100 }));
+      expect(found.map((each) => each.aor)).toEqual(aors.toReversed());
+    });
+
     it("with whom nothing is wrong any more is forgotten, but not that he was repaired", async () => {
       for (const kind of ["pinned", "conflict", "repaired"] as const) await h.run(east().note(finding({ kind })));
       await h.run(east().note(finding({ aor: "bob@example.com" })));

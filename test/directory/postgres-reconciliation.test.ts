@@ -42,7 +42,7 @@ reconciliationContract("on PostgreSQL", async () => ({
   },
   run: (promise) => promise,
   async close() {
-    await client.query("truncate codomain.reconciler, codomain.findings");
+    await client.query("truncate codomain.reconciler, codomain.findings restart identity");
     await client.query("insert into codomain.reconciler default values");
   },
 }));

@@ -69,7 +69,7 @@ directoryContract("on PostgreSQL", async () => ({
       each.onChange((change) => (heard += "aor" in change && change.aor === mark ? 1 : 0)),
     );
     await client.query(
-      "truncate codomain.slots, codomain.users, codomain.credentials, codomain.open_forks, codomain.audit, codomain.evictions",
+      "truncate codomain.slots, codomain.users, codomain.credentials, codomain.open_forks, codomain.audit, codomain.evictions restart identity",
     );
     await client.query(
       "with told as (insert into codomain.changes (kind, aor) values ('user', $1)) select pg_notify('codomain_changes', '')",

@@ -1,14 +1,14 @@
 import type { AuditEntry } from "../directory.ts";
 import type { Verb } from "./pool.ts";
 
-/** The newest first; `$2` pages backwards by id. */
+/** The newest first; `$2` pages backwards by id: by the number, not by the text of it that is put out. */
 export const AUDIT: Verb = {
   name: "audit",
   text: `
-select id::text, extract(epoch from at)::float8 * 1000 as at, actor, action, aor, before, after
-from codomain.audit
-where ($1::text is null or aor = $1) and ($2::bigint is null or id < $2)
-order by id desc
+select a.id::text as id, extract(epoch from a.at)::float8 * 1000 as at, a.actor, a.action, a.aor, a.before, a.after
+from codomain.audit a
+where ($1::text is null or a.aor = $1) and ($2::bigint is null or a.id < $2)
+order by a.id desc
 limit $3`,
 };
 

@@ -67,12 +67,14 @@ export const SETTLE_FINDINGS: Verb = {
   text: "delete from codomain.findings where aor = $1 and kind <> 'repaired'",
 };
 
+/** `f.id`: a plain `id` in the order would be the text of it that is put out, and 9 newer than 10. */
 export const FINDINGS: Verb = {
   name: "findings",
   text: `
-select id::text as id, aor, kind, server, epoch::float8 as epoch, detail, extract(epoch from at)::float8 * 1000 as at
-from codomain.findings
-where $1::bigint is null or id < $1::bigint
-order by id desc
+select f.id::text as id, f.aor, f.kind, f.server, f.epoch::float8 as epoch, f.detail,
+  extract(epoch from f.at)::float8 * 1000 as at
+from codomain.findings f
+where $1::bigint is null or f.id < $1::bigint
+order by f.id desc
 limit $2`,
 };
