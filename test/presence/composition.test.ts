@@ -252,6 +252,73 @@ describe("the projection", () => {
   });
 });
 
+describe("of two reports with the same epoch and CSeq everybody takes the same", () => {
+  const of = (inner: string) =>
+    new Map([
+      [
+        "east",
+        {
+          epoch: 1,
+          cseq: 1,
+          document: parsePidf(`<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${ENTITY}">${inner}</presence>`),
+        },
+      ],
+    ]);
+
+  it("the greater canonical form, however it is printed", () => {
+    const less = of('<z:note xmlns:z="urn:ietf:params:xml:ns:pidf">1</z:note>');
+    const more = of("<note>2</note>");
+    expect(join(less, more)).toStrictEqual(more);
+    expect(join(more, less)).toBe(more);
+  });
+
+  it("of equal ones the greater text; where that is equal too it is no news", () => {
+    const one = of("<note/>");
+    const spaced = of(" <note/>");
+    expect(canonicalForm(one.get("east")!.document)).toBe(canonicalForm(spaced.get("east")!.document));
+    expect(shownAs(join(one, spaced))).toBe(shownAs(join(spaced, one)));
+    expect(join(one, of("<note/>"))).toBe(one);
+  });
+
+  const shownAs = (composition: Composition) => printXml(composition.get("east")!.document as XmlElement);
+});
+
+describe("whose an element is, and where it stands", () => {
+  const of = (inner: string): Report => ({
+    epoch: 1,
+    cseq: 1,
+    document: parsePidf(
+      `<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:cdm="urn:x-codomain:source" entity="${ENTITY}">${inner}</presence>`,
+    ),
+  });
+
+  it("a server's own rather than what is said of one that is no source here", () => {
+    const echo = '<tuple id="t"><status/><cdm:source server="aaa"/></tuple>';
+    const composition = new Map([
+      ["west", of(echo)],
+      ["east", of('<tuple id="t"><status/></tuple>')],
+    ]);
+    expect(top(project(composition, ENTITY)).map((each) => withoutMark(each).source)).toEqual(["east"]);
+    composition.delete("east");
+    expect(top(project(composition, ENTITY)).map((each) => withoutMark(each).source)).toEqual(["aaa"]);
+  });
+
+  it("tuples, notes, all else (RFC 3863 4.1.1), whatever order the sources have them in", () => {
+    const composition = new Map([
+      ["east", of('<x xmlns="urn:x"/><note>1</note><tuple id="a"/>')],
+      ["west", of('<note>2</note><tuple id="b"/><tuple id="c"/>')],
+    ]);
+    expect(top(project(composition, ENTITY)).map((each) => each.local)).toEqual([
+      "tuple",
+      "tuple",
+      "tuple",
+      "note",
+      "note",
+      "x",
+    ]);
+  });
+});
+
 describe.skipIf(!hasShared("data/presence/examples"))("of documents printed in RFCs (skipped without them)", () => {
   const real = hasShared("data/presence/examples") ? realDocuments() : [];
   const all = (): Composition =>

@@ -20,7 +20,7 @@ export function realDocuments(): { readonly name: string; readonly presence: Xml
   });
 }
 
-const text = fc.constantFrom("x", " a  b ", "é𝛼", "&<>\"'\r\n", "sip:alice@example.com", "p:q");
+const text = fc.constantFrom("x", " a  b ", "é𝛼", "&<>\"'\r\n", "sip:alice@example.com", "p:q", "cdm:x");
 const prefix = fc.constantFrom("", "p", "q");
 const id = fc.constantFrom("t1", "t2", "a", "t1.east");
 
