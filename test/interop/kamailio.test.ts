@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../support/child.ts";
 import { type Kamailio, startKamailio } from "../support/kamailio.ts";
-import { ask, field, requestText, responseText, type WirePeer, wirePeer } from "../support/wire.ts";
+import { ask, field, requestText, responseText, type WireMessage, type WirePeer, wirePeer } from "../support/wire.ts";
 
 /**
  * What our Kamailio configuration does by itself, in the four ways of treating users it does not hold: the ground the
@@ -15,20 +15,22 @@ let plain: Kamailio;
 let accepting: Kamailio;
 let returning: Kamailio;
 let hiding: Kamailio;
+let exclusive: Kamailio;
 
 beforeAll(async () => {
   [proxy, client] = await Promise.all([wirePeer(PROXY, 5060), wirePeer("127.0.0.52", 5060)]);
   const common = { proxy: `${PROXY}:5060`, users: ["alice", "bob"] };
-  [plain, accepting, returning, hiding] = await Promise.all([
+  [plain, accepting, returning, hiding, exclusive] = await Promise.all([
     startKamailio({ ...common, host: "127.0.0.53" }),
     startKamailio({ ...common, host: "127.0.0.54", unknown: "accept" }),
     startKamailio({ ...common, host: "127.0.0.55", unknown: "back" }),
     startKamailio({ ...common, host: "127.0.0.56", unknown: "hide" }),
+    startKamailio({ ...common, host: "127.0.0.57", users: [], model: "exclusive" }),
   ]);
 });
 
 afterAll(async () => {
-  await Promise.all([plain, accepting, returning, hiding].map((each) => each?.stop()));
+  await Promise.all([plain, accepting, returning, hiding, exclusive].map((each) => each?.stop()));
   await Promise.all([proxy, client].map((each) => each?.close()));
 });
 
@@ -155,6 +157,68 @@ test("hide: it comes back under another Call-ID and without our Via, as from a B
   proxy.send(responseText(back.text, 404, "Not Found"), back.host, back.port);
   const answer = await proxy.next("the 404", (m) => m.status === 404 && m.host === hiding.host);
   expect(field(answer.text, "Call-ID")).toBe(field(text, "Call-ID"));
+});
+
+describe("exclusive", () => {
+  const aor = "sip:zoe@example.com";
+  const registering = (contact: string, headers: readonly string[] = []) => ({
+    method: "REGISTER",
+    uri: "sip:example.com",
+    from: aor,
+    to: aor,
+    headers: [`Contact: ${contact}`, ...headers],
+  });
+  const left = () =>
+    ask(proxy, exclusive, {
+      method: "NOTIFY",
+      uri: exclusive.uri,
+      from: `<${aor}>;tag=ours`,
+      to: `<${exclusive.uri}>;tag=its`,
+      headers: ["Event: reg", "Subscription-State: active;expires=60", "Content-Type: application/reginfo+xml"],
+      body: `<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="1" state="full"><registration aor="${aor}" id="z" state="terminated"/></reginfo>`,
+    });
+  const claim = async (): Promise<{ relayed: WireMessage; text: string }> => {
+    const text = requestText(client, registering("<sip:zoe@127.0.0.52:5060>", ["Expires: 600"]));
+    client.send(text, exclusive.host, exclusive.port);
+    const callId = field(text, "Call-ID");
+    const relayed = await proxy.next(
+      "the claim",
+      (m) => m.method === "REGISTER" && m.status === 0 && field(m.text, "Call-ID") === callId,
+    );
+    return { relayed, text };
+  };
+  const answer = async ({ relayed, text }: { relayed: WireMessage; text: string }, status: number) => {
+    const contact = field(relayed.text, "Contact") ?? "";
+    proxy.send(responseText(relayed.text, status, "-", [`Contact: ${contact}`]), relayed.host, relayed.port);
+    return client.next("the answer", (m) => m.status >= 200 && field(m.text, "Call-ID") === field(text, "Call-ID"));
+  };
+
+  test("a client's REGISTER goes on as it is, with the server as its contact; the client is told of its own", async () => {
+    const claimed = await claim();
+    expect(field(claimed.relayed.text, "Contact")).toBe(`<${exclusive.uri}>;expires=600`);
+    expect(field(claimed.relayed.text, "CSeq")).toBe(field(claimed.text, "CSeq"));
+    expect(field((await answer(claimed, 200)).text, "Contact")).toBe("<sip:zoe@127.0.0.52:5060>;expires=600");
+    expect(await exclusive.contacts("zoe")).toEqual(["sip:zoe@127.0.0.52:5060"]);
+  });
+
+  test("while a claim is undecided, nothing that says he has left counts; then it does", async () => {
+    const claimed = await claim();
+    expect((await left()).status).toBe(500);
+    expect((await ask(proxy, exclusive, registering("*", ["Expires: 0"]))).status).toBe(500);
+    expect((await answer(claimed, 200)).status).toBe(200);
+    expect(await exclusive.contacts("zoe")).toHaveLength(1);
+    expect((await left()).status).toBe(200);
+    expect(await exclusive.contacts("zoe")).toEqual([]);
+  });
+
+  test("refused: the client is told, and its contact is dropped; could not be asked: it is kept", async () => {
+    expect((await answer(await claim(), 403)).status).toBe(403);
+    expect(await exclusive.contacts("zoe")).toEqual([]);
+    expect((await answer(await claim(), 500)).status).toBe(500);
+    expect(await exclusive.contacts("zoe")).toHaveLength(1);
+    expect((await ask(proxy, exclusive, registering("*", ["Expires: 0"]))).status).toBe(200);
+    expect(await exclusive.contacts("zoe")).toEqual([]);
+  });
 });
 
 test("it starts clean and keeps its log", async () => {
