@@ -15,6 +15,7 @@ import { createTransactionLayer } from "./sip/transaction/layer.ts";
 import { createTransportLayer } from "./sip/transport/layer.ts";
 import type { PointOptions, TransportOptions } from "./sip/transport/options.ts";
 import type { ListenPoint } from "./sip/transport/transport.ts";
+import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
 import { type CaptureOptions, createCapture } from "./telemetry/capture.ts";
 import type { Telemetry } from "./telemetry/events.ts";
 import { createLogger } from "./telemetry/logger.ts";
@@ -86,6 +87,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     const services = createServices(proxy, directory, {
       ...SERVICE_OPTIONS,
       messages: () => messagingOptions(current),
+      subscriptions: subscriptionOptions(config),
       reconcile: () => ({ rate: current.reconcile.usersPerSecond, restMs: current.reconcile.restMs }),
     });
     const { deliverer } = services.messaging;
@@ -157,6 +159,17 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     await stop();
     throw error;
   }
+}
+
+function subscriptionOptions({ subscriptions }: Config): Partial<SubscriptionOptions> {
+  const { longestExpiryMs, shortestExpiryMs, notifyIntervalMs, perWatcher, perUser, perOrigin, most } = subscriptions;
+  const { expires, notify } = SUBSCRIPTION_OPTIONS;
+  const longest = Math.floor(longestExpiryMs / 1000);
+  return {
+    expires: { default: Math.min(expires.default, longest), least: Math.ceil(shortestExpiryMs / 1000), most: longest },
+    caps: { perWatcher, perUser, perOrigin, inAll: most },
+    notify: { ...notify, minIntervalMs: notifyIntervalMs },
+  };
 }
 
 function drained(runtime: Runtime, proxy: ProxyCore, limitMs: number): Promise<void> {

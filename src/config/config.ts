@@ -148,6 +148,15 @@ export interface SubscriptionsConfig {
   readonly hold: "known" | "any";
   readonly holdEvents: readonly string[];
   readonly unreachable: "wait" | "without";
+  readonly longestExpiryMs: number;
+  /** 0: no least. */
+  readonly shortestExpiryMs: number;
+  readonly notifyIntervalMs: number;
+  /** What one proxy keeps at most. */
+  readonly perWatcher: number;
+  readonly perUser: number;
+  readonly perOrigin: number;
+  readonly most: number;
 }
 
 /** Claims in the exclusive model. */

@@ -22,6 +22,13 @@ const AT_START: readonly string[] = [
   "timers.t2",
   "timers.t4",
   "limits",
+  "subscriptions.longestExpiryMs",
+  "subscriptions.shortestExpiryMs",
+  "subscriptions.notifyIntervalMs",
+  "subscriptions.perWatcher",
+  "subscriptions.perUser",
+  "subscriptions.perOrigin",
+  "subscriptions.most",
   "absentMs",
   "capture",
 ];

@@ -189,6 +189,17 @@ const subscriptions = z
       .describe(
         "A composed subscription where a server cannot be asked: stay pending, or leave it out if its policy is none.",
       ),
+    "longest-expiry": duration(60_000).prefault("1h").describe("The most that is granted to a watcher."),
+    "shortest-expiry": duration(0)
+      .prefault("30s")
+      .describe("A watcher that asks for less is answered 423 Interval Too Brief; 0s: anything goes."),
+    "notify-interval": duration(0)
+      .prefault("0s")
+      .describe("Least distance of two NOTIFYs to a watcher, the last state wins; 0s: the servers' own pace."),
+    "per-watcher": count(1, 10_000_000).default(2_000).describe("Kept of one watcher by one proxy, at most."),
+    "per-user": count(1, 10_000_000).default(100_000).describe("Kept to one user by one proxy, at most."),
+    "per-origin": count(1, 10_000_000).default(1_000_000).describe("Kept from one server by one proxy, at most."),
+    most: count(1, 10_000_000).default(1_500_000).describe("Kept by one proxy, at most."),
   })
   .prefault({})
   .describe("Subscriptions that are held or composed.");

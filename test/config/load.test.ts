@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Config } from "../../src/config/config.ts";
 import { defaultConfig } from "../../src/config/defaults.ts";
+import { diffConfig } from "../../src/config/diff.ts";
 import { type Fault, printFault } from "../../src/config/faults.ts";
 import { type LoadOptions, loadConfig } from "../../src/config/load.ts";
 import { CERT, KEY, OTHER_KEY } from "./pem.ts";
@@ -150,6 +151,20 @@ subscriptions: { hold: known, hold-events: [presence], unreachable: wait }
       octetsPerRecipient: 8 << 20,
       perSender: 10_000,
     });
+  });
+
+  it("bounds what is kept of subscriptions, and says at a reload that this waits for the next start", () => {
+    const of = (more: string) =>
+      good(`servers: { east: { uri: "sip:127.0.0.11:5060" } }\nsubscriptions: { ${more} }\n`);
+    const few = of("per-watcher: 5, per-user: 6, per-origin: 7, most: 8, longest-expiry: 10m, shortest-expiry: 1m");
+    expect(few.subscriptions).toMatchObject({ perWatcher: 5, perUser: 6, perOrigin: 7, most: 8 });
+    expect(few.subscriptions).toMatchObject({ longestExpiryMs: 600_000, shortestExpiryMs: 60_000 });
+    const changes = diffConfig(few, of("per-watcher: 9, per-user: 6, per-origin: 7, most: 8"));
+    expect(changes.map(({ path, restart }) => [path, restart])).toEqual([
+      ["subscriptions.longestExpiryMs", true],
+      ["subscriptions.shortestExpiryMs", true],
+      ["subscriptions.perWatcher", true],
+    ]);
   });
 
   it("has an example that npm start uses", () => {
