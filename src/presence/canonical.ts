@@ -61,10 +61,16 @@ function formOf(node: XmlElement, outside: Place): Form {
 }
 
 function scopeIn(node: XmlElement, { used, scope }: Place): ReadonlyMap<string, string> {
-  const here = new Map(node.declared);
-  for (const { prefix, uri } of [node, ...node.attributes]) here.set(prefix, uri);
-  const told = [...here].filter(([prefix]) => prefix !== "" && used.has(prefix));
-  return told.length === 0 ? scope : new Map([...scope, ...told]);
+  let here: Map<string, string> | null = null;
+  const tell = (prefix: string, uri: string): void => {
+    if (prefix === "" || !used.has(prefix) || (here ?? scope).get(prefix) === uri) return;
+    here ??= new Map(scope);
+    here.set(prefix, uri);
+  };
+  for (const [prefix, uri] of node.declared ?? []) tell(prefix, uri);
+  tell(node.prefix, node.uri);
+  for (const { prefix, uri } of node.attributes) tell(prefix, uri);
+  return here ?? scope;
 }
 
 /** With the meaning of what are prefixes in it. */

@@ -205,12 +205,13 @@ function print(node: XmlElement, scope: ReadonlyMap<string, string>, out: string
 
 /** The names in one tag: a prefix that stands in it means one namespace only. */
 class Names {
-  readonly scope: Map<string, string>;
+  /** A copy as soon as something is declared here: most tags declare nothing. */
+  scope: ReadonlyMap<string, string>;
   declarations = "";
   readonly #used = new Set<string>();
 
   constructor(scope: ReadonlyMap<string, string>) {
-    this.scope = new Map(scope);
+    this.scope = scope;
   }
 
   /** A default namespace would take an element of none into it, and is left to those inside that are in it. */
@@ -221,7 +222,7 @@ class Names {
   }
 
   #declare(prefix: string, uri: string): void {
-    this.scope.set(prefix, uri);
+    this.scope = new Map(this.scope).set(prefix, uri);
     this.declarations += ` xmlns${prefix === "" ? "" : `:${prefix}`}="${attributeText(uri)}"`;
   }
 
