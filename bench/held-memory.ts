@@ -155,6 +155,7 @@ export async function measureHeld(count: number, watchers: number): Promise<Held
     return request instanceof SipRequest ? request : request.build();
   };
   const outbound: Outbound = {
+    hasTls: () => Promise.resolve(true),
     toUri: (_uri, _connection, build): Promise<Reply> => {
       built(build);
       return Promise.resolve(OK);

@@ -288,11 +288,27 @@ export class Deliverer {
     const { request, recipient, sender } = message;
     const uri = requestUriFor(request, recipient, ...namesAt(plan, server));
     const named = router.nameOn(sender, server);
-    const reply = await outbound.toServer(server, () => copyOf(request, uri, named), {
-      timeoutMs,
-      size: request.length,
-      secure: /^sips:/i.test(message.requestUri),
+    // RFC 3261 26.2.2: a SIPS URI is reached over TLS or not at all.
+    const secure = /^sips:/i.test(message.requestUri);
+    if (secure && !(await outbound.hasTls(server))) {
+      return { verdict: "final", status: 0, detail: `${server} has no TLS, as a SIPS URI asks` };
+    }
+    let broken = false;
+    const build = () => {
+      try {
+        return copyOf(request, uri, named);
+      } catch (error) {
+        broken = true;
+        throw error;
+      }
+    };
+    const sent = outbound.toServer(server, build, { timeoutMs, size: request.length, secure });
+    const reply = await sent.catch((error: unknown): Reply | null => {
+      if (!broken) throw error;
+      return null;
     });
+    // What cannot be made into a request never can, and others wait behind it.
+    if (reply === null) return { verdict: "final", status: 0, detail: "what was stored is no request" };
     const verdict = judgeReply(reply, server);
     if (verdict.status > 0) this.#answeredAt.set(server, runtime.clock.now());
     telemetry.emit("messageTried", {

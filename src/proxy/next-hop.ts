@@ -34,6 +34,8 @@ export interface Way {
   readonly server: string;
   /** Tried in order until one takes the request (RFC 3261 16.6 step 7). */
   readonly targets: readonly (Target | Flow)[];
+  /** No target is left, because none is reached over TLS, as a SIPS URI asks (RFC 3261 26.2.2). */
+  readonly insecure?: boolean;
   /** Request-URI to send; undefined: left alone. */
   readonly requestUri: string | undefined;
   /** Branch of a forked SUBSCRIBE; undefined: not forked. */

@@ -12,27 +12,37 @@ export function createOutbound(core: Core): Outbound {
     async toServer(server, build, options = {}) {
       for (const node of core.rotation.nodes(server)) {
         const reply = await toFirst(core, await core.locate([node]), build, options);
+        // Nothing was tried, so nothing was learned of the node.
+        if (reply === null) continue;
         core.rotation.report(server, node, typeof reply !== "string", typeof reply === "string" ? reply : "answered");
         // RFC 3263 4.3: the next node where this one was not reached; one that is merely slow may have done it.
         if (reply !== "unreachable") return reply;
       }
       return "unreachable";
     },
+    async hasTls(server) {
+      const targets = await core.locate(core.rotation.nodes(server));
+      return targets.length === 0 || targets.some(isSecure);
+    },
     async toUri(uri: SipUri, connectionId, build, options = {}) {
       const flow = connectionId === 0 ? undefined : core.transport.connection(connectionId);
-      return toFirst(core, flow === undefined ? await core.locate([uri]) : [flow], build, options);
+      return (
+        (await toFirst(core, flow === undefined ? await core.locate([uri]) : [flow], build, options)) ?? "unreachable"
+      );
     },
   };
 }
 
+/** Null: there is a way, but none over TLS, as was asked for. */
 async function toFirst(
   core: Core,
   targets: readonly (Target | Flow)[],
   build: BuildRequest,
   options: OutboundOptions,
-): Promise<Reply> {
-  for (const target of targets) {
-    if (options.secure && !isSecure(target)) continue;
+): Promise<Reply | null> {
+  const ways = options.secure ? targets.filter(isSecure) : targets;
+  if (ways.length === 0 && targets.length > 0) return null;
+  for (const target of ways) {
     const flow = await flowTo(core, target, options.size ?? SIZE);
     if (flow === null) continue;
     const reply = await send(core, flow, build, options);

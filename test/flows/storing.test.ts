@@ -96,6 +96,25 @@ describe("a MESSAGE for the absent user (models.md, Stored messages)", () => {
     expect(await world.client("127.0.0.50").status("MESSAGE", ALICE)).toBe(480);
   });
 
+  it("to a SIPS URI whose server has no TLS: not kept, so that nothing waits behind it, and no sign of a server that is down", async () => {
+    await domain();
+    const client = world.client("127.0.0.50");
+    const SIPS = "sips:alice@example.com";
+    // Stored while she was away, it fails when she is on a server, and the next goes out.
+    expect(await client.status("MESSAGE", SIPS, { body: "1" })).toBe(202);
+    expect(await client.status("MESSAGE", ALICE, { body: "2" })).toBe(202);
+    await bind("west");
+    await world.simulation.advance(1_000);
+    expect(bodies(at("west"))).toEqual(["2"]);
+    expect(await states()).toEqual(["failed", "delivered"]);
+    // And while she is there it is refused.
+    for (const body of ["3", "4", "5"]) expect(await client.status("MESSAGE", SIPS, { body })).toBe(480);
+    expect(await client.status("MESSAGE", ALICE, { body: "6" })).toBe(200);
+    expect(await states()).toEqual(["failed", "delivered"]);
+    const [west] = world.proxies[0]!.core.rotation.status().filter((each) => each.name === "west");
+    expect(west?.nodes.map((each) => each.consecutiveFailures)).toEqual([0]);
+  });
+
   it("order is kept per pair, one in flight, over servers that come and go", async () => {
     let open = 0;
     let most = 0;

@@ -6,6 +6,7 @@ import { createMessaging } from "../../src/messaging/messaging.ts";
 import { DELIVERY_OPTIONS, MESSAGING_OPTIONS } from "../../src/messaging/options.ts";
 import type { MessagingParts } from "../../src/messaging/ports.ts";
 import type { Reply } from "../../src/sip/transaction/outbound.ts";
+import type { Flow } from "../../src/sip/transport/transport.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
 import { virtualRuntime } from "../directory/virtual-runtime.ts";
 
@@ -21,7 +22,7 @@ const RELAY: Plan = {
 };
 
 /** One queue with one message is there to be taken; everything takes the time the test gives it. */
-function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number } = {}) {
+function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; broken?: boolean } = {}) {
   const runtime = virtualRuntime(1);
   const did: string[] = [];
   const wait = (ms: number) => new Promise<void>((resolve) => runtime.timers.after(ms, resolve));
@@ -33,7 +34,7 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number } = {
     fromTag: "t",
     cseq: 1,
     requestUri: "sip:joe@example.com",
-    request: "MESSAGE sip:joe@example.com SIP/2.0\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n",
+    request: given.broken ? "nothing" : "MESSAGE sip:joe@example.com SIP/2.0\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n",
     receivedAt: runtime.clock.wall(),
     expiresAt: runtime.clock.wall() + 3_600_000,
     tries: 0,
@@ -70,11 +71,13 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number } = {
       onChange: () => () => undefined,
     },
     outbound: {
-      async toServer(server, _build, options) {
+      async toServer(server, build, options) {
+        if (given.broken) build(null as unknown as Flow);
         did.push(`to ${server} for ${options?.timeoutMs}`);
         await wait(10);
         return given.reply ?? "timeout";
       },
+      hasTls: async () => true,
       toUri: () => Promise.reject(new Error("nobody is asked by URI")),
     },
     router: {
@@ -105,6 +108,13 @@ describe("the while for which a queue is taken (concurrency.md 7)", () => {
     await slow.runtime.advance(15_000);
     expect(slow.did[0]).toBe("to west for 26000");
     for (const each of [fast, slow]) await each.deliverer.stop();
+  });
+
+  it("what cannot be made into a request any more fails, and blocks nobody behind it", async () => {
+    const { runtime, deliverer, did } = setUp({ broken: true });
+    await runtime.advance(1_000);
+    expect(did).toEqual(["end m1 failed"]);
+    await deliverer.stop();
   });
 
   it("nothing is sent once it is nearly over: the queue is another's soon", async () => {

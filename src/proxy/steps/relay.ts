@@ -36,10 +36,12 @@ export function wayTo(core: Core, exchange: Exchange, to: ServerWay): Way | Prom
     : way(core, exchange, to, nodes, targets);
 }
 
-function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipUri[], targets: readonly Target[]): Way {
+function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipUri[], all: readonly Target[]): Way {
+  const targets = isSecure(exchange.request) ? all.filter(isSecureTarget) : all;
   return {
     server: to.server,
-    targets: isSecure(exchange.request) ? targets.filter(isSecureTarget) : targets,
+    targets,
+    ...(targets.length === 0 && all.length > 0 ? { insecure: true } : {}),
     requestUri: requestUriFor(exchange, to),
     fork: to.fork,
     maxBreadth: to.maxBreadth,
@@ -74,9 +76,11 @@ function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
 
 /** Sends the request to the one server that has the user. `replan` decides once more, without that server. */
 export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): void {
+  let insecure = false;
   const end = (result: BranchResult, redirected: boolean, late: Branch["late"]): void => {
     const otherwise = (): void => judge(core, exchange, plan, result, redirected, replan);
-    if (isStored(exchange, result)) store(core, exchange, plan.server, result, late, otherwise);
+    // Without a way over TLS there will be none the next time either: it is refused, and nothing waits behind it.
+    if (!insecure && isStored(exchange, result)) store(core, exchange, plan.server, result, late, otherwise);
     else otherwise();
   };
   const { server, subdomain, identity } = plan;
@@ -89,11 +93,12 @@ export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: (
     path: undefined,
     lingers: exchange.facts !== null && isKept(exchange.facts),
   });
-  if (found instanceof Promise) {
-    found
-      .then((each) => new SingleBranch(exchange, end).start(core, each))
-      .catch((error: Error) => core.failed(exchange, error));
-  } else new SingleBranch(exchange, end).start(core, found);
+  const start = (each: Way): void => {
+    insecure = each.insecure === true;
+    new SingleBranch(exchange, end).start(core, each);
+  };
+  if (found instanceof Promise) found.then(start).catch((error: Error) => core.failed(exchange, error));
+  else start(found);
 }
 
 function judge(

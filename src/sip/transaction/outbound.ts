@@ -10,6 +10,8 @@ import type { Flow } from "../transport/transport.ts";
 export interface Outbound {
   /** To a server of the domain: its nodes in rotation, the next one where one cannot be reached (RFC 3263 4.3). */
   toServer(server: string, build: BuildRequest, options?: OutboundOptions): Promise<Reply>;
+  /** False: none of its nodes is reached over TLS, so that what is `secure` cannot be sent there, now or later. */
+  hasTls(server: string): Promise<boolean>;
   /**
    * To where the first Route or the remote target leads (RFC 3261 12.2.1.1).
    * @param connectionId of a connection that alone leads to the peer (RFC 5626); 0: none does.
