@@ -67,8 +67,11 @@ const pageSaw = () => story(watching.notified.map((each) => ({ cseq: 0, ...shown
 
 /** Both watchers have been told this, and nothing since. */
 async function bothSee(last: string): Promise<void> {
-  await eventually(`olga to see ${last}; she saw ${olgaSaw().join(" | ")}`, () => olgaSaw().at(-1) === last);
-  await eventually(`the page to see ${last}; it saw ${pageSaw().join(" | ")}`, () => pageSaw().at(-1) === last);
+  for (const saw of [olgaSaw, pageSaw]) {
+    await eventually(`${last} to be seen`, () => saw().at(-1) === last).catch((error: Error) => {
+      throw new Error(`${error.message}; seen was ${saw().join(" | ")}`);
+    });
+  }
 }
 
 async function register(phone: WirePeer, server: Kamailio, cseq: number, expires = 600): Promise<WireMessage> {
