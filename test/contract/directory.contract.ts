@@ -9,28 +9,14 @@ import type {
   ForkKey,
   Lookup,
 } from "../../src/directory/directory.ts";
-
-/** Two proxies on one database, and its clock in the test's hands. */
-export interface DirectoryHarness {
-  readonly east: Directory;
-  readonly west: Directory;
-  /** Milliseconds since 1970 by the database's clock. */
-  now(): number;
-  /** Lets this much time pass for everything that is stored. */
-  advance(ms: number): Promise<void>;
-  /** Awaits an answer, moving virtual time where there is such a thing. */
-  run<T>(promise: Promise<T>): Promise<T>;
-  /** Waits until `met` holds, for what the feed brings. */
-  eventually(met: () => boolean): Promise<void>;
-  close(): Promise<void>;
-}
+import type { Harness } from "./harness.ts";
 
 const HOUR = 3_600_000;
 const JOE = "joe@example.com";
 
-export function directoryContract(name: string, open: () => Promise<DirectoryHarness>): void {
+export function directoryContract(name: string, open: () => Promise<Harness>): void {
   describe(`the contract of a directory: ${name}`, () => {
-    let h: DirectoryHarness;
+    let h: Harness;
     beforeEach(async () => {
       h = await open();
     });

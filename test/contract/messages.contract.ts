@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Directory } from "../../src/directory/directory.ts";
 import {
   IDLE_MS,
   type MessageLimits,
@@ -10,19 +9,7 @@ import {
   type TakenQueue,
   TRIES_TRACED,
 } from "../../src/directory/messages.ts";
-
-/** Two proxies on one database, and its clock in the test's hands. */
-export interface MessagesHarness {
-  readonly east: Directory;
-  readonly west: Directory;
-  /** Milliseconds since 1970 by the database's clock. */
-  now(): number;
-  /** Lets this much time pass for every message and queue that is stored. */
-  advance(ms: number): Promise<void>;
-  run<T>(promise: Promise<T>): Promise<T>;
-  eventually(met: () => boolean): Promise<void>;
-  close(): Promise<void>;
-}
+import type { Harness } from "./harness.ts";
 
 const JOE = "joe@example.com";
 const ANN = "ann@example.com";
@@ -31,9 +18,9 @@ const HOUR = 3_600_000;
 const HOLD = 40_000;
 const LIMITS: MessageLimits = { perRecipient: 100, octetsPerRecipient: 100_000, perSender: 100 };
 
-export function messagesContract(name: string, open: () => Promise<MessagesHarness>): void {
+export function messagesContract(name: string, open: () => Promise<Harness>): void {
   describe(`the contract of stored messages: ${name}`, () => {
-    let h: MessagesHarness;
+    let h: Harness;
     let east: MessageStore;
     let west: MessageStore;
     let made = 0;

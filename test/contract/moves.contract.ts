@@ -1,24 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Change, Directory } from "../../src/directory/directory.ts";
+import type { Change } from "../../src/directory/directory.ts";
 import type { BatchHold, BatchSource, MoveBatch, Moves, NewStep } from "../../src/directory/moves.ts";
-
-/** Two proxies on one database, and its clock in the test's hands. */
-export interface MovesHarness {
-  readonly east: Directory;
-  readonly west: Directory;
-  now(): number;
-  advance(ms: number): Promise<void>;
-  run<T>(promise: Promise<T>): Promise<T>;
-  eventually(met: () => boolean): Promise<void>;
-  close(): Promise<void>;
-}
+import type { Harness } from "./harness.ts";
 
 const LEASE = 15_000;
 const LIST: BatchSource = { kind: "list" };
 
-export function movesContract(name: string, open: () => Promise<MovesHarness>): void {
+export function movesContract(name: string, open: () => Promise<Harness>): void {
   describe(`the contract of the journal of moves: ${name}`, () => {
-    let h: MovesHarness;
+    let h: Harness;
     let made = 0;
     beforeEach(async () => {
       h = await open();

@@ -1,22 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Directory } from "../../src/directory/directory.ts";
 import type { NewFinding } from "../../src/directory/reconciliation.ts";
-
-/** Two proxies on one database, and its clock in the test's hands. */
-export interface ReconciliationHarness {
-  readonly east: Directory;
-  readonly west: Directory;
-  advance(ms: number): Promise<void>;
-  run<T>(promise: Promise<T>): Promise<T>;
-  close(): Promise<void>;
-}
+import type { Harness } from "./harness.ts";
 
 const LEASE = 15_000;
 const DAY = 86_400_000;
 
-export function reconciliationContract(name: string, open: () => Promise<ReconciliationHarness>): void {
+export function reconciliationContract(name: string, open: () => Promise<Harness>): void {
   describe(`the contract of what the reconciler keeps: ${name}`, () => {
-    let h: ReconciliationHarness;
+    let h: Harness;
     beforeEach(async () => {
       h = await open();
     });

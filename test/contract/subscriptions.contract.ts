@@ -5,16 +5,16 @@ import {
   type StoredSubscription,
   type SubscriptionState,
 } from "../../src/directory/subscriptions.ts";
-import type { DirectoryHarness } from "./directory.contract.ts";
+import type { Harness } from "./harness.ts";
 
 const HOUR = 3_600_000;
 const LEASE = 5000;
 const JOE = "joe@example.com";
 const ANN = "ann@example.com";
 
-export function subscriptionsContract(name: string, open: () => Promise<DirectoryHarness>): void {
+export function subscriptionsContract(name: string, open: () => Promise<Harness>): void {
   describe(`the contract of leases and subscriptions: ${name}`, () => {
-    let h: DirectoryHarness;
+    let h: Harness;
     let count = 0;
     beforeEach(async () => {
       h = await open();

@@ -1,35 +1,6 @@
-import { createMemoryDatabase } from "../../src/directory/memory.ts";
 import { messagesContract } from "../contract/messages.contract.ts";
-import { virtualRuntime } from "./virtual-runtime.ts";
+import { LATENCIES, twoInMemory } from "./two-in-memory.ts";
 
-for (const latencyMs of [
-  [0, 0],
-  [0.1, 20],
-] as const) {
-  messagesContract(`in memory, ${latencyMs.join(" to ")} ms away`, async () => {
-    const runtime = virtualRuntime(7);
-    const database = createMemoryDatabase(runtime, { latencyMs });
-    const east = database.directory("east");
-    const west = database.directory("west");
-    await east.start();
-    await west.start();
-    return {
-      east,
-      west,
-      now: () => runtime.clock.wall(),
-      advance: (ms) => runtime.advance(ms),
-      run: (promise) => runtime.until(promise),
-      async eventually(met) {
-        for (let i = 0; i < 100 && !met(); i++) await runtime.advance(50);
-        if (!met()) throw new Error("It did not come within 5 s.");
-      },
-      async close() {
-        await east.stop();
-        await west.stop();
-        await runtime.advance(100);
-        if (runtime.pending > 0) throw new Error(`${runtime.pending} timers are left.`);
-        if (database.openTransactions > 0) throw new Error("A transaction is left open.");
-      },
-    };
-  });
+for (const latencyMs of LATENCIES) {
+  messagesContract(`in memory, ${latencyMs.join(" to ")} ms away`, () => twoInMemory(latencyMs));
 }
