@@ -4,12 +4,12 @@ import { isElement, MalformedDocument, parseXml, printXml, type XmlElement, type
 
 /**
  * models.md, "Identity and policy": a server's name for a user is that server's own affair. Mapped is every URI that names
- * him and stands alone as an attribute or as the text of an element: in PIDF the `entity` (RFC 3863 4.1.1, with `pres:`
- * or `sip:`) and the contacts that are his address-of-record (4.1.5), in reginfo the `aor`, in watcherinfo the `resource`,
- * in dialog-info the `entity` and identities, in extensions whatever they have. Device contacts have another host and
- * stay, as do `mailto:` and `tel:`, and what is written among other words for people to read.
+ * him in an attribute or text: in PIDF the `entity` (RFC 3863 4.1.1, with `pres:` or `sip:`) and the contacts that are his
+ * address-of-record (4.1.5), in reginfo the `aor`, in watcherinfo the `resource`, in dialog-info the `entity` and
+ * identities, in notes and extensions whatever they have. Device contacts have another host and stay, as do `mailto:` and
+ * `tel:`.
  *
- * @param from a full AoR, and
+ * @param from full AoR, and
  * @param to the one that takes its place; scheme, port, parameters and headers stay.
  * @returns the same element where nothing in it names him.
  */
@@ -49,14 +49,12 @@ function namesOf(from: string, to: string): Names {
 
 function mapped(element: XmlElement, names: Names): XmlElement {
   const attributes = mapEach(element.attributes, (each) => {
-    const value = mapUri(each.value, names);
+    const value = mapText(each.value, names);
     return value === each.value ? each : { ...each, value };
   });
-  const alone = element.children.length === 1;
-  const children = mapEach(element.children, (each: XmlNode) => {
-    if (isElement(each)) return mapped(each, names);
-    return alone ? mapUri(each, names) : each;
-  });
+  const children = mapEach(element.children, (each: XmlNode) =>
+    isElement(each) ? mapped(each, names) : mapText(each, names),
+  );
   if (attributes === element.attributes && children === element.children) return element;
   return { ...element, attributes, children };
 }
@@ -67,15 +65,14 @@ function mapEach<T>(list: readonly T[], change: (each: T) => T): readonly T[] {
   return changed.every((each, index) => each === list[index]) ? list : changed;
 }
 
-/** Scheme, user, host and port, and the rest of it; pres: and im: are built as sip: is (RFC 3859 3, RFC 3860 3). */
-const URI = /^(\s*)(sips?|pres|im):([!#-;=?A-~]{1,256}@[\w.-]{1,256}?(:\d{1,5})?)([;?][!#-;=?-~]*)?(\s*)$/i;
+/** Scheme, user and host; pres: and im: are built as sip: is (RFC 3859 3, RFC 3860 3). Not where it only begins so. */
+const URI = /(?<![\w.+-])(sips?|pres|im):([!#-%'-;=A-~]{1,128}@[\w.-]{0,128}\w)(?!@)/gi;
 
-function mapUri(text: string, { from, to, host }: Names): string {
+function mapText(text: string, { from, to, host }: Names): string {
   if (!text.toLowerCase().includes(host)) return text;
-  const match = URI.exec(text);
-  if (match === null) return text;
-  const [, before, scheme, address, port = "", rest = "", after] = match;
-  return aorOfText(`sip:${address}`) === from ? `${before}${scheme}:${to}${port}${rest}${after}` : text;
+  return text.replace(URI, (whole, scheme: string, address: string) =>
+    aorOfText(`sip:${address}`) === from ? `${scheme}:${to}` : whole,
+  );
 }
 
 function aorOfText(text: string): string | undefined {
@@ -85,10 +82,4 @@ function aorOfText(text: string): string | undefined {
     if (!(error instanceof MalformedUri)) throw error;
     return undefined;
   }
-}
-
-const URI_IN_TEXT = /\b(?:sips?|pres|im):[!#-%'-;=A-~]{1,128}@[\w.-]{0,128}\w/gi;
-
-function mapText(text: string, names: Names): string {
-  return text.replace(URI_IN_TEXT, (each) => mapUri(each, names));
 }
