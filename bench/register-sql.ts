@@ -1,21 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Claim } from "../src/directory/directory.ts";
-import { createDirectory } from "../src/directory/postgres/directory.ts";
-import { createRealRuntime } from "../src/runtime/real.ts";
-import { Telemetry } from "../src/telemetry/events.ts";
+import { onOwnServer, printHeader, runtime, timed } from "./statements.ts";
 
 // Durable test-and-sets a second through the directory, group commit included: npx tsx bench/register-sql.ts [seconds]
 
 const SECONDS = Number(process.argv[2] ?? 5);
 const USERS = 100_000;
 const HOUR = 3_600_000;
-
-const runtime = createRealRuntime();
-const directory = await mkdtemp(join(tmpdir(), "codomain-bench-"));
-const created = await createDirectory(runtime, new Telemetry(), { database: `embedded:${directory}`, proxy: "bench" });
-await created.start();
 
 const server = (n: number) => ["east", "west", "north"][n % 3] as string;
 
@@ -35,60 +25,25 @@ function claimOf(n: number, round: number, moving: boolean): Claim {
   };
 }
 
-async function run(
-  name: string,
-  outstanding: number,
-  next: (i: number) => Promise<unknown>,
-  limit: number,
-): Promise<void> {
-  const started = runtime.clock.now();
-  const until = started + SECONDS * 1000;
-  const took: number[] = [];
-  let sent = 0;
-  const worker = async () => {
-    while (sent < limit && runtime.clock.now() < until) {
-      const before = runtime.clock.now();
-      await next(sent++);
-      took.push(runtime.clock.now() - before);
-    }
-  };
-  await Promise.all(Array.from({ length: outstanding }, worker));
-  const seconds = (runtime.clock.now() - started) / 1000;
-  took.sort((a, b) => a - b);
-  const at = (share: number) => (took[Math.floor((took.length - 1) * share)] ?? 0).toFixed(2);
-  const rate = Math.round(took.length / seconds).toLocaleString("en");
-  console.log(
-    `${name.padEnd(34)} ${String(outstanding).padStart(5)} ${rate.padStart(10)} ${at(0.5).padStart(9)} ${at(0.99).padStart(9)}`,
-  );
-}
-
-console.log("what                               at once   per s     p50 ms    p99 ms");
-try {
+await onOwnServer(async (directory) => {
+  printHeader();
   let round = 0;
-  await run("bind a new user", 512, (n) => created.claim(claimOf(n, 0, false)), USERS);
+  await timed("bind a new user", { seconds: SECONDS, outstanding: 512, limit: USERS }, (n) =>
+    directory.claim(claimOf(n, 0, false)),
+  );
   for (const outstanding of [1, 64, 512]) {
     const base = ++round * 100;
-    await run(
-      "refresh (Call-ID, CSeq, expiry)",
-      outstanding,
-      (n) => created.claim(claimOf(n, base + Math.floor(n / USERS), false)),
-      Infinity,
+    await timed("refresh (Call-ID, CSeq, expiry)", { seconds: SECONDS, outstanding }, (n) =>
+      directory.claim(claimOf(n, base + Math.floor(n / USERS), false)),
     );
   }
-  await run(
-    "takeover by another server",
-    512,
-    (n) => created.claim(claimOf(n, 1000 + 1 + Math.floor(n / USERS), true)),
-    Infinity,
+  await timed("takeover by another server", { seconds: SECONDS, outstanding: 512 }, (n) =>
+    directory.claim(claimOf(n, 1000 + 1 + Math.floor(n / USERS), true)),
   );
-  await run("lookup", 512, (n) => created.lookup(`user${(n * 7919) % USERS}@example.com`), Infinity);
-  await run(
-    "unbind, one by one",
-    64,
-    (n) => created.unbind({ aor: `user${n % USERS}@example.com`, actor: "bench" }),
-    USERS,
+  await timed("lookup", { seconds: SECONDS, outstanding: 512 }, (n) =>
+    directory.lookup(`user${(n * 7919) % USERS}@example.com`),
   );
-} finally {
-  await created.stop();
-  await rm(directory, { recursive: true, force: true });
-}
+  await timed("unbind, one by one", { seconds: SECONDS, outstanding: 64, limit: USERS }, (n) =>
+    directory.unbind({ aor: `user${n % USERS}@example.com`, actor: "bench" }),
+  );
+});

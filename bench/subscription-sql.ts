@@ -1,10 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createDirectory } from "../src/directory/postgres/directory.ts";
 import type { StoredSubscription, TakenSubscription } from "../src/directory/subscriptions.ts";
-import { createRealRuntime } from "../src/runtime/real.ts";
-import { Telemetry } from "../src/telemetry/events.ts";
+import { onOwnServer, printHeader, runtime, timed } from "./statements.ts";
 
 // Durable inserts, updates and removals of subscriptions a second through the store, group commit included, and how long
 // a take-over takes: npx tsx bench/subscription-sql.ts [seconds] [subscriptions]
@@ -15,12 +10,6 @@ const WATCHERS = 10;
 const HOUR = 3_600_000;
 /** What a dialog of a watcher behind one proxy takes, packed. */
 const DIALOG = 420;
-
-const runtime = createRealRuntime();
-const place = await mkdtemp(join(tmpdir(), "codomain-bench-"));
-const created = await createDirectory(runtime, new Telemetry(), { database: `embedded:${place}`, proxy: "bench" });
-await created.start();
-const { leases, subscriptions } = created;
 
 function subscriptionOf(n: number, reserved = 16): Omit<StoredSubscription, "fence"> {
   const text = `${n} ${"sip:watcher@192.0.2.17:5060;transport=udp ".repeat(20)}`.slice(0, DIALOG);
@@ -42,76 +31,34 @@ function subscriptionOf(n: number, reserved = 16): Omit<StoredSubscription, "fen
   };
 }
 
-async function run(
-  name: string,
-  outstanding: number,
-  next: (i: number) => Promise<unknown>,
-  limit: number,
-): Promise<void> {
-  const started = runtime.clock.now();
-  const until = started + SECONDS * 1000;
-  const took: number[] = [];
-  let sent = 0;
-  const worker = async () => {
-    while (sent < limit && runtime.clock.now() < until) {
-      const before = runtime.clock.now();
-      await next(sent++);
-      took.push(runtime.clock.now() - before);
-    }
-  };
-  await Promise.all(Array.from({ length: outstanding }, worker));
-  const seconds = (runtime.clock.now() - started) / 1000;
-  took.sort((a, b) => a - b);
-  const at = (share: number) => (took[Math.floor((took.length - 1) * share)] ?? 0).toFixed(2);
-  const rate = Math.round(took.length / seconds).toLocaleString("en");
-  console.log(
-    `${name.padEnd(34)} ${String(outstanding).padStart(5)} ${rate.padStart(10)} ${at(0.5).padStart(9)} ${at(0.99).padStart(9)}`,
-  );
-}
-
-/** How many of the first `count` are there. */
-let inserted = 0;
-
-console.log("what                               at once   per s     p50 ms    p99 ms");
-try {
+await onOwnServer(async (directory) => {
+  const { leases, subscriptions } = directory;
+  printHeader();
   const owner = await leases.open("sip:bench.example.com", HOUR);
   const users = Array.from({ length: Math.ceil(ROWS / WATCHERS) }, (_, n) => ({
     aor: `user${n}@example.com`,
     model: null,
     server: n % 2 === 0 ? "east" : null,
   }));
-  await created.importUsers(users, "bench");
+  await directory.importUsers(users, "bench");
+  /** How many of the first rows are there. */
+  let inserted = 0;
   for (const outstanding of [1, 64, 512]) {
     const from = inserted;
-    await run(
-      "insert",
-      outstanding,
-      (n) => {
-        inserted++;
-        return subscriptions.insert(owner, subscriptionOf(from + n), true);
-      },
-      outstanding === 512 ? ROWS - inserted : Math.floor(ROWS / 3),
-    );
+    const limit = outstanding === 512 ? ROWS - inserted : Math.floor(ROWS / 3);
+    await timed("insert", { seconds: SECONDS, outstanding, limit }, (n) => {
+      inserted++;
+      return subscriptions.insert(owner, subscriptionOf(from + n), true);
+    });
   }
   for (const outstanding of [1, 64, 512]) {
-    await run(
-      "update (refresh)",
-      outstanding,
-      (n) =>
-        subscriptions.update(
-          owner,
-          subscriptionOf((n * 7919) % inserted).id,
-          1,
-          subscriptionOf((n * 7919) % inserted, 32),
-        ),
-      Infinity,
-    );
+    await timed("update (refresh)", { seconds: SECONDS, outstanding }, (n) => {
+      const refreshed = subscriptionOf((n * 7919) % inserted, 32);
+      return subscriptions.update(owner, refreshed.id, 1, refreshed);
+    });
   }
-  await run(
-    "load, by the id",
-    64,
-    (n) => subscriptions.load(owner, [subscriptionOf((n * 7919) % inserted).id]),
-    Infinity,
+  await timed("load, by the id", { seconds: SECONDS, outstanding: 64 }, (n) =>
+    subscriptions.load(owner, [subscriptionOf((n * 7919) % inserted).id]),
   );
 
   let after = "";
@@ -141,8 +88,7 @@ try {
   console.log(
     `take-over of ${taken.toLocaleString("en")} rows, 500 at a time: ${tookFor} s, the first after ${first.toFixed(1)} ms`,
   );
-  await run("remove", 512, (n) => subscriptions.remove(next, subscriptionOf(n).id, 2), inserted);
-} finally {
-  await created.stop();
-  await rm(place, { recursive: true, force: true });
-}
+  await timed("remove", { seconds: SECONDS, outstanding: 512, limit: inserted }, (n) =>
+    subscriptions.remove(next, subscriptionOf(n).id, 2),
+  );
+});
