@@ -1,10 +1,10 @@
 import type pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Directory } from "../../src/directory/directory.ts";
 import { PostgresDirectory } from "../../src/directory/postgres/postgres-directory.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import { ownDatabase } from "../support/own-database.ts";
 
 // Holds race binds on two proxies over a real server (concurrency.md 4). CODOMAIN_FULL=1: 100,000 times.
 
@@ -13,18 +13,11 @@ const AT_ONCE = 250;
 const LEASE = 600_000;
 
 const runtime = createRealRuntime();
-let server: TestServer;
-let database: TestDatabase;
+const database = ownDatabase();
 let client: pg.Client;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
   client = await database.connect();
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
 });
 
 /** What an owner does, and no more: the index, what the insert says, what the feed says. `late`: the index comes last. */

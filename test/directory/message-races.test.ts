@@ -1,5 +1,4 @@
-import type pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { StoreAsk } from "../../src/directory/messages.ts";
 import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
 import { END_MESSAGE } from "../../src/directory/postgres/end-message.ts";
@@ -8,7 +7,6 @@ import { STORE_MESSAGE, type StoreRow, valuesOfStore } from "../../src/directory
 import { TAKE_QUEUES } from "../../src/directory/postgres/take-queues.ts";
 import { WAKE_QUEUES } from "../../src/directory/postgres/wake-queues.ts";
 import { movement } from "../../src/directory/rows.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
 import { type Act, ordersOf, TwoSessions } from "../support/stepped.ts";
 
 // Two sessions, stepped statement by statement in every order; each race is then shown to be lost without its guard.
@@ -17,21 +15,7 @@ const JOE = "joe@example.com";
 const ANN = "ann@example.com";
 const BOB = "bob@example.com";
 
-let server: TestServer;
-let database: TestDatabase;
-let watch: pg.Client;
-let sessions: TwoSessions;
-beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
-  const [one, two, third] = await Promise.all([database.connect(), database.connect(), database.connect()]);
-  watch = third;
-  sessions = new TwoSessions(one, two, watch);
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
-});
+const sessions = new TwoSessions();
 
 function store(id: string, sender: string, more: Partial<StoreAsk> = {}, callId = id): Act {
   const ask: StoreAsk = {
@@ -85,15 +69,15 @@ function unlocked({ text, values, afterwards }: Act): Act {
 }
 
 async function run({ first, text, values }: Act): Promise<void> {
-  await watch.query("begin");
-  if (first !== undefined) await watch.query(first.text, first.values);
-  await watch.query(text, values);
-  await watch.query("commit");
+  await sessions.query("begin");
+  if (first !== undefined) await sessions.query(first.text, first.values);
+  await sessions.query(text, values);
+  await sessions.query("commit");
 }
 
 async function begin(...before: Act[]): Promise<void> {
   // Small tables are emptied faster so than by truncating them.
-  await watch.query(
+  await sessions.query(
     "delete from codomain.message_queues; delete from codomain.messages; delete from codomain.slots; delete from codomain.changes",
   );
   for (const act of before) await run(act);
@@ -107,13 +91,13 @@ interface State {
 }
 
 async function state(): Promise<State> {
-  const { rows } = await watch.query(`
+  const { rows } = await sessions.query<State>(`
     select
       (select coalesce(array_agg(id order by place), '{}') from codomain.messages where state = 'stored') as waiting,
       (select coalesce(sum(count), 0)::int from codomain.message_queues) as queued,
       coalesce((select stored from codomain.slots), false) as flag,
       coalesce((select bool_and(due_at <= clock_timestamp()) from codomain.message_queues), true) as due`);
-  return rows[0];
+  return rows[0]!;
 }
 
 /** What is counted is what waits, and the flag says whether anything does. */

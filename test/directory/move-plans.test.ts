@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { STEPS_OPEN } from "../../src/directory/postgres/move-batches.ts";
 import { BEGIN_STEPS, COMPLETE_BATCH, END_STEPS } from "../../src/directory/postgres/move-run.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import { ownDatabase } from "../support/own-database.ts";
 
-let server: TestServer;
-let database: TestDatabase;
-beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
-});
+const database = ownDatabase();
 
 const STEPS = 20_000;
 const POSITIONS = Array.from({ length: 64 }, (_, i) => i + 100);

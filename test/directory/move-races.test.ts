@@ -1,38 +1,24 @@
-import type pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ADD_STEPS, STEER } from "../../src/directory/postgres/move-batches.ts";
 import { END_STEPS, TAKE_BATCH } from "../../src/directory/postgres/move-run.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
 import { type Act, gated, ORDERS, TwoSessions } from "../support/stepped.ts";
 
 // The journal of moves, two sessions stepped statement by statement in every order, and one in whole between the other's
 // snapshot and its locks. Each rule is then shown to be broken by the statement without its guard.
 
-let server: TestServer;
-let database: TestDatabase;
-let watch: pg.Client;
-let sessions: TwoSessions;
-beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
-  const [one, two, third] = await Promise.all([database.connect(), database.connect(), database.connect()]);
-  watch = third;
-  sessions = new TwoSessions(one, two, watch);
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
-});
+const sessions = new TwoSessions();
 
 /** A batch of one step whose owner's lease has lapsed, or that nobody has had yet. */
 async function begin(owner: string | null, state = "running"): Promise<void> {
-  await watch.query("truncate codomain.move_batches, codomain.move_steps");
-  await watch.query(
+  await sessions.query("truncate codomain.move_batches, codomain.move_steps");
+  await sessions.query(
     `insert into codomain.move_batches (id, kind, state, filled, rate, make_before_break, actor, owner, fence, lease_until, total)
      values ('b', 'list', $2, true, 1, false, 't', $1, 1, now() - interval '1 s', 1)`,
     [owner, state],
   );
-  await watch.query("insert into codomain.move_steps (batch, position, aor, to_server) values ('b', 1, 'joe@x', 'w')");
+  await sessions.query(
+    "insert into codomain.move_steps (batch, position, aor, to_server) values ('b', 1, 'joe@x', 'w')",
+  );
 }
 
 const take = (owner: string, text = TAKE_BATCH.text): Act => ({ text, values: [owner, [], 15_000] });
@@ -43,7 +29,13 @@ function end(text = END_STEPS.text): Act {
 }
 
 async function journal() {
-  const { rows } = await watch.query<{ owner: string; fence: number; moved: number; total: number; states: string[] }>(
+  const { rows } = await sessions.query<{
+    owner: string;
+    fence: number;
+    moved: number;
+    total: number;
+    states: string[];
+  }>(
     `select b.owner, b.fence::int as fence, b.moved, b.total,
        (select array_agg(s.state order by s.position) from codomain.move_steps s where s.batch = b.id) as states
      from codomain.move_batches b where b.id = 'b'`,
@@ -119,8 +111,8 @@ describe("the old owner writes while the batch is taken from it (concurrency.md 
   it("a step that ends twice, its answer lost, is counted once; without its condition twice", async () => {
     const counted = async (text: string): Promise<number> => {
       await begin("old");
-      await watch.query(text, end().values);
-      await watch.query(text, end().values);
+      await sessions.query(text, end().values);
+      await sessions.query(text, end().values);
       return (await journal()).moved;
     };
     expect(await counted(END_STEPS.text)).toBe(1);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
 import { CLEAR_SUBSCRIPTIONS } from "../../src/directory/postgres/clear-subscriptions.ts";
 import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
@@ -11,18 +11,9 @@ import { takeEvictions } from "../../src/directory/postgres/take-evictions.ts";
 import { takeSubscriptions } from "../../src/directory/postgres/take-subscriptions.ts";
 import { UPDATE_SUBSCRIPTIONS } from "../../src/directory/postgres/update-subscriptions.ts";
 import { learning } from "../../src/directory/rows.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import { ownDatabase } from "../support/own-database.ts";
 
-let server: TestServer;
-let database: TestDatabase;
-beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
-});
+const database = ownDatabase();
 
 const ROWS = 20_000;
 const FILL = `

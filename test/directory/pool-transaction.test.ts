@@ -4,25 +4,20 @@ import { DirectoryUnavailable } from "../../src/base/errors.ts";
 import { Pool } from "../../src/directory/postgres/pool.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import { ownDatabase } from "../support/own-database.ts";
 
 const PUT = { name: "put", text: "insert into codomain.users (aor) values ($1)" };
 const PID = { name: "pid", text: "select pg_backend_pid() as pid" };
 
-let server: TestServer;
-let database: TestDatabase;
+const database = ownDatabase();
 let watch: pg.Client;
 let pool: Pool;
 beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
   watch = await database.connect();
   pool = new Pool(createRealRuntime(), new Telemetry(), { url: database.url, size: 2 });
 });
 afterAll(async () => {
   await pool?.end();
-  await database?.drop();
-  await server?.stop();
 });
 
 async function users(): Promise<string[]> {

@@ -1,12 +1,11 @@
-import type pg from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import type { Claim, ClaimOutcome, Unbind, UnbindOutcome } from "../../src/directory/directory.ts";
 import { type ClaimAsk, judgeClaim, judgeUnbind, type Slot } from "../../src/directory/judge.ts";
 import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "../../src/directory/postgres/claim.ts";
 import { digestOf, OPEN_FORK } from "../../src/directory/postgres/open-fork.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "../../src/directory/postgres/unbind.ts";
 import { learning, movement } from "../../src/directory/rows.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import { type Act, ORDERS, TwoSessions } from "../support/stepped.ts";
 
 // Two sessions, stepped statement by statement in every order. A right outcome is what one of the two serial orders
 // gives, told by the pure judgement. Then the same with the lock taken away, where wrong outcomes must be seen.
@@ -14,17 +13,13 @@ import { startTestServer, type TestDatabase, type TestServer } from "../support/
 const JOE = "joe@example.com";
 const FAR = 4_000_000_000_000;
 
-interface Act {
-  readonly name: string;
-  readonly text: string;
-  readonly values: unknown[];
+interface Verb extends Act {
   outcome(rows: object[]): ClaimOutcome | UnbindOutcome;
   judge(slot: Slot | undefined): { slot: Slot | undefined; outcome: ClaimOutcome | UnbindOutcome };
 }
 
-function claimAct(name: string, ask: ClaimAsk, text = CLAIM.text): Act {
+function claimVerb(ask: ClaimAsk, text = CLAIM.text): Verb {
   return {
-    name,
     text,
     values: [JSON.stringify([askOfClaim(ask)]), []],
     outcome: (rows) => outcomeOfClaim(rows[0] as ClaimRow),
@@ -32,7 +27,7 @@ function claimAct(name: string, ask: ClaimAsk, text = CLAIM.text): Act {
   };
 }
 
-function claim(server: string, more: Partial<Claim> = {}, text = CLAIM.text): Act {
+function claim(server: string, more: Partial<Claim> = {}, text = CLAIM.text): Verb {
   const ask = {
     aor: JOE,
     server,
@@ -42,13 +37,12 @@ function claim(server: string, more: Partial<Claim> = {}, text = CLAIM.text): Ac
     equalRank: true,
     actor: "t",
   } as const;
-  return claimAct(`claim ${server}`, { ...ask, ...more, onlyFrom: null, onlyEpoch: null, fork: null }, text);
+  return claimVerb({ ...ask, ...more, onlyFrom: null, onlyEpoch: null, fork: null }, text);
 }
 
-function unbind(more: Partial<Unbind> = {}): Act {
+function unbind(more: Partial<Unbind> = {}): Verb {
   const ask: Unbind = { aor: JOE, actor: "t", ...more };
   return {
-    name: "unbind",
     text: UNBIND.text,
     values: valuesOfUnbind(ask),
     outcome: (rows) => outcomeOfUnbind(rows[0] as UnbindRow | undefined),
@@ -59,9 +53,9 @@ function unbind(more: Partial<Unbind> = {}): Act {
   };
 }
 
-const learn = (server: string) => claimAct(`learn ${server}`, learning(JOE, server, FAR, null, "t"));
+const learn = (server: string) => claimVerb(learning(JOE, server, FAR, null, "t"));
 const move = (to: string, from?: string) =>
-  claimAct(`move ${to}`, movement({ aor: JOE, to, ...(from === undefined ? {} : { from }), actor: "t" }));
+  claimVerb(movement({ aor: JOE, to, ...(from === undefined ? {} : { from }), actor: "t" }));
 const unlearn = (server: string, epoch: number) => unbind({ server, epoch, origins: ["learned"] });
 const refresh = (server: string, cseq: number) =>
   claim(server, { order: { callId: `call-${server}`, cseq, expiresAt: FAR } });
@@ -69,7 +63,7 @@ const refresh = (server: string, cseq: number) =>
 /** Of one user two takings fit. */
 const FLAPPING: Partial<Claim> = { damping: { limit: 2, windowMs: 3_600_000 } };
 
-const PAIRS: Array<{ title: string; before: Act[]; a: Act; b: Act }> = [
+const PAIRS: Array<{ title: string; before: Verb[]; a: Verb; b: Verb }> = [
   {
     title: "claim/claim of a free user, refuse",
     before: [],
@@ -98,103 +92,16 @@ const PAIRS: Array<{ title: string; before: Act[]; a: Act; b: Act }> = [
   { title: "late refresh/takeover", before: [refresh("a", 1)], a: refresh("a", 2), b: refresh("b", 1) },
 ];
 
-let server: TestServer;
-let database: TestDatabase;
-let one: pg.Client;
-let two: pg.Client;
-let watch: pg.Client;
-beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
-  [one, two, watch] = await Promise.all([database.connect(), database.connect(), database.connect()]);
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
-});
+const sessions = new TwoSessions();
 beforeEach(async () => {
-  await watch.query("truncate codomain.slots, codomain.open_forks, codomain.changes, codomain.audit");
+  await sessions.query("truncate codomain.slots, codomain.open_forks, codomain.changes, codomain.audit");
 });
 
-/** Every order of three steps each: begin, the statement, commit. */
-function orders(left: string, a: number, b: number): string[] {
-  if (a === 0 && b === 0) return [left];
-  return [...(a > 0 ? orders(`${left}A`, a - 1, b) : []), ...(b > 0 ? orders(`${left}B`, a, b - 1) : [])];
-}
-const ORDERS = orders("", 3, 3);
-
-/** One session: its steps in turn; a step that waits for the other's lock is waited for later. */
-class Session {
-  readonly #client: pg.Client;
-  readonly #pid: number;
-  readonly #steps: Array<() => Promise<pg.QueryResult>>;
-  #pending: Promise<void> | null = null;
-  #done = false;
-  rows: object[] = [];
-
-  constructor(client: pg.Client, text: string, values: unknown[]) {
-    this.#client = client;
-    this.#pid = (client as unknown as { processID: number }).processID;
-    this.#steps = [
-      () => this.#client.query("begin"),
-      async () => {
-        const result = await this.#client.query(text, values);
-        this.rows = result.rows;
-        return result;
-      },
-      () => this.#client.query("commit"),
-    ];
-  }
-
-  /** False: it still waits, the step is not taken. */
-  async step(): Promise<boolean> {
-    if (this.#pending !== null && !(await this.#settled())) return false;
-    const next = this.#steps.shift();
-    if (next === undefined) return true;
-    this.#done = false;
-    this.#pending = next().then(() => {
-      this.#done = true;
-    });
-    await this.#settled();
-    return true;
-  }
-
-  async finish(): Promise<void> {
-    await this.#pending;
-    while (this.#steps.length > 0) {
-      await this.step();
-      await this.#pending;
-    }
-  }
-
-  /** Whether the pending step is over; false once the server says that it waits for a lock. */
-  async #settled(): Promise<boolean> {
-    for (;;) {
-      if (this.#done) return true;
-      const { rows } = await watch.query("select cardinality(pg_blocking_pids($1)) > 0 as waits", [this.#pid]);
-      if (this.#done) return true;
-      if (rows[0].waits === true) return false;
-    }
-  }
-}
-
-async function play(
-  order: string,
-  a: { text: string; values: unknown[] },
-  b: { text: string; values: unknown[] },
-): Promise<[object[], object[]]> {
-  const sessions = { A: new Session(one, a.text, a.values), B: new Session(two, b.text, b.values) };
-  const late: Array<"A" | "B"> = [];
-  for (const name of order as Iterable<"A" | "B">) if (!(await sessions[name].step())) late.push(name);
-  // Whoever does not wait ends first, and so frees the other.
-  const last = late[0] ?? "A";
-  await sessions[last === "A" ? "B" : "A"].finish();
-  await sessions[last].finish();
-  return [sessions.A.rows, sessions.B.rows];
-}
-
-async function stored(): Promise<{ server: string | null; epoch: number }> {
-  const { rows } = await watch.query("select server, epoch::float8 as epoch from codomain.slots where aor = $1", [JOE]);
+async function stored(): Promise<Seen["slot"]> {
+  const { rows } = await sessions.query<Seen["slot"]>(
+    "select server, epoch::float8 as epoch from codomain.slots where aor = $1",
+    [JOE],
+  );
   return rows[0] ?? { server: null, epoch: 0 };
 }
 
@@ -204,14 +111,14 @@ interface Seen {
   readonly slot: { server: string | null; epoch: number };
 }
 
-async function race(order: string, before: Act[], a: Act, b: Act): Promise<Seen> {
-  await watch.query("truncate codomain.slots");
-  for (const act of before) await watch.query(act.text, act.values);
-  const [rowsOfA, rowsOfB] = await play(order, a, b);
-  return { a: brief(a.outcome(rowsOfA)), b: brief(b.outcome(rowsOfB)), slot: await stored() };
+async function race(order: string, before: Verb[], a: Verb, b: Verb): Promise<Seen> {
+  await sessions.query("truncate codomain.slots");
+  for (const act of before) await sessions.query(act.text, act.values);
+  const rows = await sessions.play(order, a, b);
+  return { a: brief(a.outcome(rows.a)), b: brief(b.outcome(rows.b)), slot: await stored() };
 }
 
-function serial(before: Act[], first: Act, second: Act): [unknown, unknown, Seen["slot"]] {
+function serial(before: Verb[], first: Verb, second: Verb): [unknown, unknown, Seen["slot"]] {
   let slot: Slot | undefined;
   for (const act of before) slot = act.judge(slot).slot;
   const one = first.judge(slot);
@@ -231,7 +138,7 @@ function brief(outcome: ClaimOutcome | UnbindOutcome): unknown {
   };
 }
 
-function isSerial(seen: Seen, before: Act[], a: Act, b: Act): boolean {
+function isSerial(seen: Seen, before: Verb[], a: Verb, b: Verb): boolean {
   const [a1, b1, slot1] = serial(before, a, b);
   const [b2, a2, slot2] = serial(before, b, a);
   const got = JSON.stringify(seen);
@@ -298,19 +205,19 @@ describe("without the lock the races are lost", () => {
   it("openFork/openFork without the unique key: both open", async () => {
     const [first, second] = [fork("ann@example.com"), fork("bob@example.com")];
     expect(await openedIn(first, second)).toEqual(ORDERS.map(() => 1));
-    await watch.query("drop index codomain.open_forks_one_joinable");
+    await sessions.query("drop index codomain.open_forks_one_joinable");
     try {
       expect(Math.max(...(await openedIn(first, second)))).toBe(2);
     } finally {
-      await watch.query("truncate codomain.open_forks");
-      await watch.query(
+      await sessions.query("truncate codomain.open_forks");
+      await sessions.query(
         "create unique index open_forks_one_joinable on codomain.open_forks (recipient) where joinable",
       );
     }
   });
 });
 
-function fork(sender: string): { text: string; values: unknown[] } {
+function fork(sender: string): Act {
   const key = { sender, recipient: JOE, method: "MESSAGE", event: "" };
   return {
     text: OPEN_FORK.text,
@@ -318,12 +225,12 @@ function fork(sender: string): { text: string; values: unknown[] } {
   };
 }
 
-async function openedIn(a: ReturnType<typeof fork>, b: ReturnType<typeof fork>): Promise<number[]> {
+async function openedIn(a: Act, b: Act): Promise<number[]> {
   const opened: number[] = [];
   for (const order of ORDERS) {
-    await watch.query("truncate codomain.open_forks");
-    const [rowsOfA, rowsOfB] = await play(order, a, b);
-    opened.push(rowsOfA.length + rowsOfB.length);
+    await sessions.query("truncate codomain.open_forks");
+    const rows = await sessions.play(order, a, b);
+    opened.push(rows.a.length + rows.b.length);
   }
   return opened;
 }

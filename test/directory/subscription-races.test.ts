@@ -1,5 +1,4 @@
-import type pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
 import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
 import {
@@ -15,7 +14,6 @@ import { type TakenRow, takeSubscriptions } from "../../src/directory/postgres/t
 import { askOfUpdate, UPDATE_SUBSCRIPTIONS } from "../../src/directory/postgres/update-subscriptions.ts";
 import { learning } from "../../src/directory/rows.ts";
 import { RESERVE } from "../../src/directory/subscriptions.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
 import { type Act, gated, ORDERS, TwoSessions } from "../support/stepped.ts";
 
 // Two sessions, stepped statement by statement in every order, and where a statement never waits, with the other in whole
@@ -25,26 +23,12 @@ const JOE = "joe@example.com";
 const ID = "cdm-1";
 const FAR = 4_000_000_000_000;
 
-let server: TestServer;
-let database: TestDatabase;
-let watch: pg.Client;
-let sessions: TwoSessions;
-beforeAll(async () => {
-  server = await startTestServer();
-  database = await server.database();
-  const [one, two, third] = await Promise.all([database.connect(), database.connect(), database.connect()]);
-  watch = third;
-  sessions = new TwoSessions(one, two, watch);
-});
-afterAll(async () => {
-  await database?.drop();
-  await server?.stop();
-});
+const sessions = new TwoSessions();
 
 /** `old` has what there is; its lease has lapsed, and is over or not. `new` and `next` live. */
 async function begin(over: boolean, rows = 1): Promise<void> {
-  await watch.query("truncate codomain.slots, codomain.changes, codomain.proxies, codomain.subscriptions");
-  await watch.query(
+  await sessions.query("truncate codomain.slots, codomain.changes, codomain.proxies, codomain.subscriptions");
+  await sessions.query(
     `insert into codomain.proxies (owner, contact, lease_until, over) values
       ('old', 'sip:old', now() - interval '1 s', $1), ('new', 'sip:new', now() + interval '1 h', false),
       ('next', 'sip:next', now() + interval '1 h', false)`,
@@ -52,9 +36,9 @@ async function begin(over: boolean, rows = 1): Promise<void> {
   );
   for (let i = 1; i <= rows; i++) {
     const act = insert("old", `cdm-${i}`);
-    await watch.query("update codomain.proxies set over = false where owner = 'old'");
-    await watch.query(act.text, act.values);
-    await watch.query("update codomain.proxies set over = $1 where owner = 'old'", [over]);
+    await sessions.query("update codomain.proxies set over = false where owner = 'old'");
+    await sessions.query(act.text, act.values);
+    await sessions.query("update codomain.proxies set over = $1 where owner = 'old'", [over]);
   }
 }
 
@@ -108,7 +92,7 @@ interface Row {
 }
 
 async function row(): Promise<Row | undefined> {
-  const { rows } = await watch.query<Row>(
+  const { rows } = await sessions.query<Row>(
     `select owner, fence::int as fence, dialog, notify_reserved::int as reserved
     from codomain.subscriptions where id = $1`,
     [ID],
@@ -159,8 +143,8 @@ describe("insert/claim: a user is never bound without the owner of a hold knowin
         const steps = [...order.slice(0, commit)].filter((each) => each === "A").length;
         const heard = steps >= from ? 1 : 0;
         const known = Math.max(looksAtAnswer ? slot.slot.epoch : 0, heard);
-        const { rows } = await watch.query("select epoch::int as epoch from codomain.slots");
-        return known === rows[0].epoch ? null : `knows epoch ${known} of ${rows[0].epoch}`;
+        const { rows } = await sessions.query<{ epoch: number }>("select epoch::int as epoch from codomain.slots");
+        return known === rows[0]!.epoch ? null : `knows epoch ${known} of ${rows[0]!.epoch}`;
       },
     );
 
@@ -180,8 +164,8 @@ describe("insert/claim: a user is never bound without the owner of a hold knowin
 
 describe("endLapsed/renew: a lease is either renewed or over", () => {
   const check = async ({ b }: { b: object[] }) => {
-    const { rows } = await watch.query("select over from codomain.proxies where owner = 'old'");
-    return b.length > 0 && rows[0].over ? "renewed, and over" : null;
+    const { rows } = await sessions.query<{ over: boolean }>("select over from codomain.proxies where owner = 'old'");
+    return b.length > 0 && rows[0]!.over ? "renewed, and over" : null;
   };
 
   it("in every order", async () => {
@@ -323,7 +307,7 @@ describe("insert/endLapsed: refused, or found by the next call", () => {
     (text: string) =>
     async ({ a }: { a: object[] }) => {
       const inserted = (a[0] as InsertRow).live;
-      const { rows } = await watch.query(text);
+      const { rows } = await sessions.query(text);
       return inserted === rows.length > 0 ? null : `inserted: ${inserted}, named: ${JSON.stringify(rows)}`;
     };
   const none = () => begin(false, 0);

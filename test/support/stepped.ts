@@ -1,4 +1,6 @@
 import type pg from "pg";
+import { beforeAll } from "vitest";
+import { ownDatabase } from "./own-database.ts";
 
 interface Statement {
   readonly text: string;
@@ -102,15 +104,26 @@ class Session {
   }
 }
 
+/** Two sessions on a database of one's own for the tests of one file, and a third that looks on. */
 export class TwoSessions {
-  readonly #one: pg.Client;
-  readonly #two: pg.Client;
-  readonly #watch: pg.Client;
+  #one!: pg.Client;
+  #two!: pg.Client;
+  #watch!: pg.Client;
 
-  constructor(one: pg.Client, two: pg.Client, watch: pg.Client) {
-    this.#one = one;
-    this.#two = two;
-    this.#watch = watch;
+  constructor() {
+    const database = ownDatabase();
+    beforeAll(async () => {
+      [this.#one, this.#two, this.#watch] = await Promise.all([
+        database.connect(),
+        database.connect(),
+        database.connect(),
+      ]);
+    });
+  }
+
+  /** What the one that looks on is asked or made to do, beside the race. */
+  query<R extends pg.QueryResultRow = pg.QueryResultRow>(text: string, values?: unknown[]): Promise<pg.QueryResult<R>> {
+    return this.#watch.query<R>(text, values);
   }
 
   /** Plays A and B in this order; a step that waits for the other's lock is taken as soon as it can be. Their rows. */
