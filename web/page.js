@@ -243,9 +243,17 @@ async function migrate(verb) {
   await refresh();
 }
 
-async function showSubscriptions() {
-  const fields = { held: $("held").value, aor: $("presentity").value.trim(), limit: "50" };
-  const { subscriptions, next: more } = await api(`/api/v1/subscriptions?${query(fields)}`);
+/** What was searched for last, and found to be right: what is being typed now is no search yet. */
+let sought = { held: "", aor: "", limit: "50" };
+
+async function searchSubscriptions() {
+  const fields = { ...sought, held: $("held").value, aor: $("presentity").value.trim() };
+  const found = await api(`/api/v1/subscriptions?${query(fields)}`);
+  sought = fields;
+  showSubscriptions(found);
+}
+
+function showSubscriptions({ subscriptions, next: more }) {
   const rows = subscriptions.map((each) =>
     el(
       "tr",
@@ -358,18 +366,20 @@ async function explain() {
 }
 
 async function refresh() {
-  const [status, ready, { servers }, { entries }, { batches }, stored] = await Promise.all([
+  const [status, ready, { servers }, { entries }, { batches }, stored, subscribed] = await Promise.all([
     api("/api/v1/status"),
     api("/readyz"),
     api("/api/v1/servers"),
     api("/api/v1/audit?limit=20"),
     api("/api/v1/moves?open=true&limit=20"),
     api("/api/v1/messages?state=stored&limit=20"),
+    api(`/api/v1/subscriptions?${query(sought)}`),
   ]);
   showStatus(status, ready);
   showServers(servers);
   showMoves(batches);
   showMessages(stored);
+  showSubscriptions(subscribed);
   showAudit(entries);
   $("main").hidden = false;
   $("leave").hidden = sessionStorage.getItem(TOKEN_KEY) === null;
@@ -377,7 +387,7 @@ async function refresh() {
 
 async function open() {
   await refresh();
-  await Promise.all([showUsers(false), showSubscriptions()]);
+  await showUsers(false);
 }
 
 /** Whether the last round in the background failed: its notice goes when one succeeds, a person's own stays. */
@@ -417,7 +427,7 @@ submits("login", async () => {
 submits("search", () => showUsers(false));
 submits("place", (event) => place(event.submitter?.value ?? "bind"));
 submits("migrate", (event) => migrate(event.submitter?.value ?? "check"));
-submits("subscribed", showSubscriptions);
+submits("subscribed", searchSubscriptions);
 submits("explain", explain);
 $("more").addEventListener("click", () => void act(() => showUsers(true)));
 $("leave").addEventListener("click", () => {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ClaimOutcome } from "../directory/directory.ts";
+import type { Binding, ClaimOutcome } from "../directory/directory.ts";
 import { modelOf } from "../federation/model.ts";
 import { MOVER_OPTIONS } from "../moving/mover.ts";
 import type { App, Desk } from "./app.ts";
@@ -106,6 +106,7 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
         equalRank: model.model === "exclusive",
         actor: request.actor,
       });
+      if (outcome.outcome === "held-by") throw notMoved(user, outcome.binding, from);
       return claimJson(user, outcome);
     },
   });
@@ -141,6 +142,15 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
       throw new Problem(409, "bound-elsewhere", message, { holder: binding });
     },
   });
+}
+
+/** @param from where the move was to start; undefined: wherever he is. */
+function notMoved(user: string, holder: Binding, from: string | undefined): Problem {
+  const { server, origin } = holder;
+  if (from !== undefined && from !== server) {
+    return new Problem(409, "bound-elsewhere", `${user} is on ${server}, not on ${from}.`, { holder });
+  }
+  return new Problem(409, "held", `${user} is held by ${server} (${origin}): unbind him first.`, { holder });
 }
 
 function claimJson(user: string, outcome: ClaimOutcome): z.input<typeof claimSchema> {

@@ -72,6 +72,7 @@ export function moveCheckRoutes(app: App, { options, names }: Desk): void {
       if (from === undefined || to === undefined) throw new Problem(400, "invalid", "Give rows, or from and to.");
       names.server(from, "from");
       names.server(to, "to");
+      if (from === to) throw new Problem(400, "same-server", `${to} is where the move starts.`, { field: "to" });
       const page = await directory.users({
         server: from,
         limit: MOST_STEPS,

@@ -89,6 +89,10 @@ describe("move", () => {
     await ask(desk, "POST", `${BOB}/bind`, { server: "east" });
     const wrong = await ask(desk, "POST", `${BOB}/move`, { server: "west", from: "north" });
     expect([wrong.status, wrong.body.binding.server]).toEqual([409, "east"]);
+    expect([wrong.body.error.code, wrong.body.error.message]).toEqual([
+      "bound-elsewhere",
+      "bob@example.com is on east, not on north.",
+    ]);
     expect((await ask(desk, "POST", `${BOB}/move`, { server: "west", from: "east" })).status).toBe(200);
     const nobody = await ask(desk, "POST", "/api/v1/users/nobody@example.com/move", { server: "west", from: "east" });
     expect([nobody.status, nobody.body.error.code, nobody.body.binding]).toEqual([409, "not-bound", null]);
@@ -100,6 +104,7 @@ describe("move", () => {
     await ask(desk, "POST", `${user}/bind`, { server: "east", origin: "provisioned" });
     const { status, body } = await ask(desk, "POST", `${user}/move`, { server: "west" });
     expect([status, body.error.code, body.binding.server]).toEqual([409, "held", "east"]);
+    expect(body.error.message).toBe("y-1@example.com is held by east (provisioned): unbind him first.");
   });
 });
 

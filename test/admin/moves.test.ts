@@ -130,6 +130,12 @@ describe("batches of moves", () => {
     expect((await ask(desk, "GET", "/api/v1/moves")).body.batches).toEqual([]);
   });
 
+  it("a dry run refuses what the move would: from a server to itself", async () => {
+    const desk = await openDesk();
+    const { status, body } = await ask(desk, "POST", "/api/v1/moves/check", { from: "east", to: "east" });
+    expect([status, body.error.code, body.error.field]).toEqual([400, "same-server", "to"]);
+  });
+
   it("a dry run counts and says who would be refused, and writes nothing", async () => {
     const desk = await openMovingDesk();
     await bind(desk, "east", "y-1", "y-2");

@@ -232,6 +232,30 @@ describe("the admin page", () => {
     expect($("messages").textContent + $("trace").textContent).not.toContain("secret");
   });
 
+  it("subscriptions are shown as they are now, those searched for last", async () => {
+    const desk = await openDesk();
+    const { $, settle, nextRound } = await openPage(desk);
+    expect($("subscriptions").textContent).toBe("No subscriptions.");
+    const round = async () => {
+      nextRound();
+      await settle();
+    };
+    await keepSubscriptions(desk.directory);
+    await round();
+    expect($("subscriptions").textContent).toMatch(/alice@example\.com.*carol@example\.com/);
+    $("presentity").value = "carol@example.com";
+    $("subscribed").fire("submit");
+    await settle();
+    // Half an address, and one of another domain: no search, and no search that failed, is asked again.
+    for (const typed of ["ali", "alice@elsewhere.org"]) {
+      $("presentity").value = typed;
+      if (typed !== "ali") $("subscribed").fire("submit");
+      await settle();
+      await round();
+      expect($("subscriptions").textContent).toMatch(/^(?!.*alice).*carol@example\.com/);
+    }
+  });
+
   it("moves a server's users: a dry run counts, the batch is shown and can be paused and cancelled", async () => {
     const desk = await openDesk();
     await ask(desk, "POST", "/api/v1/users/alice@example.com/bind", { server: "east" });
