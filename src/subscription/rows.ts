@@ -44,10 +44,11 @@ export class Rows {
   async #write(subscription: Subscription): Promise<Saved> {
     const waiting: Array<(saved: Saved) => void> = [];
     this.#writing.set(subscription, waiting);
-    const saved = await this.#update(subscription);
+    const state = stateOf(subscription, this.#events.moment());
+    const saved = await this.#update(subscription, state);
     this.#writing.delete(subscription);
     if (waiting.length > 0) {
-      const later = saved === "lost" ? Promise.resolve(saved) : this.#write(subscription);
+      const later = this.#isSaid(subscription, state, saved) ? Promise.resolve(saved) : this.#write(subscription);
       void later.then((result) => {
         for (const resolve of waiting) resolve(result);
       });
@@ -55,10 +56,15 @@ export class Rows {
     return saved;
   }
 
-  async #update(subscription: Subscription): Promise<Saved> {
+  /** True: another write would say nothing that this one did not. */
+  #isSaid(subscription: Subscription, written: SubscriptionState, saved: Saved): boolean {
+    if (saved !== "done") return saved === "lost";
+    return isSame(written, stateOf(subscription, this.#events.moment()));
+  }
+
+  async #update(subscription: Subscription, state: SubscriptionState): Promise<Saved> {
     const owner = this.#owner();
     if (owner === null) return "away";
-    const state = stateOf(subscription, this.#events.moment());
     try {
       const saved = await this.#store.update(owner, subscription.id, subscription.fence, state);
       if (saved === "lost") return saved;
@@ -110,6 +116,20 @@ export class Rows {
 }
 
 const RETRIED = 1_000;
+/** Milliseconds: one moment read from two clocks at different times is not quite the same. */
+const CLOCKS_APART = 5;
+
+function isSame(a: SubscriptionState, b: SubscriptionState): boolean {
+  return (
+    a.dialog === b.dialog &&
+    Math.abs(a.expiresAt - b.expiresAt) <= CLOCKS_APART &&
+    a.notifyReserved === b.notifyReserved &&
+    a.leg === b.leg &&
+    a.legServer === b.legServer &&
+    a.legReserved === b.legReserved &&
+    a.extendedEpoch === b.extendedEpoch
+  );
+}
 
 function away(error: unknown): "away" {
   if (error instanceof DirectoryUnavailable) return "away";

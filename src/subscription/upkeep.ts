@@ -13,6 +13,7 @@ export interface Kept {
   readonly owner: Owner;
   readonly registry: Registry;
   readonly rows: Rows;
+  readonly watchers: { readonly told: { readonly sent: number; readonly answered: number } };
   readonly following: { learn(subscription: Subscription, server: string | null, epoch: number): void };
   adopt(taken: TakenSubscription, used: "reserve" | "before-reserve"): void;
 }
@@ -37,6 +38,8 @@ export class Upkeep {
   #unknown = new Set<string>();
   #taking = false;
   #takeAgain = false;
+  /** As many answers to NOTIFYs there are to be before more rows are put in place. */
+  #enough = 0;
   /** What the feed said of users while rows were on their way to us (subscriptions.ts, `take`). */
   readonly #heard = new Map<string, SlotState>();
   /** Statements under way that bring rows. */
@@ -111,20 +114,33 @@ export class Upkeep {
   }
 
   async #takeOnce(): Promise<number> {
-    const { owner } = this.#kept;
+    const { owner, watchers } = this.#kept;
     const { name } = owner;
     if (name === null || !owner.maySend()) return 0;
     const taken = await this.#bring(
-      () => this.#parts.directory.subscriptions.take(name, this.#options.takeBatch),
+      async () => {
+        const rows = this.#parts.directory.subscriptions.take(name, this.#options.takeBatch);
+        return (await Promise.all([rows, this.#mostAnswered()]))[0];
+      },
       (rows) => {
+        const before = watchers.told;
         if (owner.name === name) for (const each of rows) this.#adopt(each, "before-reserve");
+        this.#enough = before.answered + (watchers.told.sent - before.sent) * MOST_ANSWERED;
       },
     );
-    if (taken.length > 0) {
-      this.#takeAgain = true;
-      await new Promise<void>((resolve) => this.#runtime.timers.after(TAKE_PAUSE_MS, resolve));
-    }
+    if (taken.length > 0) this.#takeAgain = true;
     return taken.length;
+  }
+
+  /**
+   * Each of a batch is sent a NOTIFY at once, and over UDP nobody says that it is too much: the next one is put in place
+   * when most of these were answered, and no later than they would be sent again.
+   */
+  async #mostAnswered(): Promise<void> {
+    const { clock, timers } = this.#runtime;
+    const until = clock.now() + TAKE_WAIT_MS;
+    while (this.#kept.watchers.told.answered < this.#enough && clock.now() < until && !this.#stopped)
+      await new Promise<void>((resolve) => timers.after(TAKE_PAUSE_MS, resolve));
   }
 
   /** Runs a statement that brings rows, with an ear on the feed until they are where the feed finds them. */
@@ -218,3 +234,6 @@ const HURRIED_PAGE = 5_000;
 /** A row under an answer that was lost is loaded when it is seen the second time. */
 const HURRIED_ROUNDS = 2;
 const TAKE_PAUSE_MS = 20;
+/** T1. */
+const TAKE_WAIT_MS = 500;
+const MOST_ANSWERED = 0.9;

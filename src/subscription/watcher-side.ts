@@ -1,4 +1,4 @@
-import { firstHop, okWithin, requestWithin, unpackDialog } from "../sip/dialog/dialog.ts";
+import { firstHop, okWithin, packDialog, requestWithin, unpackDialog, withTarget } from "../sip/dialog/dialog.ts";
 import {
   type EndReason,
   type NotifierAction,
@@ -7,7 +7,8 @@ import {
   stepNotifier,
 } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
-import type { SipRequest } from "../sip/message/message.ts";
+import { MalformedHeader } from "../sip/message/errors.ts";
+import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { contactAt } from "./contact.ts";
 import type { Desk } from "./desk.ts";
@@ -24,10 +25,17 @@ type Notify = Extract<NotifierAction, { readonly do: "notify" }>;
 export class WatcherSide {
   readonly #desk: Desk;
   readonly #outbound: Outbound;
+  #sent = 0;
+  #answered = 0;
 
   constructor(desk: Desk, outbound: Outbound) {
     this.#desk = desk;
     this.#outbound = outbound;
+  }
+
+  /** NOTIFYs sent so far, and how many of them were answered, or given up. */
+  get told(): { readonly sent: number; readonly answered: number } {
+    return { sent: this.#sent, answered: this.#answered };
   }
 
   /** Shows him another document, or none. From now on he is `active`. */
@@ -93,10 +101,12 @@ export class WatcherSide {
   }
 
   async #notify(subscription: Subscription, notify: Notify): Promise<void> {
+    this.#sent++;
     const reply = await this.#send(subscription, notify).catch((error: Error): Reply => {
       this.#desk.failed("a NOTIFY could not be made", error);
       return "unreachable";
     });
+    this.#answered++;
     const answer = typeof reply === "string" ? reply : reply.status;
     if (typeof answer === "number" && answer < 300) subscription.heard = true;
     const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
@@ -117,6 +127,7 @@ export class WatcherSide {
       { size: HEAD_OCTETS + body.length },
     );
     shown?.answered?.(typeof reply !== "string" && reply.status < 300);
+    if (typeof reply !== "string") learnTarget(subscription, reply);
     return reply;
   }
 }
@@ -132,6 +143,22 @@ const TRIES_UNHEARD = 4;
 function isNobody({ heard, notifier }: Subscription): boolean {
   return !heard && notifier.failures + 1 >= TRIES_UNHEARD;
 }
+
+/** RFC 3261 12.2.1.2: a 2xx to a target refresh request, which a NOTIFY is (RFC 6665 4.4.1), brings the target. */
+function learnTarget(subscription: Subscription, response: SipResponse): void {
+  const dialog = unpackDialog(subscription.dialog);
+  try {
+    const moved = withTarget(dialog, response);
+    if (moved === dialog || moved.remoteTarget.length > MOST_TARGET) return;
+    subscription.dialog = packDialog(moved);
+  } catch (error) {
+    // A Contact nobody can use: the one before is kept.
+    if (!(error instanceof MalformedHeader)) throw error;
+  }
+}
+
+/** Characters: what is kept of a subscription is bounded. */
+const MOST_TARGET = 2_000;
 
 /** A NOTIFY without its body, roughly. */
 const HEAD_OCTETS = 800;
