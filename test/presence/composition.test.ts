@@ -236,6 +236,29 @@ describe("the projection", () => {
     );
   });
 
+  it("ids of RPID, of shapes in locations (RFC 4119) and xml:id too, and what refers to them; others' `id` may be anything", () => {
+    const located = (place: string) =>
+      parsePidf(`<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model"
+        xmlns:gml="http://www.opengis.net/gml" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" xmlns:xlink="http://www.w3.org/1999/xlink"
+        entity="${ENTITY}"><dm:person id="p-${place}"><rpid:mood id="m"/><gml:Point gml:id="g">${place}</gml:Point>
+        <x xmlns="urn:x" xml:id="i" id="m" xlink:href="#g"/></dm:person></presence>`);
+    const [east] = top(
+      project(
+        new Map([
+          ["east", { epoch: 1, cseq: 1, document: located("here") }],
+          ["west", { epoch: 1, cseq: 1, document: located("there") }],
+        ]),
+        ENTITY,
+      ),
+    );
+    const printed = printXml(east!);
+    expect(printed).toContain('<dm:person xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" id="p-here">');
+    expect(printed).toMatch(/<rpid:mood [^>]*\bid="m\.east"/);
+    expect(printed).toMatch(/<gml:Point [^>]*gml:id="g\.east"/);
+    expect(printed).toMatch(/<x [^>]*xml:id="i\.east" id="m" [^>]*xlink:href="#g\.east"/);
+    expect(canonicalForm(withoutMark(east!).element)).toBe(canonicalForm(top(located("here"))[0]!));
+  });
+
   it("of servers that say the same one element is shown, until one says another thing", () => {
     const closed = parsePidf(
       `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${ENTITY}"><tuple id="gone"><status><basic>closed</basic></status></tuple></presence>`,
