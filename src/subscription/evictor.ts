@@ -81,7 +81,7 @@ export class Evictor {
           const result = reason === "back" ? "needless" : "failed";
           this.#parts.telemetry.emit("evicted", { aor, server, by: "register", result, detail: reason });
         }
-        for (const eviction of taken) void this.#tell(eviction);
+        for (const eviction of taken) this.#tell(eviction).catch((error: Error) => this.#failed(eviction, error));
         if (taken.length === BATCH) this.#again = true;
       } while (this.#again && this.#end !== null);
     } catch (error) {
@@ -102,6 +102,11 @@ export class Evictor {
     const result = resultOf(reply);
     if (result !== "later") return this.#over(eviction, result, detail);
     this.#parts.telemetry.emit("evicted", { aor, server, by: "register", result, detail });
+  }
+
+  /** A name that stands in no message: no other try would change that. */
+  #failed(eviction: Eviction, error: Error): void {
+    void this.#over(eviction, "failed", error.message);
   }
 
   async #over(eviction: Eviction, result: "done" | "failed" | "needless", detail: string): Promise<void> {

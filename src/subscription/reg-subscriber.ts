@@ -169,6 +169,10 @@ export class RegSubscriber {
       self: `codomain@${this.#parts.domain()}`,
       said: (watch: RegWatch, registered: Registered | null) => this.#said(watch, registered),
       over: (watch: RegWatch, again: Again) => this.#over(watch, again),
+      failed: ({ server }: RegWatch, error: Error) => {
+        const what = `a SUBSCRIBE to the registrations at ${server} could not be made`;
+        this.#parts.telemetry.emit("warning", { what, detail: error.message });
+      },
     };
     waiting.watch = new RegWatch(parts, aor, server, identity, tag);
     this.#byTag.set(tag, waiting.watch);

@@ -42,6 +42,8 @@ export interface RegWatchParts {
   said(watch: RegWatch, registered: Registered | null): void;
   /** It is over; another one may be begun as `again` says. */
   over(watch: RegWatch, again: Again): void;
+  /** A SUBSCRIBE could not be made: a name that stands in no message. */
+  failed(watch: RegWatch, error: Error): void;
 }
 
 /** Seconds asked for. */
@@ -209,6 +211,8 @@ export class RegWatch {
     try {
       if (this.#dialog !== null) reply = await this.#within(this.#dialog, cseq, expires);
       else if (this.#machine.phase !== "leaving") reply = await this.#first(cseq, expires);
+    } catch (error) {
+      this.#parts.failed(this, error as Error);
     } finally {
       release();
     }
