@@ -53,9 +53,9 @@ export class Accepting {
     if (handed.event === "") return this.#refuse(handed, 489, [["Allow-Events", "presence"]]);
     const judged = judgeFirst(request.expires, notifierRules);
     if (judged.status !== 200) return answerSubscribe(handed, this.#tag(), judged);
-    if (judged.expires === 0) return this.#fetch(handed, asked);
     const unfit = unkeepable(request);
     if (unfit !== null) return this.#refuse(handed, unfit);
+    if (judged.expires === 0) return this.#fetch(handed, asked);
     const full = this.#full(handed, asked.aor);
     if (full !== null) return this.#turnAway(handed, full);
     const { name } = owner;

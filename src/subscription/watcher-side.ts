@@ -115,7 +115,8 @@ export class WatcherSide {
   }
 
   async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
-    const dialog = unpackDialog(subscription.dialog);
+    const packed = subscription.dialog;
+    const dialog = unpackDialog(packed);
     const shown = phase === "pending" || !mayBeShown(subscription, phase, state) ? null : subscription.content;
     const body = shown?.body(cseq) ?? "";
     const headers = headersFor(subscription, state, shown);
@@ -127,7 +128,8 @@ export class WatcherSide {
       { size: HEAD_OCTETS + body.length },
     );
     shown?.answered?.(typeof reply !== "string" && reply.status < 300);
-    if (typeof reply !== "string") learnTarget(subscription, reply);
+    // What has come from him meanwhile is newer than the answer.
+    if (typeof reply !== "string" && subscription.dialog === packed) learnTarget(subscription, reply);
     return reply;
   }
 }

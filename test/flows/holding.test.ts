@@ -184,6 +184,17 @@ describe("a subscription that is held", () => {
     expect(watcher.saw).toEqual(["pending", "pending"]);
   });
 
+  it("goes on at the Contact of the 2xx to a NOTIFY (RFC 3261 12.2.1.2)", async () => {
+    await begin();
+    watcher.contact = "sip:next@127.0.0.50:5060";
+    await watcher.subscribe(ALICE);
+    await domain.wait(100);
+    expect(watcher.last!.request.requestUri).toBe("sip:127.0.0.50:5060");
+    await domain.bind("east");
+    await domain.wait(500);
+    expect([watcher.saw.at(-1), watcher.last!.request.requestUri]).toEqual(["active open", watcher.contact]);
+  });
+
   it("of two refreshes that cross, the older gets 500 (RFC 3261 12.2.2)", async () => {
     await begin({ wireMs: [20, 20] });
     await watcher.subscribe(ALICE);

@@ -25,6 +25,8 @@ export class Watcher {
   /** What NOTIFYs are answered with; 0: nothing. */
   answer = 200;
   answerHeaders: readonly HeaderPair[] = [];
+  /** Of its 200s; null: that of its SUBSCRIBE. */
+  contact: string | null = null;
   sent: SipRequest | null = null;
   #ok: SipResponse | SipRequest | null = null;
   #cseq = 1;
@@ -80,6 +82,11 @@ export class Watcher {
     return outgoing.responses.at(-1)!;
   }
 
+  #ownContact(): string {
+    const contacts = this.sent?.contacts ?? [];
+    return (contacts === "*" ? undefined : contacts[0]?.uri.raw) ?? `sip:${this.client.host}:5060`;
+  }
+
   #notified(transaction: ServerTransaction): void {
     const { request } = transaction;
     if (request.method !== "NOTIFY") return transaction.respond(buildResponse(request, 405));
@@ -100,7 +107,7 @@ export class Watcher {
     if (this.answer === 0) return;
     if (this.answer === 200) {
       return transaction.respond(
-        okWithin(request, 200, { localTag: request.to.tag ?? "w", contact: `sip:${this.client.host}:5060` }),
+        okWithin(request, 200, { localTag: request.to.tag ?? "w", contact: this.contact ?? this.#ownContact() }),
       );
     }
     transaction.respond(buildResponse(request, this.answer, undefined, { headers: this.answerHeaders }));
