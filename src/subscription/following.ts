@@ -53,6 +53,14 @@ export class Following {
     this.place(subscription);
   }
 
+  /** A moment has come that was waited for. */
+  due(subscription: Subscription): void {
+    const { leg, epoch, content } = subscription;
+    // The server he has moved to shows nothing of its own: what the one before showed does not stay true for ever.
+    if (leg !== null && leg.epoch === epoch && leg.active && content === null) this.#showClosed(subscription);
+    this.place(subscription);
+  }
+
   /** Looks at where the user is and does what is not done yet. Nothing, most times. */
   place(subscription: Subscription): void {
     if (!subscription.stored || subscription.ending || !this.#desk.isOurs(subscription)) return;
@@ -231,7 +239,8 @@ export class Following {
       change: old === null ? "extended" : "moved",
       server: leg.server,
     });
-    // What the one before it has shown is of an older epoch: without a document of its own there is none.
+    // What the one before it has shown is of an older epoch. Who has just come may be about to publish.
+    if (subscription.content !== null) subscription.retryAt = this.#desk.now() + SETTLE_MS;
     this.#documents.release(subscription.content);
     subscription.content = null;
     if (old !== null) this.#legs.end(subscription, old);
@@ -254,6 +263,7 @@ export class Following {
   #again(subscription: Subscription, leg: Leg, said: Said): void {
     // RFC 6665 4.1.3: at once; but not in a circle with a server that ends what it has just accepted.
     if (!this.#hasLived(leg)) return this.#retry(subscription, leg, said);
+    subscription.retryAt = 0;
     subscription.legFailures = 0;
     this.place(subscription);
   }
@@ -274,6 +284,8 @@ export class Following {
 }
 
 const SHORT_LIFE_MS = 10_000;
+/** From a move until a watcher is shown that the new server has no document. */
+const SETTLE_MS = 10_000;
 /** 64*T1: as long as it takes to find out that a server does not answer. */
 const STALE_MS = 32_000;
 

@@ -201,7 +201,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     if (subscription.retryAt > 0 && subscription.retryAt <= now) {
       subscription.retryAt = 0;
       if (this.#fetches.get(subscription.id) === subscription) return this.fetched(subscription, "timeout");
-      this.following.place(subscription);
+      this.following.due(subscription);
     }
     const { leg, next } = subscription;
     if (leg !== null && subscriberWakeAt(leg.machine) <= now) this.legs.step(subscription, leg, { kind: "time", now });
@@ -348,7 +348,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#upkeep.each((subscription) => {
       const { leg } = subscription;
       if (leg?.server === server) this.legs.renew(subscription, leg, this.now() + this.#below(spread));
-      if (subscription.server !== server || subscription.retryAt === 0) return;
+      if (subscription.server !== server || subscription.retryAt === 0 || leg?.epoch === subscription.epoch) return;
       subscription.retryAt = 0;
       subscription.legFailures = 0;
       this.following.place(subscription);

@@ -68,7 +68,7 @@ export class Subscription implements TimerOwner<"due"> {
   legs = 0;
   /** Legs in a row that did not come about, or not for long. */
   legFailures = 0;
-  /** When the next try is made; 0: none is due. */
+  /** When the next try is made, or what was shown is looked at again; 0: nothing is due. */
   retryAt = 0;
 
   readonly timer: WheelTimer<"due">;

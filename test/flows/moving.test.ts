@@ -173,6 +173,45 @@ describe("a move", () => {
   });
 });
 
+describe("a move to a server that has no document of his", () => {
+  async function moved(): Promise<void> {
+    await watching();
+    domain.west.policy = () => ({ status: 200, state: null });
+    await domain.bind("west");
+    await domain.wait(100);
+    domain.west.notify(domain.west.served[0]!, undefined, null);
+    await domain.wait(1_000);
+    expect(watcher.saw).toEqual(["pending", "active open", "active"]);
+  }
+
+  it("is shown closed after ten seconds, or what the old server has shown would stay true for ever", async () => {
+    await moved();
+    await domain.wait(20_000);
+    expect(watcher.saw.slice(3)).toEqual(["active closed"]);
+    domain.west.notify(domain.west.served[0]!, undefined, "open");
+    await domain.wait(20_000);
+    expect(watcher.saw.slice(4)).toEqual(["active open"]);
+    expectNoGap();
+  });
+
+  it("is not, where one comes before that", async () => {
+    await moved();
+    domain.west.notify(domain.west.served[0]!, undefined, "open");
+    await domain.wait(20_000);
+    expect(watcher.saw.slice(3)).toEqual(["active open"]);
+    expectNoGap();
+  });
+
+  it("and whose dialog ends within that time is asked again at once all the same", async () => {
+    await moved();
+    await domain.unbind();
+    await domain.bind("east");
+    await domain.wait(500);
+    expect(watcher.saw.slice(3)).toEqual(["active closed", "active open"]);
+    expectNoGap();
+  });
+});
+
 describe("the new leg's answer", () => {
   const cases: ReadonlyArray<readonly [string, Policy, string | null]> = [
     ["403", { status: 403 }, "terminated rejected"],
