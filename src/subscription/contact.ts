@@ -12,13 +12,23 @@ const TRANSPORT_PARAMETER: Readonly<Record<ListenPoint["transport"], string>> = 
 };
 
 /** Where requests within our dialogs are to be sent to: a URI without brackets (RFC 3261 8.1.1.8). */
-export function contactAt(point: ListenPoint): string {
+export function contactAt(point: Pick<ListenPoint, "transport" | "sentBy">): string {
   return `sip:${USER}@${point.sentBy}${TRANSPORT_PARAMETER[point.transport]}`;
 }
 
-/** By which the other proxies of the domain reach this one. */
+/**
+ * By which the other proxies of the domain reach this one, and no other: a name may be advertised that stands for all of
+ * them, and at a loopback address everybody finds himself.
+ */
 export function contactOfProxy(points: readonly ListenPoint[]): string {
-  const point = points.find((each) => each.transport === "udp") ?? points[0];
+  const distant = points.filter((each) => !LOOPBACK.test(each.host));
+  const usable = distant.length > 0 ? distant : points;
+  const point = usable.find((each) => each.transport === "udp") ?? usable[0];
   if (point === undefined) throw new Error("subscriptions need a listen point");
-  return contactAt(point);
+  if (WILDCARD.test(point.host)) return contactAt(point);
+  const host = point.host.includes(":") ? `[${point.host}]` : point.host;
+  return contactAt({ transport: point.transport, sentBy: `${host}:${point.port}` });
 }
+
+const LOOPBACK = /^(127\.|::1$)/;
+const WILDCARD = /^(0\.0\.0\.0|::)$/;

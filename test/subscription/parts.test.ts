@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { closedDocument } from "../../src/presence/closed-document.ts";
 import { parseXml } from "../../src/presence/xml.ts";
 import { acceptForLeg } from "../../src/subscription/accepts.ts";
+import { contactOfProxy } from "../../src/subscription/contact.ts";
 import { Documents } from "../../src/subscription/documents.ts";
 import { readTag } from "../../src/subscription/leg.ts";
 import { Pace } from "../../src/subscription/pace.ts";
@@ -27,6 +28,25 @@ describe("documents", () => {
       expect([local, attributes.find((each) => each.local === "entity")?.value]).toEqual(["presence", `sip:${aor}`]);
       expect(JSON.stringify(children)).toContain('"closed"');
     }
+  });
+});
+
+describe("the address by which other proxies reach this one", () => {
+  const point = (transport: "udp" | "tls", host: string, sentBy = `${host}:5060`) =>
+    ({ index: 0, transport, host, port: 5060, sentBy, direction: "up", unknown: "refuse" }) as const;
+
+  it("is its own, and not a name that may stand for all of them", () => {
+    expect(contactOfProxy([point("udp", "192.0.2.1", "sip.example.com:5060")])).toBe("sip:cdm@192.0.2.1:5060");
+    expect(contactOfProxy([point("udp", "2001:db8::1", "sip.example.com:5060")])).toBe("sip:cdm@[2001:db8::1]:5060");
+    expect(contactOfProxy([point("udp", "0.0.0.0", "192.0.2.7:5060")])).toBe("sip:cdm@192.0.2.7:5060");
+  });
+
+  it("is one that others can reach, by UDP where there is", () => {
+    expect(contactOfProxy([point("udp", "127.0.0.1"), point("tls", "192.0.2.1")])).toBe(
+      "sip:cdm@192.0.2.1:5060;transport=tls",
+    );
+    expect(contactOfProxy([point("tls", "192.0.2.1"), point("udp", "192.0.2.2")])).toBe("sip:cdm@192.0.2.2:5060");
+    expect(contactOfProxy([point("udp", "127.0.0.1")])).toBe("sip:cdm@127.0.0.1:5060");
   });
 });
 
