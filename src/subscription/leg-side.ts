@@ -1,3 +1,4 @@
+import { mapBody } from "../presence/map-identity.ts";
 import {
   firstHop,
   okWithin,
@@ -249,7 +250,8 @@ export class LegSide {
       this.#servers.nameOn(subscription.aor, leg.server),
       this.#servers.nameOn(subscription.watcher, leg.server),
     ]);
-    leg.identity = user.identity;
+    const asked = user.uri.slice(user.uri.indexOf(":") + 1);
+    leg.identity = asked === user.identity ? asked : `${user.identity} ${asked}`;
     // The directory may have taken its time to say how they are called.
     await this.#leaseOf(subscription, leg);
     if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving") return "unreachable";
@@ -282,7 +284,9 @@ export class LegSide {
     const { body } = notify;
     const type = notify.header("Content-Type");
     if (body === "" || type === undefined) return null;
-    return this.#documents.hold(type, identity === "" || identity === aor ? body : renamed(body, identity, aor));
+    const names = identity.split(" ").filter((name) => name !== "" && name !== aor);
+    const own = names.reduce((text, name) => mapBody(type, text, name, aor), body);
+    return this.#documents.hold(type, own);
   }
 
   #due({ subscription, leg }: Leaving): void {
@@ -340,12 +344,4 @@ function readReply(reply: Reply): Omit<Extract<SubscriberEvent, { readonly kind:
     minExpires: secondsOf(reply.header("Min-Expires")),
     retryAfter: secondsOf(reply.header("Retry-After")),
   };
-}
-
-/** models.md, "Identity and policy": the server's name for him is the server's own affair. */
-function renamed(document: string, identity: string, aor: string): string {
-  const name = identity.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  // Not where it is only the beginning of a longer name.
-  const named = new RegExp(`\\b(sips?|pres):${name}(?![\\w-]|\\.\\w)`, "g");
-  return document.replace(named, (_, scheme: string) => `${scheme}:${aor}`);
 }

@@ -13,7 +13,7 @@ export class Leg {
   /** Of the binding it stands for; 0: it was opened ahead of a move. */
   epoch: number;
   machine: SubscriberState;
-  /** Full AoR by which the server knows the user. */
+  /** Full AoR by which the server knows the user; where it has a subdomain also the one it is asked by, after a space. */
   identity = "";
   /** Packed; null: neither a NOTIFY nor a 2xx has come. */
   dialog: string | null = null;

@@ -170,6 +170,16 @@ describe("a server that knows him by another name", () => {
     );
   });
 
+  it("under its subdomain where it has one; its documents come out under his own name", async () => {
+    await begin({ each: { east: { subdomain: "east.example.com" } } });
+    await domain.bind("east");
+    domain.east.more = "<note>sip:alice@east.example.com</note>";
+    await watcher.subscribe(ALICE);
+    await domain.wait(500);
+    expect(domain.east.firsts[0]!.requestUri).toBe("sip:alice@east.example.com");
+    expect(watcher.last!.body).toContain("<note>sip:alice@example.com</note>");
+  });
+
   it("by his own record", async () => {
     await begin();
     await domain.known(AOR, { east: "a.l@east.example.com" });
