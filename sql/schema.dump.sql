@@ -126,6 +126,7 @@ CREATE INDEX messages_by_end ON codomain.messages USING btree (ended_at) WHERE (
 CREATE INDEX messages_by_expiry ON codomain.messages USING btree (expires_at) WHERE (state = 'stored'::text);
 CREATE INDEX messages_by_recipient ON codomain.messages USING btree (recipient, place);
 CREATE INDEX messages_by_sender ON codomain.messages USING btree (sender, place);
+CREATE INDEX messages_by_state ON codomain.messages USING btree (state, place) WHERE (state <> 'delivered'::text);
 CREATE INDEX messages_waiting ON codomain.messages USING btree (recipient, sender, place) WHERE (state = 'stored'::text);
 
 create table codomain.migrations (

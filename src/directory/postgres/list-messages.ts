@@ -5,9 +5,10 @@ import type { Verb } from "./pool.ts";
  * A page of messages in the order they were stored, without their bodies. A statement for each way of asking: one for
  * all of them is planned for none, and reads every message there is to find one user's.
  */
-export function listMessages({ recipient, sender }: MessageQuery): Verb {
+export function listMessages({ recipient, sender, state }: MessageQuery): Verb {
   if (recipient !== undefined) return sender === undefined ? OF_RECIPIENT : OF_PAIR;
-  return sender === undefined ? OF_ALL : OF_SENDER;
+  if (sender !== undefined) return OF_SENDER;
+  return state === undefined ? OF_ALL : OF_STATE[state];
 }
 
 const verb = (name: string, condition: string): Verb => ({
@@ -27,6 +28,15 @@ const OF_ALL = verb("all", "$1::text is null and $2::text is null");
 const OF_RECIPIENT = verb("of-recipient", "m.recipient = $1 and $2::text is null");
 const OF_SENDER = verb("of-sender", "$1::text is null and m.sender = $2");
 const OF_PAIR = verb("of-pair", "m.recipient = $1 and m.sender = $2");
+/** The state as a constant, so that the index of those that were not delivered serves: few, among all remembered. */
+const ofState = (state: MessageState): Verb =>
+  verb(`of-state-${state}`, `$1::text is null and $2::text is null and m.state = '${state}'`);
+const OF_STATE: Readonly<Record<MessageState, Verb>> = {
+  stored: ofState("stored"),
+  delivered: ofState("delivered"),
+  failed: ofState("failed"),
+  expired: ofState("expired"),
+};
 
 export interface ListRow {
   readonly id: string;
