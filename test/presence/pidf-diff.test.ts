@@ -192,6 +192,8 @@ describe("patches (RFC 5261)", () => {
     ["a comment", '<p:remove sel="*/comment()[1]"/>'],
     ["an id", "<p:remove sel=\"id('a')\"/>"],
     ["no selector", "<p:remove/>"],
+    ["another root", '<p:remove sel="tuple/note[1]"/>'],
+    ["a root that is another's", "<p:remove sel=\"*[@entity='pres:c@b']/note[1]\"/>"],
     ["garbage", '<p:remove sel="*/note[1"/>'],
     ["garbage, too", '<p:remove sel=""/>'],
     ["another operation", '<p:move sel="*/note[1]"/>'],
