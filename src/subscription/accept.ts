@@ -1,5 +1,6 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import { FIRST_FENCE, type InsertOutcome, RESERVE, type StoredSubscription } from "../directory/subscriptions.ts";
+import type { Sender } from "../federation/sender.ts";
 import { packDialog, uasDialog } from "../sip/dialog/dialog.ts";
 import { beginNotifier, judgeFirst } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
@@ -116,14 +117,15 @@ export class Accepting {
   }
 
   #make(handed: Handed, asked: Asked): Subscription {
-    const { request, origin, sender } = handed;
+    const { request, origin } = handed;
+    const watcher = watcherOf(handed);
     const { registry, notifierRules } = this.#subscriptions;
     const id = this.#tag();
     const identity: Identity = {
       id,
       kind: asked.kind,
       aor: registry.share("user", ownText(asked.aor)),
-      watcher: registry.share("watcher", ownText(sender.aor)),
+      watcher: registry.share("watcher", ownText(watcher.aor)),
       origin: origin.kind === "server" ? registry.share("origin", origin.server) : null,
       event: eventName(handed.event),
       fence: FIRST_FENCE,
@@ -133,7 +135,7 @@ export class Accepting {
     const subscription = new Subscription(this.#subscriptions, identity, packDialog(uasDialog(request, id)), state);
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
     subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
-    subscription.trusted = sender.trusted;
+    subscription.trusted = watcher.trusted;
     subscription.connectionId = connectionOf(handed);
     subscription.server = asked.server;
     subscription.epoch = asked.epoch;
@@ -149,9 +151,10 @@ export class Accepting {
     return { now: this.#subscriptions.now(), cseq: request.cseq.number, expires: request.expires };
   }
 
-  #full({ origin, sender }: Handed, aor: string): string | null {
+  #full(handed: Handed, aor: string): string | null {
+    const { origin } = handed;
     const { registry, options } = this.#subscriptions;
-    return registry.full(options.caps, aor, sender.aor, origin.kind === "server" ? origin.server : null);
+    return registry.full(options.caps, aor, watcherOf(handed).aor, origin.kind === "server" ? origin.server : null);
   }
 
   #tag(): string {
@@ -159,7 +162,7 @@ export class Accepting {
   }
 
   #turnAway(handed: Handed, what: string): void {
-    this.#subscriptions.parts.telemetry.emit("limited", { what, source: handed.sender.aor });
+    this.#subscriptions.parts.telemetry.emit("limited", { what, source: watcherOf(handed).aor });
     this.#refuse(handed, 480, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
   }
 
@@ -181,6 +184,16 @@ export class Accepting {
 const MOST_FETCHES = 10_000;
 /** A fetch has no row and needs no reserve. */
 const FETCH_CSEQS = Number.MAX_SAFE_INTEGER;
+
+/**
+ * A client who has proved who he is watches as himself, whatever his From says: behind us From is believed. One who
+ * wants to stay unknown (RFC 3323 4.1.1.3) is asserted nowhere.
+ */
+function watcherOf({ origin, sender }: Handed): Sender {
+  if (origin.kind !== "client" || origin.authenticated === null || /@anonymous\.invalid$/.test(sender.aor))
+    return sender;
+  return { aor: origin.authenticated, trusted: true };
+}
 
 /** Usual names are kept once for all. */
 function eventName(name: string): string {
