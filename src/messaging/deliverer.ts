@@ -352,8 +352,11 @@ export class Deliverer {
 
   /** Gives the queue up; what woke it during the try makes it due at once. */
   async #giveUp(held: Held, message: StoredMessage, detail: string | null, delayMs: number): Promise<null> {
-    const delay = held.woken ? this.#options.retryMs / 4 : Math.min(delayMs, this.#lifeOf(message));
+    const { woken } = held;
+    const delay = woken ? this.#options.retryMs / 4 : Math.min(delayMs, this.#lifeOf(message));
     await this.#parts.directory.messages.defer(held.queue, delay, detail);
+    // What woke it while it was being given up passed it over as one in somebody's hands.
+    if (held.woken && !woken) this.#wakes.recipient(held.queue.recipient);
     if (held.woken) this.kick();
     return null;
   }

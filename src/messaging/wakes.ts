@@ -39,9 +39,13 @@ export class Wakes {
 
   onChange(change: Change): void {
     if (change.kind === "binding") {
-      if (change.server !== null && this.#anything) this.#recipient(change.aor);
-    } else if (change.kind === "user") this.somethingStored();
-    else if (change.kind === "reset") {
+      if (change.server !== null && this.#anything) this.recipient(change.aor);
+    } else if (change.kind === "user") {
+      // Bindings that were nobody's business may have waited for this very insert, and were told before it: in the order
+      // of the feed a transaction stands where it wrote first.
+      if (!this.#anything) this.serverUp("");
+      this.somethingStored();
+    } else if (change.kind === "reset") {
       this.somethingStored();
       this.serverUp("");
     }
@@ -81,7 +85,8 @@ export class Wakes {
     this.#servers.clear();
   }
 
-  #recipient(aor: string): void {
+  /** His queues are to be due. */
+  recipient(aor: string): void {
     this.#recipients.add(aor);
     if (this.#recipients.size > MOST) {
       this.#recipients.clear();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DirectoryUnavailable } from "../../src/base/errors.ts";
+import type { Change } from "../../src/directory/directory.ts";
 import type { MessageStore, QueueRef, StoredMessage } from "../../src/directory/messages.ts";
 import type { Plan } from "../../src/federation/plan.ts";
 import { createMessaging } from "../../src/messaging/messaging.ts";
@@ -21,8 +22,10 @@ const RELAY: Plan = {
   reasons: [],
 };
 
+const BOUND: Change = { kind: "binding", aor: QUEUE.recipient, server: "west", previous: null, epoch: 2 };
+
 /** One queue with one message is there to be taken; everything takes the time the test gives it. */
-function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; broken?: boolean } = {}) {
+function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; broken?: boolean; deferMs?: number } = {}) {
   const runtime = virtualRuntime(1);
   const did: string[] = [];
   const wait = (ms: number) => new Promise<void>((resolve) => runtime.timers.after(ms, resolve));
@@ -40,6 +43,7 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
     tries: 0,
   };
   let taken = false;
+  let change: (change: Change) => void = () => undefined;
   let failures = given.endFails ?? 0;
   const messages: Partial<MessageStore> = {
     async take() {
@@ -53,8 +57,13 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
       return { ended: true, next: null };
     },
     async defer(_queue, _delayMs, detail) {
+      await wait(given.deferMs ?? 0);
       did.push(`defer ${detail}`);
       return true;
+    },
+    async wake([recipient]) {
+      did.push(`wake ${recipient}`);
+      return 0;
     },
     wakeBound: async () => 0,
     overdue: async () => [],
@@ -68,7 +77,10 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
       messages: messages as MessageStore,
       learn: () => Promise.reject(new Error("nobody learns")),
       unlearn: () => Promise.reject(new Error("nobody unlearns")),
-      onChange: () => () => undefined,
+      onChange: (listener) => {
+        change = listener;
+        return () => undefined;
+      },
     },
     outbound: {
       async toServer(server, build, options) {
@@ -96,7 +108,7 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
   };
   const { deliverer } = createMessaging(parts, DELIVERY_OPTIONS);
   deliverer.start();
-  return { runtime, deliverer, did };
+  return { runtime, deliverer, did, bound: () => change(BOUND) };
 }
 
 describe("the while for which a queue is taken (concurrency.md 7)", () => {
@@ -114,6 +126,16 @@ describe("the while for which a queue is taken (concurrency.md 7)", () => {
     const { runtime, deliverer, did } = setUp({ broken: true });
     await runtime.advance(1_000);
     expect(did).toEqual(["end m1 failed"]);
+    await deliverer.stop();
+  });
+
+  it("a binding told while the queue is being given up makes it due when that is done", async () => {
+    const { runtime, deliverer, did, bound } = setUp({ deferMs: 200 });
+    await runtime.advance(100);
+    bound();
+    await runtime.advance(500);
+    // The first found it in somebody's hands, and passed it over.
+    expect(did).toEqual(["to west for 32000", "wake joe@example.com", "defer no answer: west", "wake joe@example.com"]);
     await deliverer.stop();
   });
 

@@ -50,7 +50,20 @@ describe("recipients who are bound", () => {
     wakes.nothingStored(heard);
     wakes.onChange(bound("b@x"));
     await runtime.advance(100);
-    expect(asked).toEqual([["b@x"]]);
+    expect(asked[0]).toEqual(["b@x"]);
+  });
+
+  it("a binding told before what it waited for, while nothing was stored, is looked at again", async () => {
+    const { runtime, asked, wakes } = setUp();
+    wakes.nothingStored(wakes.heard);
+    wakes.onChange(bound("a@x"));
+    wakes.onChange({ kind: "user", aor: "a@x" });
+    await runtime.advance(100);
+    expect(asked).toEqual([[null, 1_000]]);
+    // Once: what is told from now on is heard by itself.
+    wakes.onChange({ kind: "user", aor: "c@x" });
+    await runtime.advance(100);
+    expect(asked).toHaveLength(1);
   });
 
   it("the first that is stored anywhere makes this proxy look again", () => {
