@@ -73,6 +73,28 @@ describe("a URI that names the user is mapped (RFC 3863 4.1.1, 4.1.5)", () => {
     expect(mapBody("application/pidf+xml", body, FROM, TO)).toBe(body);
   });
 
+  it("a body says the same as its tree, mapped", () => {
+    const to = fc.constantFrom("a.b@east.example.com", "o'neil&co@example.com");
+    fc.assert(
+      fc.property(documents(), to, fc.boolean(), (document, there, escaped) => {
+        const printed = printXml(document);
+        const body = escaped ? printed.replaceAll("alice@", "ali&#99;e@") : printed;
+        const mappedBody = parsePidf(mapBody("application/pidf+xml", body, "alice@example.com", there));
+        expect(canonicalForm(mappedBody)).toBe(canonicalForm(mapIdentity(parsePidf(body), "alice@example.com", there)));
+      }),
+      { numRuns: 200, seed: 3863 },
+    );
+  });
+
+  it.each([
+    "<x>sip:joe<!-- -->.smith@east.example.com</x>",
+    "<x>sip:joe<![CDATA[.smith@]]>east.example.com</x>",
+    "<x>sip:joe<?pi?>.smith@east.example.com</x>",
+    "<x>sip:joe&#46;smith@east.example.com</x>",
+  ])("no way of writing hides him: %s", (text) => {
+    expect(mapBody("application/xml", `<?xml version="1.0"?>${text}`, FROM, TO)).toContain(`<x>sip:${TO}</x>`);
+  });
+
   it("back again: the same document", () => {
     fc.assert(
       fc.property(documents(), (document) => {

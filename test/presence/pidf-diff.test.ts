@@ -169,6 +169,11 @@ describe("patches (RFC 5261)", () => {
     expect(patched(inner, '<p:remove sel="*/e"/>')).toBe("refresh");
   });
 
+  it("4.2.3 prefixes in what is added keep their meaning", () => {
+    const added = patched("", '<p:add sel="*"><e xmlns="urn:y" t="x:v"/></p:add>');
+    expect(added).toMatch(/^<e(?: xmlns="urn:y"| xmlns:x="urn:x"){2} t="x:v"\/>$/);
+  });
+
   it("4.3.3, 4.5.3 a namespace is declared for contents, and no more", () => {
     const inner = '<e xmlns="urn:y" t="v:w"/>';
     const declared = patched(inner, '<p:add sel="*/*" type="namespace::v">urn:v</p:add>');
