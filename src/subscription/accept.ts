@@ -136,6 +136,7 @@ export class Accepting {
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
     subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
     subscription.trusted = watcher.trusted;
+    subscription.secure = /^sips:/i.test(request.requestUri);
     subscription.connectionId = connectionOf(handed);
     subscription.server = asked.server;
     subscription.epoch = asked.epoch;

@@ -21,16 +21,18 @@ export function subscribeForLeg(
   { cseq, expires }: { readonly cseq: number; readonly expires: number },
 ): SipRequest {
   const watcher = `<${uriOf(names.watcher.identity)}>`;
+  // RFC 3261 8.1.1.8: with a SIPS URI asked for, the Contact is one too.
+  const scheme = (uri: string): string => (subscription.secure ? uri.replace(/^sip:/, "sips:") : uri);
   return buildRequest({
     method: "SUBSCRIBE",
-    uri: names.user.uri,
+    uri: scheme(names.user.uri),
     headers: [
       ["Max-Forwards", "70"],
       ["From", `${watcher};tag=${legTag(subscription.id, leg.number)}`],
-      ["To", `<${uriOf(names.user.identity)}>`],
+      ["To", `<${scheme(uriOf(names.user.identity))}>`],
       ["Call-ID", leg.callId],
       ["CSeq", `${cseq} SUBSCRIBE`],
-      ["Contact", `<${contactAt(flow.point)}>`],
+      ["Contact", `<${scheme(contactAt(flow.point))}>`],
       ...(subscription.trusted ? [["P-Asserted-Identity", watcher] as const] : []),
       ...subscribeHeaders(subscription, expires),
     ],

@@ -21,6 +21,7 @@ import { MalformedHeader } from "../sip/message/errors.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
+import type { Flow } from "../sip/transport/transport.ts";
 import { contactAt } from "./contact.ts";
 import { meaningOfGone } from "./decision.ts";
 import type { Desk } from "./desk.ts";
@@ -255,18 +256,19 @@ export class LegSide {
     // The directory may have taken its time to say how they are called.
     await this.#leaseOf(subscription, leg);
     if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving") return "unreachable";
-    return this.#outbound.toServer(leg.server, (flow) => {
+    const build = (flow: Flow): SipRequest => {
       leg.sent = subscribeForLeg(subscription, leg, { user, watcher }, flow, action);
       return leg.sent;
-    });
+    };
+    return this.#outbound.toServer(leg.server, build, { secure: subscription.secure });
   }
 
   #refresh(subscription: Subscription, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
     const dialog = unpackDialog(packed);
     const headers = subscribeHeaders(subscription, expires);
-    return this.#outbound.toUri(firstHop(dialog), 0, (flow) =>
-      requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers }),
-    );
+    const build = (flow: Flow): SipRequest =>
+      requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers });
+    return this.#outbound.toUri(firstHop(dialog), 0, build, { secure: subscription.secure });
   }
 
   #accepted(leg: Leg, response: SipResponse): void {

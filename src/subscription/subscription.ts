@@ -40,6 +40,8 @@ export class Subscription implements TimerOwner<"due"> {
   accept = "";
   /** Who he is was proved to us: servers behind are told so (RFC 3325). */
   trusted = false;
+  /** Asked for by a SIPS URI: legs go over TLS or nowhere (RFC 3261 26.2.2). */
+  secure = false;
   /** Connection that alone leads to him (RFC 5626); 0: his Contact does. */
   connectionId = 0;
   /** He was told `active`, and is never told `pending` again. */
@@ -110,6 +112,7 @@ export interface Moment {
 
 const FLAG_ACTIVE = "a";
 const FLAG_TRUSTED = "t";
+const FLAG_SECURE = "s";
 const OWN_CELLS = 5;
 
 /**
@@ -120,7 +123,7 @@ export function stateOf(subscription: Subscription, { now, wall }: Moment): Subs
   const { leg, notifier } = subscription;
   return {
     dialog: [
-      (subscription.active ? FLAG_ACTIVE : "") + (subscription.trusted ? FLAG_TRUSTED : ""),
+      flagsOf(subscription),
       notifier.heard,
       subscription.connectionId,
       subscription.eventId ?? "",
@@ -134,6 +137,10 @@ export function stateOf(subscription: Subscription, { now, wall }: Moment): Subs
     legReserved: leg === null ? 0 : Math.max(leg.machine.reserved, leg.machine.sent + RESERVE),
     extendedEpoch: subscription.extendedEpoch,
   };
+}
+
+function flagsOf({ active, trusted, secure }: Subscription): string {
+  return (active ? FLAG_ACTIVE : "") + (trusted ? FLAG_TRUSTED : "") + (secure ? FLAG_SECURE : "");
 }
 
 /**
@@ -160,6 +167,7 @@ export function subscriptionFrom(
   const subscription = new Subscription(keeper, stored, cells.slice(OWN_CELLS).join("\n"), notifier);
   subscription.active = active;
   subscription.trusted = flags.includes(FLAG_TRUSTED);
+  subscription.secure = flags.includes(FLAG_SECURE);
   subscription.connectionId = Number(cells[2]);
   subscription.eventId = cells[3] === "" ? null : (cells[3] ?? null);
   subscription.accept = cells[4] ?? "";

@@ -56,6 +56,25 @@ describe("the leg", () => {
   });
 });
 
+describe("the leg of a watcher who has asked by a SIPS URI (RFC 3261 26.2.2)", () => {
+  it("goes over TLS or nowhere: he stays pending, nobody sees it in the clear, and the server is not given up", async () => {
+    await begin({ proxies: 2 });
+    await domain.bind("east");
+    await watcher.subscribe("sips:alice@example.com", 3600, { contacts: ["<sip:127.0.0.50:5060>"] });
+    await domain.wait(60_000);
+    expect([watcher.saw, domain.east.firsts]).toEqual([["pending"], []]);
+    // It is known to whoever takes it over, too.
+    domain.world.proxies[0]!.kill();
+    await domain.wait(60_000);
+    expect(domain.world.proxies[1]!.services.subscriptions.size).toBe(1);
+    expect(domain.east.firsts).toEqual([]);
+    const other = new Watcher(domain.world, "127.0.0.51");
+    await other.subscribe(ALICE, 600, { proxy: "127.0.0.2" });
+    await domain.wait(500);
+    expect(other.saw).toEqual(["pending", "active open"]);
+  });
+});
+
 describe("a move", () => {
   it("is seen as one more document: the new leg first, then the old one is ended (Expires 0)", async () => {
     await watching();
