@@ -23,8 +23,10 @@ import type {
 } from "./directory.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
+import { type AuditQuery, MemoryAudit } from "./memory-audit.ts";
 import { MemoryEvictions } from "./memory-evictions.ts";
 import { MemoryFeed } from "./memory-feed.ts";
+import { MemoryForks } from "./memory-forks.ts";
 import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
 import { isFlagged, MemoryMessages } from "./memory-messages.ts";
 import { MemoryMoves } from "./memory-moves.ts";
@@ -32,7 +34,8 @@ import { MemoryReconciliation } from "./memory-reconciliation.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
 import { MemorySubscriptions } from "./memory-subscriptions.ts";
 import type { Statement } from "./memory-transaction.ts";
-import { isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "./rows.ts";
+import { MemoryUsers } from "./memory-users.ts";
+import { isAor, learning, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
 /** One simulated database; every proxy takes its own Directory from it. */
 export interface MemoryDatabase {
@@ -79,7 +82,6 @@ function unordered({ order: _order, ...ask }: ClaimAsk): ClaimAsk {
 const STORED = { stored: true } as const;
 const NOTHING = {};
 const SWEEP_MS = 1000;
-const AUDIT_KEPT = 10_000;
 
 class MemoryDirectory implements Directory {
   readonly proxy: string;
@@ -93,6 +95,9 @@ class MemoryDirectory implements Directory {
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #feed: MemoryFeed;
+  readonly #forks: MemoryForks;
+  readonly #users: MemoryUsers;
+  readonly #audit: MemoryAudit;
   #sweep: Timer | null = null;
   #available = true;
 
@@ -110,6 +115,9 @@ class MemoryDirectory implements Directory {
     );
     this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
     this.reconciliation = new MemoryReconciliation(access, () => this.#now());
+    this.#audit = new MemoryAudit(store, access);
+    this.#forks = new MemoryForks(store, access, proxy, (change) => this.#emit(change));
+    this.#users = new MemoryUsers(store, access, this.#audit, (change) => this.#emit(change));
     this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({
       key: (ask) => ask.aor,
@@ -189,7 +197,14 @@ class MemoryDirectory implements Directory {
         const { epoch, previous } = judged.outcome;
         s.tell({ kind: "binding", aor: unbind.aor, server: null, previous: previous.server, epoch });
         if (unbind.order === undefined && unbind.origins === undefined) {
-          this.#note(s, unbind.actor, "unbind", unbind.aor, { server: previous.server, origin: previous.origin }, null);
+          this.#audit.note(
+            s,
+            unbind.actor,
+            "unbind",
+            unbind.aor,
+            { server: previous.server, origin: previous.origin },
+            null,
+          );
         }
       }
       return judged.outcome;
@@ -201,119 +216,44 @@ class MemoryDirectory implements Directory {
     return outcome;
   }
 
-  async openFork(
-    fork: ForkKey & { asked: readonly string[]; expiresAt: number },
-    join: boolean,
-  ): Promise<OpenForkOutcome> {
-    const id = `${this.proxy}-${this.#store.runtime.random.token(16)}`;
-    return this.#write(async (s) => {
-      // The unique keys: one fork per (recipient, sender, method, event), one joinable fork per recipient.
-      const own = `own/${fork.recipient}/${fork.sender}/${fork.method}/${fork.event}`;
-      const primary = `primary/${fork.recipient}`;
-      const now = this.#now();
-      const live = (await this.#forksOf(s, fork.recipient)).filter((each) => each.expiresAt > now);
-      const holders = [
-        await s.lock<OpenFork>("forks", own),
-        join ? await s.lock<OpenFork>("forks", primary) : undefined,
-      ];
-      for (const holder of holders) {
-        if (holder !== undefined && holder.expiresAt > now && !live.some((each) => each.id === holder.id))
-          live.push(holder);
-      }
-      const taken = join ? live.length > 0 : holders.some((holder) => holder !== undefined && holder.expiresAt > now);
-      if (taken) return { outcome: "open-elsewhere", forks: live };
-      const { sender, recipient, method, event, asked, expiresAt } = fork;
-      const opened: OpenFork = { sender, recipient, method, event, asked, expiresAt, id, owner: this.proxy };
-      s.write("forks", own, opened);
-      if (join) s.write("forks", primary, opened);
-      return { outcome: "opened", id };
-    });
+  openFork(fork: ForkKey & { asked: readonly string[]; expiresAt: number }, join: boolean): Promise<OpenForkOutcome> {
+    return this.#forks.open(fork, join);
   }
 
   openForksFor(recipient: string): Promise<readonly OpenFork[]> {
-    return this.#ask(async (s) => {
-      const now = this.#now();
-      return (await this.#forksOf(s, recipient)).filter((each) => each.expiresAt > now);
-    });
+    return this.#forks.openFor(recipient);
   }
 
   async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {
     if (result.result === "learned") {
       await this.#submit(learning(recipient, result.server, expiresAt, id, this.proxy));
-      return;
+    } else {
+      await this.#forks.close(id, recipient, result);
     }
-    await this.#write(async (s) => {
-      await this.#closeRows(s, id, recipient);
-      s.tell({ kind: "fork-closed", aor: recipient, fork: id, result });
-    });
-    this.#emit({ kind: "fork-closed", aor: recipient, fork: id, result });
   }
 
   users(query: UserQuery): Promise<readonly UserRow[]> {
-    return this.#ask(async (s) => {
-      const aors = new Set([...s.scan("users").map(([aor]) => aor), ...s.scan("slots").map(([aor]) => aor)]);
-      const wanted = [...aors]
-        .filter((aor) => query.prefix === undefined || aor.startsWith(query.prefix))
-        .filter((aor) => query.after === undefined || aor > query.after)
-        .sort((a, b) => (a < b ? -1 : 1));
-      const rows: UserRow[] = [];
-      for (const aor of wanted) {
-        if (rows.length >= Math.min(query.limit, MOST_USERS)) break;
-        const row = this.#userRow(s, aor);
-        if (row === null) continue;
-        if (query.server === undefined || row.binding?.server === query.server) rows.push(row);
-      }
-      return rows;
-    });
+    return this.#users.list(query);
   }
 
   user(aor: string): Promise<UserRow | null> {
-    return this.#ask(async (s) => this.#userRow(s, aor));
+    return this.#users.one(aor);
   }
 
-  async putUser(record: UserRecord, actor: string): Promise<void> {
-    await this.#write(async (s) => {
-      const before = (await s.lock<UserRecord>("users", record.aor)) ?? null;
-      s.write("users", record.aor, record);
-      s.tell({ kind: "user", aor: record.aor });
-      this.#note(s, actor, before === null ? "add-user" : "change-user", record.aor, before, record);
-    });
-    this.#emit({ kind: "user", aor: record.aor });
+  putUser(record: UserRecord, actor: string): Promise<void> {
+    return this.#users.put(record, actor);
   }
 
-  async removeUser(aor: string, actor: string): Promise<boolean> {
-    const removed = await this.#write(async (s) => {
-      const slot = await s.lock<Slot>("slots", aor);
-      const user = await s.lock<UserRecord>("users", aor);
-      const credentials = await s.lock<Credentials>("credentials", aor);
-      const unbound = judgeUnbind(slot, { aor, actor }, this.#now());
-      const wasBound = unbound.outcome.outcome === "unbound";
-      if (!wasBound && user === undefined && credentials === undefined) return false;
-      if (unbound.outcome.outcome === "unbound" && unbound.slot !== null) {
-        const { epoch, previous } = unbound.outcome;
-        s.write("slots", aor, unbound.slot);
-        s.tell({ kind: "binding", aor, server: null, previous: previous.server, epoch });
-      }
-      s.write("users", aor, undefined);
-      s.write("credentials", aor, undefined);
-      s.tell({ kind: "user", aor });
-      this.#note(s, actor, "remove-user", aor, user ?? null, null);
-      return true;
-    });
-    if (removed) this.#emit({ kind: "user", aor });
-    return removed;
+  removeUser(aor: string, actor: string): Promise<boolean> {
+    return this.#users.remove(aor, actor);
   }
 
   credentials(aor: string): Promise<Credentials | null> {
-    return this.#ask(async (s) => s.read<Credentials>("credentials", aor) ?? null);
+    return this.#users.credentials(aor);
   }
 
   putCredentials(credentials: Credentials, actor: string): Promise<void> {
-    return this.#write(async (s) => {
-      await s.lock("credentials", credentials.aor);
-      s.write("credentials", credentials.aor, credentials);
-      this.#note(s, actor, "set-credentials", credentials.aor, null, { realm: credentials.realm });
-    });
+    return this.#users.putCredentials(credentials, actor);
   }
 
   async importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport> {
@@ -325,21 +265,12 @@ class MemoryDirectory implements Directory {
     return { imported: taken.length, refused };
   }
 
-  audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]> {
-    return this.#ask(async (s) => {
-      const entries = s.scan<AuditEntry>("audit").map(([, entry]) => entry);
-      return entries
-        .filter((entry) => query.aor === undefined || entry.aor === query.aor)
-        .filter((entry) => query.before === undefined || Number(entry.id) < Number(query.before))
-        .sort((a, b) => Number(b.id) - Number(a.id))
-        .slice(0, query.limit);
-    });
+  audit(query: AuditQuery): Promise<readonly AuditEntry[]> {
+    return this.#audit.list(query);
   }
 
   recordAudit(entry: Omit<AuditEntry, "id" | "at">): Promise<void> {
-    return this.#write(async (s) => {
-      this.#note(s, entry.actor, entry.action, entry.aor, entry.before, entry.after);
-    });
+    return this.#audit.record(entry);
   }
 
   /** The statement of the claim: every row is locked in the order of the batch before it is judged. */
@@ -358,13 +289,13 @@ class MemoryDirectory implements Directory {
       }
       const byAdmin = ask.origin === "admin" || ask.origin === "provisioned";
       if (judged.outcome.outcome === "bound" && judged.outcome.changed && (judged.previous !== null || byAdmin)) {
-        this.#note(s, ask.actor, "bind", ask.aor, judged.previous && { server: judged.previous }, {
+        this.#audit.note(s, ask.actor, "bind", ask.aor, judged.previous && { server: judged.previous }, {
           server: ask.server,
           origin: ask.origin,
         });
       }
       if (ask.fork !== null) {
-        await this.#closeRows(s, ask.fork, ask.aor);
+        await this.#forks.closeRows(s, ask.fork, ask.aor);
         s.tell({
           kind: "fork-closed",
           aor: ask.aor,
@@ -391,32 +322,6 @@ class MemoryDirectory implements Directory {
     return outcome;
   }
 
-  async #forksOf(s: Statement, recipient: string): Promise<OpenFork[]> {
-    const found = new Map<string, OpenFork>();
-    for (const [, fork] of s.scan<OpenFork>("forks")) if (fork.recipient === recipient) found.set(fork.id, fork);
-    return [...found.values()];
-  }
-
-  async #closeRows(s: Statement, id: string, recipient: string): Promise<void> {
-    for (const [key, fork] of s.scan<OpenFork>("forks")) {
-      if (fork.recipient !== recipient || fork.id !== id) continue;
-      const newest = await s.lock<OpenFork>("forks", key);
-      if (newest?.id === id) s.write("forks", key, undefined);
-    }
-  }
-
-  #userRow(s: Statement, aor: string): UserRow | null {
-    const record = s.read<UserRecord>("users", aor) ?? null;
-    const { epoch, binding } = currentBinding(aor, s.read<Slot>("slots", aor), this.#now());
-    return record === null && binding === null ? null : { aor, record, binding, epoch };
-  }
-
-  #note(s: Statement, actor: string, action: string, aor: string | null, before: unknown, after: unknown): void {
-    const id = String(this.#store.takeAuditId());
-    s.write("audit", id, { id, at: this.#now(), actor, action, aor, before, after } satisfies AuditEntry);
-    s.write("audit", String(Number(id) - AUDIT_KEPT), undefined);
-  }
-
   async #sweepExpired(): Promise<void> {
     await this.#write(async (s) => {
       const now = this.#now();
@@ -428,11 +333,7 @@ class MemoryDirectory implements Directory {
         s.write("slots", aor, { ...slot, server: null, origin: null, epoch, expiresAt: null });
         s.tell({ kind: "binding", aor, server: null, previous: slot.server, epoch });
       }
-      for (const [key, fork] of s.scan<OpenFork>("forks")) {
-        if (fork.expiresAt > now) continue;
-        const newest = await s.lock<OpenFork>("forks", key);
-        if (newest !== undefined && newest.expiresAt <= now) s.write("forks", key, undefined);
-      }
+      await this.#forks.sweep(s);
     });
   }
 
