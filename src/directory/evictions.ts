@@ -31,7 +31,6 @@ export interface Evictions {
   take(limit: number): Promise<{ readonly taken: readonly Eviction[]; readonly givenUp: readonly GivenUp[] }>;
   /** The server has answered. Acts while it is the same loss. Safe to repeat. */
   end(eviction: Eviction): Promise<void>;
-  count(): Promise<number>;
   /**
    * Users whom this server has had and lost within the last minutes, whatever became of them since; the latest first.
    * For those who may have missed it: a server that subscribes anew, a proxy that takes over.

@@ -79,10 +79,6 @@ export class MemoryEvictions implements Evictions {
       return [...new Set(lost.map((each) => each.aor).reverse())].slice(0, limit);
     });
   }
-
-  count(): Promise<number> {
-    return this.#access.ask(async (s) => s.scan(TABLE).length);
-  }
 }
 
 function keyOf({ aor, server }: { readonly aor: string; readonly server: string }): string {

@@ -381,7 +381,7 @@ export function directoryContract(name: string, open: () => Promise<Harness>): v
         await claim("b", { callId: "1" });
         expect((await take()).taken).toEqual([{ aor: JOE, server: "a", epoch: 2, tries: 1 }]);
         await claim("c", { callId: "2" });
-        expect(await h.run(h.east.evictions.count())).toBe(1);
+        expect((await take()).taken).toEqual([]);
         await claim("a", { callId: "3" });
         await h.run(h.east.move({ aor: JOE, to: "b", equalRank: true, actor: "admin" }));
         expect((await take()).taken).toEqual([{ aor: JOE, server: "a", epoch: 5, tries: 1 }]);
@@ -446,7 +446,7 @@ export function directoryContract(name: string, open: () => Promise<Harness>): v
         await claim("b", { callId: "3" });
         await h.advance(25 * HOUR);
         expect(await take()).toEqual({ taken: [], givenUp: [{ aor: JOE, server: "a", reason: "too-old" }] });
-        expect(await h.run(h.east.evictions.count())).toBe(0);
+        expect(await take()).toEqual({ taken: [], givenUp: [] });
       });
     });
 

@@ -5,8 +5,3 @@ export const END_EVICTION: Verb = {
   name: "end-eviction",
   text: "delete from codomain.evictions where aor = $1 and server = $2 and epoch = $3",
 };
-
-export const COUNT_EVICTIONS: Verb = {
-  name: "count-evictions",
-  text: "select count(*)::float8 as count from codomain.evictions",
-};

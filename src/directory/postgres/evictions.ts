@@ -1,5 +1,5 @@
 import type { Eviction, Evictions, GivenUp } from "../evictions.ts";
-import { COUNT_EVICTIONS, END_EVICTION } from "./end-eviction.ts";
+import { END_EVICTION } from "./end-eviction.ts";
 import { LOST_LATELY } from "./lost-lately.ts";
 import type { Pool } from "./pool.ts";
 import { type EvictionRow, takeEvictions } from "./take-evictions.ts";
@@ -33,10 +33,5 @@ export class PostgresEvictions implements Evictions {
 
   async lostLately(server: string, limit: number): Promise<readonly string[]> {
     return (await this.#pool.run<{ aor: string }>(LOST_LATELY, [server, limit])).map((row) => row.aor);
-  }
-
-  async count(): Promise<number> {
-    const [row] = await this.#pool.run<{ count: number }>(COUNT_EVICTIONS, []);
-    return row?.count ?? 0;
   }
 }
