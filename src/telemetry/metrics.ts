@@ -1,35 +1,10 @@
-import { Gauge, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { EventName, Listener, Telemetry } from "./events.ts";
+import { Gauges } from "./gauges.ts";
 import { LoopLag } from "./loop-lag.ts";
+import { type MetricsSources, readState } from "./state-metrics.ts";
 import { type Bound, Tally, Timings, words } from "./tally.ts";
-
-/** What is read when the page is asked for. */
-export interface MetricsSources {
-  /** Names that a `server` label may have; everything else is `other`. */
-  servers(): readonly ServerState[];
-  transactions(): {
-    readonly server: number;
-    readonly client: number;
-    readonly completed: number;
-    readonly completedBytes: number;
-  };
-  /** Users in the directory cache. */
-  cached(): number;
-  openForks(): number;
-  /** Requests waiting on open forks. */
-  waiting(): number;
-  /** Subscriptions this proxy owns: held for users who are on no server, and extended to one. */
-  subscriptions(): { readonly held: number; readonly live: number };
-  /** Messages stored in the whole domain, as this proxy was told last, and queues of them in its hands. */
-  stored(): { readonly messages: number; readonly octets: number; readonly inFlight: number };
-}
-
-export interface ServerState {
-  readonly name: string;
-  readonly drained: boolean;
-  readonly nodes: readonly { readonly uri: string; readonly up: boolean }[];
-}
 
 export interface MetricValue {
   readonly labels: Readonly<Partial<Record<string, string | number>>>;
@@ -80,6 +55,7 @@ function planKind(plan: string): string {
  */
 export class Metrics {
   readonly #registry = new Registry();
+  readonly #gauges = new Gauges(this.#registry);
   readonly #ends: (() => void)[] = [];
   readonly #telemetry: Telemetry;
   readonly #lag: LoopLag;
@@ -94,7 +70,7 @@ export class Metrics {
     this.#countUsers(server);
     this.#countMessages(server);
     this.#countRest();
-    this.#readState(sources);
+    readState(this.#gauges, sources, this.#lag);
     this.#lag.start();
   }
 
@@ -109,37 +85,6 @@ export class Metrics {
   async values(name: string): Promise<readonly MetricValue[]> {
     const metric = this.#registry.getSingleMetric(name);
     return metric === undefined ? [] : (await metric.get()).values;
-  }
-
-  /** A gauge that is read when the page is asked for. */
-  gauge(name: string, help: string, read: () => number): void {
-    new Gauge({
-      name: `codomain_${name}`,
-      help,
-      registers: [this.#registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  }
-
-  /** A gauge per value of its labels; what `read` no longer gives is gone. The caller bounds the values. */
-  gauges<L extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly L[],
-    read: () => Iterable<{ readonly labels: Readonly<Record<L, string>>; readonly value: number }>,
-  ): void {
-    new Gauge({
-      name: `codomain_${name}`,
-      help,
-      labelNames: [...labelNames],
-      registers: [this.#registry],
-      collect() {
-        this.reset();
-        for (const { labels, value } of read()) this.set(labels as Parameters<typeof this.set>[0] & object, value);
-      },
-    });
   }
 
   stop(): void {
@@ -248,7 +193,7 @@ export class Metrics {
       const name = transport(e.transport);
       open.set(name, (open.get(name) ?? 0) + (e.state === "opened" ? 1 : -1));
     });
-    this.gauges("open_connections", "Connections open now.", ["transport"], () =>
+    this.#gauges.many("open_connections", "Connections open now.", ["transport"], () =>
       [...open].map(([name, value]) => ({ labels: { transport: name }, value })),
     );
     const errors = this.#tally("transport_errors", "Messages that did not leave, and ways that could not be opened.", {
@@ -316,7 +261,7 @@ export class Metrics {
       up = e.up ? 1 : 0;
       database.add(e.up ? "up" : "down");
     });
-    this.gauge("database_up", "1 while the database answers: a proxy starts only when it does.", () => up);
+    this.#gauges.one("database_up", "1 while the database answers: a proxy starts only when it does.", () => up);
     const moves = this.#tally("moves", "Users of batches, moved or refused.", { outcome: words(["moved", "refused"]) });
     this.#on("moveStep", (e) => moves.add(e.reason === null ? "moved" : "refused"));
     const subscriptions = this.#tally("subscription_changes", "What became of subscriptions that end at this proxy.", {
@@ -335,56 +280,6 @@ export class Metrics {
     this.#on("configReloaded", () => reloads.add());
     const warnings = this.#tally("warnings", "Warnings, by what they are about.", { what: words([], OWN_WORDS) });
     this.#on("warning", (e) => warnings.add(e.what));
-  }
-
-  #readState(sources: MetricsSources): void {
-    this.gauges("node_up", "1 while the node is in rotation.", ["server", "node"], () =>
-      sources
-        .servers()
-        .flatMap(({ name, nodes }) =>
-          nodes.map((each) => ({ labels: { server: name, node: each.uri }, value: each.up ? 1 : 0 })),
-        ),
-    );
-    this.gauges("server_drained", "1 while an admin keeps the server out of rotation.", ["server"], () =>
-      sources.servers().map((each) => ({ labels: { server: each.name }, value: each.drained ? 1 : 0 })),
-    );
-    this.gauges("transactions", "Live transactions.", ["side"], () => {
-      const { server, client } = sources.transactions();
-      return [
-        { labels: { side: "server" }, value: server },
-        { labels: { side: "client" }, value: client },
-      ];
-    });
-    this.gauge(
-      "completed_transactions",
-      "Completed transactions kept to answer retransmissions.",
-      () => sources.transactions().completed,
-    );
-    this.gauge("completed_transactions_bytes", "Memory they take.", () => sources.transactions().completedBytes);
-    this.gauge("cached_users", "Users whose place is kept in memory.", () => sources.cached());
-    this.gauge("open_forks", "Forks in progress.", () => sources.openForks());
-    this.gauges("subscriptions", "Subscriptions this proxy owns.", ["state"], () => {
-      const { held, live } = sources.subscriptions();
-      return [
-        { labels: { state: "held" }, value: held },
-        { labels: { state: "live" }, value: live },
-      ];
-    });
-    this.gauge("stored_messages", "Messages stored in the whole domain.", () => sources.stored().messages);
-    this.gauge("stored_messages_bytes", "Octets of them.", () => sources.stored().octets);
-    this.gauge("message_queues_in_flight", "Queues this proxy is delivering.", () => sources.stored().inFlight);
-    this.gauge("waiting_requests", "Requests waiting for the result of another's fork.", () => sources.waiting());
-    this.gauge(
-      "longest_pause_seconds",
-      "Longest pause of this process since the page was last asked for.",
-      () => this.#lag.takeLongest() / 1000,
-    );
-    this.gauge(
-      "longest_pause_ever_seconds",
-      "Longest pause of this process since it started.",
-      () => this.#lag.longestEver / 1000,
-    );
-    this.gauge("resident_memory_bytes", "Resident memory of this process.", () => process.memoryUsage.rss());
   }
 }
 

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { type EventName, type Events, Telemetry } from "../../src/telemetry/events.ts";
-import { createMetrics, type Metrics, type MetricsSources, type ServerState } from "../../src/telemetry/metrics.ts";
+import { createMetrics, type Metrics } from "../../src/telemetry/metrics.ts";
+import type { MetricsSources, ServerState } from "../../src/telemetry/state-metrics.ts";
 
 /** A clock and one timer, moved by hand. */
 class Hand {
