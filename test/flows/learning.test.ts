@@ -48,7 +48,7 @@ describe("models.md, Lifetimes", () => {
     await world.simulation.advance(24.1 * 3_600_000);
     expect(await client.status("MESSAGE", BOB)).toBe(200);
     expect(messages()).toEqual([2, 4]);
-  });
+  }, 120_000);
 
   it("what is fresh is not written again: a busy user costs no write a request", async () => {
     world = await createWorld({ ...RARE, servers: { east: { script: always(404) }, west: { script: always(200) } } });
