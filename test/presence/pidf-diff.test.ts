@@ -62,6 +62,11 @@ describe("a subscriber of partial presence (RFC 5263 4.5)", () => {
     expect(updatePresence(state, whole)).toMatchObject({ outcome: "applied", state: { version: 20 } });
   });
 
+  it("takes one that says no version in its turn, and counts on from the last that did", () => {
+    const unversioned = parsePidfDiff(`<p:pidf-diff ${NAMESPACES}><p:add sel="*"><note>m</note></p:add></p:pidf-diff>`);
+    expect(updatePresence(full("", 7), unversioned)).toMatchObject({ outcome: "applied", state: { version: 7 } });
+  });
+
   it("asks for the whole where a patch fits nowhere; nothing of it is taken", () => {
     const state = full("<note>n</note>");
     const before = printXml(state.presence);
