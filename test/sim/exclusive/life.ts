@@ -88,6 +88,7 @@ class Life {
   readonly #dead = new Set<string>();
   /** Of a machine that stands aside. */
   readonly #clock: Timers;
+  readonly #killAt = new Map<Process, string>();
   readonly #pauseAt = new Map<Process, string>();
   /** Messages, as users read them. */
   readonly #read: string[] = [];
@@ -242,6 +243,8 @@ class Life {
     const { world, story } = this;
     const { simulation } = world;
     story.tell("", "=== calm");
+    this.#killAt.clear();
+    this.#pauseAt.clear();
     simulation.faults({ loss: 0, duplicate: 0, reorder: 0 });
     simulation.heal();
     world.database.setAway(false);
@@ -290,9 +293,10 @@ class Life {
       if (watch.state === "live") story.wrong(watch.user, `${watch.id}: ended, and was not told so`);
     }
     await simulation.run(() => this.#messages.every(({ sent }) => sent.ended));
-    this.#judgeMessages();
     // Watchers who are lost leave rows until those expire: within this time.
     for (const line of await world.leftOver()) if (!line.includes("transactions")) story.wrong("", `left: ${line}`);
+    // What failed often waits long for its next try.
+    this.#judgeMessages();
     for (const table of ["subscriptions", "queues", "messages"]) {
       for (const [key] of world.database.rows(table)) story.tell("", `a row of ${table}: ${key}`);
     }
@@ -440,6 +444,14 @@ class Life {
     (server === null || this.#chance(20) ? this.#pick(this.servers) : this.server(server)).show(user);
   }
 
+  /** More than are reserved at a time. */
+  flurry(): void {
+    const user = this.#pick(this.users);
+    const { server } = this.observer.present(user);
+    if (server === null) return;
+    for (let i = 1; i <= 20; i++) this.#clock.after(i * 60, () => this.server(server).show(user));
+  }
+
   login(): void {
     const user = this.#pick(this.users);
     const server = this.#pick(this.servers);
@@ -521,6 +533,16 @@ class Life {
     if (living.length < 2 && !this.#chance(20)) return;
     const proxy = this.#pick(living);
     if (proxy === undefined || this.#starting.has(proxy.host)) return;
+    // In the worst moment: when it has just asked the database for something.
+    if (this.#chance(40)) {
+      this.#killAt.set(proxy.process, this.#pick(["insert", "update", "update", "take", "store", "end"]));
+      return;
+    }
+    this.#killNow(proxy);
+  }
+
+  #killNow(proxy: World["proxies"][number]): void {
+    if (!proxy.process.alive) return;
     this.#kills++;
     this.observer.someoneDied = true;
     this.story.tell("", `${proxy.process.name} is killed`);
@@ -552,6 +574,12 @@ class Life {
 
   /** A statement of this kind has left a proxy for the database. */
   asked(process: Process, method: string): void {
+    if (this.#killAt.get(process) === method) {
+      this.#killAt.clear();
+      const proxy = this.world.proxies.find((each) => each.process === process);
+      if (proxy !== undefined) this.#clock.soon(() => this.#killNow(proxy));
+      return;
+    }
     if (this.#pauseAt.get(process) !== method) return;
     this.#pauseAt.delete(process);
     // Not in the middle of what it is doing: a process stops between two events here.
@@ -671,6 +699,7 @@ const PEACEFUL: readonly Way[] = [
 ];
 
 const TROUBLE: readonly Way[] = [
+  (life) => life.flurry(),
   (life) => life.forgetful(),
   (life) => life.kill(),
   (life) => life.restart(),

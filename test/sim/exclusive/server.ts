@@ -77,6 +77,8 @@ export class PresenceServer {
   /** When each was made: `user serial`. */
   readonly #made = new Map<string, number>();
   readonly #legs = new Map<string, Leg>();
+  /** REGISTERs by user: how many were begun, and how many are under way. */
+  readonly #asking = new Map<string, { begun: number; open: number }>();
   readonly #claims = new Map<string, Registration>();
   #tags = 0;
   #over = false;
@@ -181,16 +183,23 @@ export class PresenceServer {
         ["Expires", String(seconds)],
       ],
     });
+    const others = this.#asking.get(user) ?? { begun: 0, open: 0 };
+    this.#asking.set(user, others);
+    const alone = others.open === 0 ? ++others.begun : 0;
+    if (alone === 0) others.begun++;
+    others.open++;
     const before = this.#whereabouts.stays(user).length;
     const holder = this.#whereabouts.stays(user).at(-1)?.server ?? null;
     const asked = this.#simulation.now;
     const late = how === "same call" && seconds > 0 && holder !== null && holder !== this.name && claim.until > asked;
     if (seconds === 0) claim.until = 0;
     const status = await this.#client.beginRequest(request, proxy).done;
+    others.open--;
     this.#story.tell(user, `${this.name}: REGISTER ${seconds} (${how}, CSeq ${claim.cseq}) by ${proxy}: ${status}`);
     // models.md, "Exclusive": the Call-ID of a superseded claim, neither given up nor outlived, while another holds him.
     const next = this.#whereabouts.stays(user)[before];
-    const took = next?.server === this.name && next.origin === "registered";
+    // Another REGISTER at the same time may have been the one that claimed him.
+    const took = others.begun === alone && next?.server === this.name && next.origin === "registered";
     if (late && status === 200 && claim.until > this.#simulation.now && took) {
       this.#story.wrong(user, `${this.name}: a late refresh was taken for a claim`);
     }
