@@ -94,7 +94,8 @@ export class Deliverer {
         this.#wakes.onChange(change);
       }),
       router.onServerUp((server) => {
-        this.#rouse((held) => held.server === server);
+        // Empty: not decided yet, or that nobody can be asked.
+        this.#rouse((held) => held.server === server || held.server === "");
         this.#wakes.serverUp(server);
       }),
     );
@@ -253,6 +254,7 @@ export class Deliverer {
     if (done !== undefined) return this.#end(held, message, done);
     if (message.expiresAt <= runtime.clock.wall()) return this.#fail(held, message, EXPIRED);
     held.woken = false;
+    held.server = "";
     const plan = await router.where(message.recipient);
     const servers = serversOf(plan);
     if (servers.length === 0) return this.#giveUp(held, message, null, this.#idle(held));

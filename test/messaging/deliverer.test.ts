@@ -25,7 +25,9 @@ const RELAY: Plan = {
 const BOUND: Change = { kind: "binding", aor: QUEUE.recipient, server: "west", previous: null, epoch: 2 };
 
 /** One queue with one message is there to be taken; everything takes the time the test gives it. */
-function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; broken?: boolean; deferMs?: number } = {}) {
+function setUp(
+  given: { whereMs?: number; reply?: Reply; endFails?: number; broken?: boolean; deferMs?: number; plan?: Plan } = {},
+) {
   const runtime = virtualRuntime(1);
   const did: string[] = [];
   const wait = (ms: number) => new Promise<void>((resolve) => runtime.timers.after(ms, resolve));
@@ -44,6 +46,7 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
   };
   let taken = false;
   let change: (change: Change) => void = () => undefined;
+  let up: (server: string) => void = () => undefined;
   let failures = given.endFails ?? 0;
   const messages: Partial<MessageStore> = {
     async take() {
@@ -95,11 +98,14 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
     router: {
       async where() {
         await wait(given.whereMs ?? 0);
-        return RELAY;
+        return given.plan ?? RELAY;
       },
       proves: () => false,
       nameOn: (aor) => aor,
-      onServerUp: () => () => undefined,
+      onServerUp: (listener) => {
+        up = listener;
+        return () => undefined;
+      },
       domains: ["example.com"],
       learnedMs: 1_000,
       retryAfterS: 1,
@@ -108,7 +114,7 @@ function setUp(given: { whereMs?: number; reply?: Reply; endFails?: number; brok
   };
   const { deliverer } = createMessaging(parts, DELIVERY_OPTIONS);
   deliverer.start();
-  return { runtime, deliverer, did, bound: () => change(BOUND) };
+  return { runtime, deliverer, did, bound: () => change(BOUND), up: () => up("west") };
 }
 
 describe("the while for which a queue is taken (concurrency.md 7)", () => {
@@ -136,6 +142,17 @@ describe("the while for which a queue is taken (concurrency.md 7)", () => {
     await runtime.advance(500);
     // The first found it in somebody's hands, and passed it over.
     expect(did).toEqual(["to west for 32000", "wake joe@example.com", "defer no answer: west", "wake joe@example.com"]);
+    await deliverer.stop();
+  });
+
+  it("a server told to be up while its queue is being given up because nobody can be asked makes it due", async () => {
+    const none = { retryAfter: null, warning: null, unlearn: null, reasons: [] };
+    const plan: Plan = { kind: "reject", status: 480, phrase: "Temporarily Unavailable", ...none };
+    const { runtime, deliverer, did, up } = setUp({ deferMs: 200, plan });
+    await runtime.advance(100);
+    up();
+    await runtime.advance(500);
+    expect(did).toEqual(["defer null", "wake joe@example.com"]);
     await deliverer.stop();
   });
 
