@@ -238,7 +238,7 @@ const MAX_WAITING = 100_000;
 const RETRY_AFTER_S = 10;
 
 /** The configuration as the proxy layer wants it. */
-export function proxyOptions(config: Config): ProxyOptions {
+function proxyOptions(config: Config): ProxyOptions {
   return {
     domains: config.domains,
     servers: config.servers.map(serverOptions),

@@ -12,7 +12,6 @@ import type { Router } from "./messaging/ports.ts";
 import { Mover } from "./moving/mover.ts";
 import { Reconciler, type ReconcilerOptions } from "./moving/reconciler.ts";
 import { planDelivery } from "./proxy/delivery.ts";
-import { NO_HANDLERS } from "./proxy/handlers.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
 import { Accepting } from "./subscription/accept.ts";
 import { Evictor } from "./subscription/evictor.ts";
@@ -32,7 +31,7 @@ export interface Services {
   readonly messaging: Messaging;
   /** After the transport listens and the proxy has started: a lease is opened, and what nobody owns is taken over. */
   start(): Promise<void>;
-  /** In reverse order; what is owned is given up, so that another proxy may take it at once. */
+  /** The subscriptions' lease last. What is owned is given up, so that another proxy may take it at once. */
   stop(): Promise<void>;
 }
 
@@ -55,16 +54,17 @@ export const SERVICE_OPTIONS: ServiceOptions = {
   reconcile: () => ({ rate: 0, restMs: 600_000 }),
 };
 
-/** The one place that joins subscription/ and messaging/ to the proxy; the program and the simulation build the same. */
+/** The one place that joins subscription/, messaging/ and moving/ to the proxy; the program and the simulation build the same. */
 export function createServices(proxy: ProxyCore, directory: Directory, options: ServiceOptions): Services {
   const { runtime, telemetry, outbound } = proxy;
+  const named = (aor: string, server: string) => nameOn(proxy, aor, server);
   const evictor = new Evictor({
     runtime,
     telemetry,
     directory,
     outbound,
     servers: () => proxy.evictedByRegister,
-    nameOn: (aor, server) => nameOn(proxy, aor, server),
+    nameOn: named,
   });
   const owner = `${directory.proxy}-${runtime.random.token(8)}`;
   const mover = new Mover({ runtime, telemetry, directory, models: () => proxy.models }, owner);
@@ -77,7 +77,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       models: () => proxy.models,
       servers: () => proxy.rotation.facts,
       nodeOf: (server) => proxy.rotation.nodes(server)[0],
-      nameOn: (aor, server) => nameOn(proxy, aor, server),
+      nameOn: named,
     },
     owner,
     options.reconcile,
@@ -103,7 +103,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     offering: () => proxy.options.servers.filter((each) => each.offers.includes("reg")).map((each) => each.name),
     domain: () => proxy.options.domains[0]!,
     rules: (aor) => claimRules(proxy, aor),
-    nameOn: (aor, server) => nameOn(proxy, aor, server),
+    nameOn: named,
   });
   subscriptions.registry.watched = (aor, isWatched) => regSubscriber.watched(aor, isWatched);
   const endReloads = telemetry.on("configReloaded", () => regSubscriber.reconfigured(subscriptions.registry.users()));
@@ -112,7 +112,6 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     options.delivery,
   );
   proxy.handlers = {
-    ...NO_HANDLERS,
     ownsTag: (tag) => isOwnTag(tag) || regSubscriber.ownsTag(tag),
     inDialog(handed) {
       if (!regSubscriber.ownsTag(handed.request.to.tag ?? "")) return inDialogs.handle(handed);

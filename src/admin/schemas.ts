@@ -113,7 +113,6 @@ export const auditSchema = component(
   }),
 );
 
-export type BindingJson = z.output<typeof bindingSchema>;
 export type UserJson = z.output<typeof userSchema>;
 export type ClaimJson = z.output<typeof claimSchema>;
 export type ProblemJson = z.output<typeof problemSchema>;

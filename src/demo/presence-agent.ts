@@ -277,7 +277,7 @@ export interface Mark {
 }
 
 /** A document with one tuple (RFC 3863). The mark stands in a note, which is kept on every way a document may take. */
-export function documentOf(entity: string, basic: "open" | "closed", mark: Mark): string {
+function documentOf(entity: string, basic: "open" | "closed", mark: Mark): string {
   const tuple = `<tuple id="own"><status><basic>${basic}</basic></status><note>${mark.server} ${mark.serial}</note></tuple>`;
   return `<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${entity}">${tuple}</presence>\n`;
 }

@@ -54,9 +54,9 @@ export interface UnbindJudgement {
 }
 
 /** A slot remembers at most this many Call-IDs, those whose grants end last. */
-export const CLAIMS_KEPT = 16;
+const CLAIMS_KEPT = 16;
 /** A Call-ID is forgotten this long after its grant has ended. */
-export const CLAIM_REMEMBERED_MS = 3_600_000;
+const CLAIM_REMEMBERED_MS = 3_600_000;
 
 const LONGEST_KEY = 128;
 

@@ -14,7 +14,7 @@ const NO_DIALOG = new Set(["MESSAGE", "REGISTER", "PUBLISH", "OPTIONS", "ACK", "
 /** Octets that Via, Record-Route and the rest may add on the way. */
 const ADDED_OCTETS = 300;
 
-export function isRecordRouted(method: string): boolean {
+function isRecordRouted(method: string): boolean {
   return !NO_DIALOG.has(method);
 }
 

@@ -32,7 +32,7 @@ function orders(left: string, a: number, b: number): string[] {
 }
 
 /** In a statement of which `gated` made this, the way past its snapshot; see there. */
-export const GATE = 7_310_868_735_077n;
+const GATE = 7_310_868_735_077n;
 
 /**
  * The same statement, stopped between its snapshot and its locks for as long as somebody else holds the gate: what a

@@ -116,7 +116,7 @@ function renewBy(core: Core, exchange: Exchange, server: string): void {
     learnIfDue(core, aor, server);
 }
 
-export function notifyState(request: SipRequest): NotifyState {
+function notifyState(request: SipRequest): NotifyState {
   const state = request.subscriptionState?.state.toLowerCase();
   return state === "active" || state === "pending" ? state : "terminated";
 }
