@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadConfig } from "../../src/config/load.ts";
 import { createExampleServer, type ExampleServer } from "../../src/demo/example-server.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
-import { type RunningServer, startServer } from "../../src/server.ts";
-import { Telemetry } from "../../src/telemetry/events.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import type { RunningServer } from "../../src/server.ts";
+import { ownDatabase } from "../support/own-database.ts";
+import { startProxy } from "../support/start-proxy.ts";
 
 /** Two proxies on one PostgreSQL, two servers that claim the same users at once under `refuse`: real sockets, real rows. */
 
@@ -14,15 +13,12 @@ const PROXIES = ["127.0.0.21", "127.0.0.22"];
 const SERVERS = { east: "127.0.0.31", west: "127.0.0.32" };
 const PORT = 15_160;
 
-let postgres: TestServer;
-let database: TestDatabase;
+const database = ownDatabase();
 const servers: Record<string, ExampleServer> = {};
 const proxies: RunningServer[] = [];
 const runtime = createRealRuntime();
 
 beforeAll(async () => {
-  postgres = await startTestServer();
-  database = await postgres.database();
   for (const [i, [name, host]] of Object.entries(SERVERS).entries()) {
     servers[name] = createExampleServer(runtime, {
       name,
@@ -35,17 +31,13 @@ beforeAll(async () => {
     await servers[name].start();
   }
   for (const host of PROXIES) {
-    const loaded = loadConfig(configuration(host), { env: {}, file: "test.yaml" });
-    if (loaded.config === undefined) throw new Error(JSON.stringify(loaded.faults));
-    proxies.push(await startServer(loaded.config, { runtime, telemetry: new Telemetry(), version: "test" }));
+    proxies.push(await startProxy(runtime, configuration(host)));
   }
 });
 
 afterAll(async () => {
   for (const proxy of proxies) await proxy.stop();
   for (const server of Object.values(servers)) await server.stop();
-  await database.drop();
-  await postgres.stop();
 });
 
 function configuration(host: string): string {

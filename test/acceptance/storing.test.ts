@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadConfig } from "../../src/config/load.ts";
 import { Stack } from "../../src/demo/stack.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
-import { type RunningServer, startServer } from "../../src/server.ts";
+import type { RunningServer } from "../../src/server.ts";
 import { buildRequest, buildResponse } from "../../src/sip/message/build.ts";
-import { Telemetry } from "../../src/telemetry/events.ts";
 import { eventually } from "../support/child.ts";
-import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
+import { ownDatabase } from "../support/own-database.ts";
+import { startProxy } from "../support/start-proxy.ts";
 
 /** Two proxies on one PostgreSQL: messages for users who are nowhere, over both; then one proxy stops, and they come. Real sockets, real rows. */
 
@@ -18,8 +17,7 @@ const SENDER = "127.0.0.64";
 const PORT = 15_360;
 const runtime = createRealRuntime();
 
-let postgres: TestServer;
-let database: TestDatabase;
+const database = ownDatabase();
 let west: Stack;
 let sender: Stack;
 const proxies: RunningServer[] = [];
@@ -27,8 +25,6 @@ const proxies: RunningServer[] = [];
 const got = new Map<string, string[]>();
 
 beforeAll(async () => {
-  postgres = await startTestServer();
-  database = await postgres.database();
   west = new Stack(
     runtime,
     { host: WEST, port: PORT },
@@ -53,9 +49,7 @@ beforeAll(async () => {
   await west.start();
   await sender.start();
   for (const host of PROXIES) {
-    const loaded = loadConfig(configuration(host), { env: {}, file: "test.yaml" });
-    if (loaded.config === undefined) throw new Error(JSON.stringify(loaded.faults));
-    proxies.push(await startServer(loaded.config, { runtime, telemetry: new Telemetry(), version: "test" }));
+    proxies.push(await startProxy(runtime, configuration(host)));
   }
 });
 
@@ -63,8 +57,6 @@ afterAll(async () => {
   for (const proxy of proxies) await proxy.stop();
   await west?.stop();
   await sender?.stop();
-  await database?.drop();
-  await postgres?.stop();
 });
 
 function configuration(host: string): string {
