@@ -256,8 +256,12 @@ export class Deliverer {
     held.woken = false;
     held.server = "";
     const plan = await router.where(message.recipient);
-    const servers = serversOf(plan);
-    if (servers.length === 0) return this.#giveUp(held, message, null, this.#idle(held));
+    const all = serversOf(plan);
+    if (all.length === 0) return this.#giveUp(held, message, null, this.#idle(held));
+    const servers = await this.#secureOf(message, all);
+    if (servers.length === 0) {
+      return this.#fail(held, message, { state: "failed", detail: `a SIPS URI, and no TLS to ${all.join(", ")}` });
+    }
     const first = servers[0]!;
     if (this.#isCrowded(held, first)) {
       return this.#giveUp(held, message, null, CROWDED_MS);
@@ -281,6 +285,14 @@ export class Deliverer {
     return verdict === null ? null : this.#conclude(held, message, verdict, plan);
   }
 
+  /** RFC 3261 26.2.2: a SIPS URI is reached over TLS or not at all. */
+  async #secureOf(message: StoredMessage, servers: readonly string[]): Promise<readonly string[]> {
+    if (!isSips(message)) return servers;
+    const { outbound } = this.#parts;
+    const secure = await Promise.all(servers.map((server) => outbound.hasTls(server)));
+    return servers.filter((_server, i) => secure[i]);
+  }
+
   /** Null: too little is left of the while to send anything. */
   async #try(held: Held, message: StoredMessage, plan: Plan, server: string): Promise<Verdict | null> {
     const { runtime, outbound, router, telemetry } = this.#parts;
@@ -290,11 +302,6 @@ export class Deliverer {
     const { request, recipient, sender } = message;
     const uri = requestUriFor(request, recipient, ...namesAt(plan, server));
     const named = router.nameOn(sender, server);
-    // RFC 3261 26.2.2: a SIPS URI is reached over TLS or not at all.
-    const secure = /^sips:/i.test(message.requestUri);
-    if (secure && !(await outbound.hasTls(server))) {
-      return { verdict: "final", status: 0, detail: `${server} has no TLS, as a SIPS URI asks` };
-    }
     let broken = false;
     const build = () => {
       try {
@@ -304,6 +311,7 @@ export class Deliverer {
         throw error;
       }
     };
+    const secure = isSips(message);
     const sent = outbound.toServer(server, build, { timeoutMs, size: request.length, secure });
     const reply = await sent.catch((error: unknown): Reply | null => {
       if (!broken) throw error;
@@ -426,6 +434,10 @@ export class Deliverer {
 }
 
 const EXPIRED: MessageEnd = { state: "expired", detail: "its time was over" };
+
+function isSips({ requestUri }: StoredMessage): boolean {
+  return /^sips:/i.test(requestUri);
+}
 
 /** Who is asked, one after the other; empty: nobody can be now. */
 function serversOf(plan: Plan): readonly string[] {

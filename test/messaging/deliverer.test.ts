@@ -26,7 +26,15 @@ const BOUND: Change = { kind: "binding", aor: QUEUE.recipient, server: "west", p
 
 /** One queue with one message is there to be taken; everything takes the time the test gives it. */
 function setUp(
-  given: { whereMs?: number; reply?: Reply; endFails?: number; broken?: boolean; deferMs?: number; plan?: Plan } = {},
+  given: {
+    whereMs?: number;
+    reply?: Reply;
+    endFails?: number;
+    broken?: boolean;
+    deferMs?: number;
+    plan?: Plan;
+    sips?: boolean;
+  } = {},
 ) {
   const runtime = virtualRuntime(1);
   const did: string[] = [];
@@ -38,7 +46,7 @@ function setUp(
     callId: "c",
     fromTag: "t",
     cseq: 1,
-    requestUri: "sip:joe@example.com",
+    requestUri: given.sips ? "sips:joe@example.com" : "sip:joe@example.com",
     request: given.broken ? "nothing" : "MESSAGE sip:joe@example.com SIP/2.0\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n",
     receivedAt: runtime.clock.wall(),
     expiresAt: runtime.clock.wall() + 3_600_000,
@@ -92,7 +100,7 @@ function setUp(
         await wait(10);
         return given.reply ?? "timeout";
       },
-      hasTls: async () => true,
+      hasTls: async (server) => server === "west",
       toUri: () => Promise.reject(new Error("nobody is asked by URI")),
     },
     router: {
@@ -154,6 +162,18 @@ describe("the while for which a queue is taken (concurrency.md 7)", () => {
     await runtime.advance(500);
     expect(did).toEqual(["defer null", "wake joe@example.com"]);
     await deliverer.stop();
+  });
+
+  it("to a SIPS URI: of the servers that may have him those with TLS are asked", async () => {
+    const stages = { stages: [["north", "west"]], proving: [], identities: {}, reasons: [] };
+    const { runtime, deliverer, did } = setUp({ sips: true, plan: { kind: "fork", ...stages } as unknown as Plan });
+    await runtime.advance(100);
+    expect(did).toEqual(["to west for 32000", "defer no answer: west"]);
+    await deliverer.stop();
+    const none = setUp({ sips: true, plan: { ...RELAY, server: "north" } as Plan });
+    await none.runtime.advance(100);
+    expect(none.did).toEqual(["end m1 failed"]);
+    await none.deliverer.stop();
   });
 
   it("nothing is sent once it is nearly over: the queue is another's soon", async () => {
