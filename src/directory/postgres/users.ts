@@ -32,17 +32,24 @@ order by p.aor
 limit $3`,
 };
 
-/** The same, of those who are bound to one server. */
+/**
+ * The same, of those who are bound to one server. Each record is looked up by its key: joined, all users were read for
+ * every page (110 ms of 300,000), by the plan that is kept.
+ */
 export const USERS_OF_SERVER: Verb = {
   name: "users-of-server",
-  text: `${COLUMNS}
-from codomain.slots p
-join codomain.slots s on s.aor = p.aor
-left join codomain.users u on u.aor = p.aor
-where p.server = $4 and p.aor >= $1 and p.aor < $1 || U&'\\+10FFFF' and p.aor > $2
-  and (p.expires_at is null or p.expires_at > clock_timestamp())
-order by p.aor
-limit $3`,
+  text: `
+with page as materialized (
+  select aor, server, origin, epoch, expires_at from codomain.slots
+  where server = $4 and aor >= $1 and aor < $1 || U&'\\+10FFFF' and aor > $2
+    and (expires_at is null or expires_at > clock_timestamp())
+  order by aor
+  limit $3
+)${COLUMNS}
+from page s
+cross join lateral (select s.aor) p
+left join lateral (select u.* from codomain.users u where u.aor = p.aor offset 0) u on true
+order by p.aor`,
 };
 
 /** Writes a record; with others in one statement where many are imported. Sorted, for the order of locks. */
