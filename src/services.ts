@@ -123,6 +123,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
+    claimedAgain: (aor) => messaging.deliverer.claimedAgain(aor),
   };
   return {
     mover,

@@ -142,6 +142,12 @@ export class Deliverer {
     if (due) this.kick();
   }
 
+  /** He is on his server, who may have been away from it when it was asked last: the back-off need not end first. */
+  claimedAgain(recipient: string): void {
+    this.#rouse((held) => held.queue.recipient === recipient);
+    this.#wakes.recipient(recipient);
+  }
+
   /** A queue whose first message is under way on the proxy's own branch: its answer is awaited like that of a try. */
   adopt(queue: QueueRef, message: StoredMessage, server: string, late: Promise<Reply>, until: number): void {
     const held: Held = { queue, asked: [server], until, woken: false, server };

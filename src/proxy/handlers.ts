@@ -52,6 +52,8 @@ export interface Handlers {
   store(handed: Handed, plan: StorePlan): Promise<boolean>;
   /** False: it cannot be kept either, so it is answered as if nothing could be. */
   keep(handed: Handed, untaken: Untaken): Promise<boolean>;
+  /** His server has claimed a user again for whom something is stored: no binding changed, and yet he may be there only now. */
+  claimedAgain(aor: string): void;
 }
 
 export const NO_HANDLERS: Handlers = {
@@ -61,6 +63,7 @@ export const NO_HANDLERS: Handlers = {
   reginfo: notBuilt,
   store: notBuilt,
   keep: notBuilt,
+  claimedAgain: () => undefined,
 };
 
 function notBuilt(): never {

@@ -137,4 +137,4 @@ test("MESSAGE for one whose server is away: stored, and delivered in order when 
     await back.stop();
     await eve.close();
   }
-});
+}, 120_000);

@@ -8,7 +8,7 @@ export interface Child {
   output(): string;
   readonly exited: Promise<number | null>;
   signal(name: NodeJS.Signals): void;
-  /** SIGTERM, then SIGKILL after `graceMs`. Gives the exit code; null: a signal ended it. */
+  /** SIGTERM, then SIGKILL after `graceMs`, `detached` to its whole group. Gives the exit code; null: a signal ended it. */
   stop(graceMs?: number): Promise<number | null>;
 }
 
@@ -44,7 +44,10 @@ export function startChild(command: string, args: readonly string[], options: Sp
     stop: async (graceMs = 10_000) => {
       if (!ended) child.kill("SIGTERM");
       const late = sleep(graceMs, "late" as const, { ref: false });
-      if ((await Promise.race([exited, late])) === "late" && !ended) child.kill("SIGKILL");
+      if ((await Promise.race([exited, late])) === "late" && !ended) {
+        if (options.detached === true && child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        else child.kill("SIGKILL");
+      }
       return exited;
     },
   };

@@ -49,6 +49,8 @@ export async function startKamailio(options: KamailioOptions): Promise<Kamailio>
   const directory = mkdtempSync(join(tmpdir(), "kamailio-"));
   const control = `unix:${directory}/ctl`;
   const child = startChild(START, [], {
+    // Its workers may hang when it ends, and would keep the address.
+    detached: true,
     env: {
       ...process.env,
       LISTEN: `${options.host}:${port}`,

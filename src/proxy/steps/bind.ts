@@ -121,6 +121,7 @@ async function claim(core: Core, exchange: Exchange, plan: BindPlan, seconds: nu
     if (outcome.outcome === "bound") {
       const { server, origin, epoch } = outcome.binding;
       core.telemetry.emit("bound", { aor, server, origin, epoch, changed: outcome.changed });
+      if (!outcome.changed && hasStored(exchange)) core.handlers.claimedAgain(aor);
     } else {
       const holder = outcome.binding?.server ?? null;
       core.telemetry.emit("refused", { aor, server: plan.server, holder, reason: outcome.outcome });
@@ -156,4 +157,9 @@ function pathFor(exchange: Exchange): number | undefined {
   const request: SipRequest = exchange.request;
   if (!request.values("Supported").some((tag) => tag.toLowerCase() === "path")) return undefined;
   return exchange.transaction.flow.connectionId;
+}
+
+function hasStored({ facts }: Exchange): boolean {
+  const lookup = facts?.lookup;
+  return lookup !== undefined && "stored" in lookup && lookup.stored === true;
 }

@@ -295,7 +295,8 @@ class Life {
     await simulation.run(() => this.#messages.every(({ sent }) => sent.ended));
     // Watchers who are lost leave rows until those expire: within this time.
     for (const line of await world.leftOver()) if (!line.includes("transactions")) story.wrong("", `left: ${line}`);
-    // What failed often waits long for its next try.
+    // What failed often waits up to five minutes for its next try.
+    for (let minute = 0; minute < 8 && !this.#allRead(); minute++) await simulation.advance(60_000);
     this.#judgeMessages();
     for (const table of ["subscriptions", "queues", "messages"]) {
       for (const [key] of world.database.rows(table)) story.tell("", `a row of ${table}: ${key}`);
@@ -358,6 +359,11 @@ class Life {
   }
 
   /** What was answered 2xx was read; of one sender and one recipient in the order it was sent. */
+  #allRead(): boolean {
+    const read = new Set([...this.#read]);
+    return this.#messages.every(({ sent, text }) => sent.final < 200 || sent.final >= 300 || read.has(text));
+  }
+
   #judgeMessages(): void {
     const read = new Map<string, number>();
     for (const [place, text] of this.#read.entries()) if (!read.has(text)) read.set(text, place);
