@@ -244,6 +244,30 @@ describe("a relayed MESSAGE that is not taken (models.md, Stored messages)", () 
     expect(await states()).toEqual(["delivered", "delivered"]);
   });
 
+  it("her server claims her again after it has refused: what is stored goes out at once, though no binding has changed", async () => {
+    const answers = await domain();
+    const claim = (cseq: number) =>
+      at("west").status("REGISTER", "sip:example.com", {
+        toUser: ALICE,
+        from: ALICE,
+        callId: "west-alice",
+        cseq,
+        headers: [["Expires", "3600"]],
+      });
+    expect(await claim(1)).toBe(200);
+    answers.west = 404;
+    const client = world.client("127.0.0.50");
+    expect(await client.status("MESSAGE", ALICE, { body: "hello" })).toBe(202);
+    // Long enough for the tries to be far apart.
+    await world.simulation.advance(120_000);
+    answers.west = 200;
+    const tried = bodies(at("west")).length;
+    expect(await claim(2)).toBe(200);
+    await world.simulation.advance(1_500);
+    expect(bodies(at("west"))).toHaveLength(tried + 1);
+    expect(await states()).toEqual(["delivered"]);
+  });
+
   it("a server that never answers: tried again with back-off, and at once when it is up again", async () => {
     const answers = await domain({ east: 200, west: 0 });
     await bind("west");
