@@ -277,9 +277,11 @@ class Life {
     const { simulation } = world;
     story.tell("", "=== end");
     this.#mayBeAway = false;
+    // A proxy that stays dead would answer nobody, and what is stored would wait for good.
+    const living = world.proxies.find(({ host }) => !this.#dead.has(host))!;
     for (const user of this.users) {
       if (this.observer.present(user).server === null)
-        await simulation.finish(this.#login(user, this.servers[0]!, 3_600));
+        await simulation.finish(this.#login(user, this.servers[0]!, 3_600, living.host));
     }
     for (const user of this.users) this.#logInWhereBound(user);
     await simulation.advance(2 * FRESH_MS);
@@ -397,9 +399,9 @@ class Life {
     else this.server(server).login(user);
   }
 
-  async #login(user: string, server: PresenceServer, seconds: number): Promise<void> {
+  async #login(user: string, server: PresenceServer, seconds: number, proxy = this.#proxyHost()): Promise<void> {
     server.login(user);
-    await server.register(user, this.#proxyHost(), seconds, "new call");
+    await server.register(user, proxy, seconds, "new call");
   }
 
   async #restart(host: string): Promise<void> {
