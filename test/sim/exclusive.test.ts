@@ -8,7 +8,7 @@ import { live } from "./exclusive/life.ts";
  * left the proxies, and the rows. A seed that fails prints what happened to the user it failed for.
  */
 
-const SEEDS = process.env["CODOMAIN_FULL"] === "1" ? 1_000 : 30;
+const SEEDS = Number(process.env["CODOMAIN_SEEDS"] ?? (process.env["CODOMAIN_FULL"] === "1" ? 1_000 : 30));
 const FIRST = Number(process.env["CODOMAIN_SEED"] ?? 1);
 
 describe("exclusive, whatever happens (models.md, concurrency.md)", () => {

@@ -158,8 +158,7 @@ export function resumeNotifier(
 /** When `time` is due next; Infinity: never. */
 export function notifierWakeAt(state: NotifierState): number {
   if (isOver(state)) return state.owed === "no" || state.inFlight ? Number.POSITIVE_INFINITY : 0;
-  const usedUp = state.sent >= state.reserved && state.reserving;
-  if (state.inFlight || state.owed === "no" || usedUp) return state.until;
+  if (state.inFlight || state.owed === "no" || (isUsedUp(state) && state.reserving)) return state.until;
   return Math.min(state.until, state.owed === "now" ? 0 : state.notBefore);
 }
 
@@ -205,6 +204,11 @@ const GONE: NotifierAction = { do: "answer", status: 481 };
 
 function isOver(state: NotifierState): boolean {
   return state.phase === "ending" || state.phase === "terminated";
+}
+
+/** The last one reserved is for the end: where its row cannot be removed, another may take it over and begins behind the reserve. */
+function isUsedUp({ sent, reserved }: NotifierState): boolean {
+  return sent >= reserved - 1;
 }
 
 function raised(owed: NotifierState["owed"]): NotifierState["owed"] {
@@ -266,8 +270,7 @@ function advance(
   if (!maySend) return { state, actions };
   let next = state;
   const due = next.owed === "now" || (next.owed === "later" && now >= next.notBefore);
-  // What ends is nobody's to take over: its last NOTIFY needs no reserve.
-  if (due && !next.inFlight && (next.sent < next.reserved || next.phase === "ending")) {
+  if (due && !next.inFlight && (next.phase === "ending" || !isUsedUp(next))) {
     const cseq = next.sent + 1;
     const phase = next.phase === "ending" || next.phase === "terminated" ? "terminated" : next.phase;
     // 4.2.2: active and pending "MUST also include […] an "expires" parameter that indicates the time remaining", rounded so

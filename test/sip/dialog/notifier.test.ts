@@ -257,14 +257,14 @@ describe("RFC 6446 5.2: the rate", () => {
 });
 
 describe("CSeqs are reserved ahead", () => {
-  it("asks for more when fewer than half are left, once, and waits where none is", () => {
+  it("asks for more when fewer than half are left, once, and waits where the end alone has one left", () => {
     const one = new Driven();
     const seen: NotifierAction[] = [];
     for (let i = 0; i < 20; i++) seen.push(...one.answered(200), ...one.changed());
     expect(seen.filter((action) => action.do === "reserve")).toHaveLength(1);
-    expect(seen.filter((action) => action.do === "notify")).toHaveLength(15);
-    expect(one.state.sent).toBe(16);
-    expect(one.do({ kind: "reserved", now: 0, upTo: 32 })).toEqual([notify(17, "active;expires=600")]);
+    expect(seen.filter((action) => action.do === "notify")).toHaveLength(14);
+    expect(one.state.sent).toBe(15);
+    expect(one.do({ kind: "reserved", now: 0, upTo: 32 })).toEqual([notify(16, "active;expires=600")]);
   });
 });
 
@@ -297,8 +297,8 @@ describe("while nothing may be sent", () => {
 });
 
 describe("the last NOTIFY", () => {
-  it("needs no reserve, since nobody takes over what has ended", () => {
-    const step = beginNotifier("active", { now: 0, cseq: 1, expires: 600 }, 1, RULES);
+  it("has a CSeq of the reserve kept for it: where the row cannot be removed, who takes it over begins behind that", () => {
+    const step = beginNotifier("active", { now: 0, cseq: 1, expires: 600 }, 2, RULES);
     const idle = stepNotifier(step.state, { kind: "answered", now: 1, answer: 200 }, RULES);
     const ended = stepNotifier(idle.state, { kind: "end", now: 2, reason: "timeout" }, RULES);
     expect(ended.actions).toEqual([notify(2, "terminated;reason=timeout")]);
