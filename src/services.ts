@@ -120,6 +120,8 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     },
     hold: (handed, { server, epoch, known }) =>
       accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
+    compose: () => Promise.reject(new Error("nobody composes yet")),
+    winfo: () => Promise.reject(new Error("nobody tells watchers yet")),
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),

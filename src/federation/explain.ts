@@ -91,6 +91,14 @@ export function planSummary(plan: Plan): string {
       return plan.behindOthers ? "store, if earlier ones are waiting" : "store";
     case "reginfo":
       return plan.aor === null ? `reginfo of all users on ${plan.server}` : "reginfo";
+    case "compose":
+      return `compose ${plan.servers.join(", ")}`;
+    case "credit":
+      return `fan-out or upward: a credit of ${plan.server} decides`;
+    case "spread":
+      return `spread to ${plan.servers.join(", ")}`;
+    case "winfo":
+      return "winfo";
   }
 }
 

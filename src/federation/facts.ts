@@ -21,6 +21,10 @@ export interface ServerFacts {
   /** Requests it sends that bind: `register`, `publish`. */
   readonly claims: readonly ("register" | "publish")[];
   readonly onward: Onward;
+  /** It never denies a watcher by itself (`policy: none`): where it cannot be asked, the others may be shown without it. */
+  readonly neverDenies: boolean;
+  /** End-to-end headers that it leaves alone. */
+  readonly preserves: readonly ("session-id" | "instance")[];
   /** Whether a dialog with it can be one leg of ours. */
   readonly repoint: boolean;
   /** How it is told that it has lost a user, and what of a reginfo document it acts on. */
@@ -80,9 +84,21 @@ export interface Facts {
   readonly claim: ClaimFacts;
   /** False: the store was asked, and nothing of this sender waits there. */
   readonly mayQueue: boolean;
+  /** Of the listener it came by: a middle node of a tree sends what goes to its children to one marked `down`. */
+  readonly direction: "up" | "down";
+  /** Whether a credit of the asking server was spent for it; `unasked`: nobody has tried. */
+  readonly credit: "unasked" | "spent" | "none";
   readonly settings: DecisionSettings;
   /** Set when a 404 from the server learned has made this a second attempt: fork without these, once. */
   readonly without: readonly string[];
+}
+
+/** A tree over servers (models.md, "Unioned, hierarchical"). */
+export interface Tree {
+  readonly name: string;
+  readonly root: string;
+  /** Server -> its children, in order; a leaf is not in it. */
+  readonly children: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface DecisionSettings {
@@ -102,6 +118,11 @@ export interface DecisionSettings {
     readonly damping: Damping | null;
     /** How much longer than granted a binding lives, milliseconds. */
     readonly graceMs: number;
+  };
+  readonly unions: {
+    readonly trees: readonly Tree[];
+    /** Some listener is for what goes down in trees: nothing is told by credits. */
+    readonly downListener: boolean;
   };
   /** Retry-After where a server or the directory is away, seconds. */
   readonly retryAfter: number;

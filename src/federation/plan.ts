@@ -4,7 +4,19 @@ import type { BindingOrigin, Damping } from "../directory/directory.ts";
  * What is to be done with a request. Every plan carries the reasoning that led to it, in the order it was found;
  * `codomain explain` prints it, the log line carries it.
  */
-export type Plan = RelayPlan | ForkPlan | RedirectPlan | RejectPlan | BindPlan | HoldPlan | StorePlan | ReginfoPlan;
+export type Plan =
+  | RelayPlan
+  | ForkPlan
+  | RedirectPlan
+  | RejectPlan
+  | BindPlan
+  | HoldPlan
+  | StorePlan
+  | ReginfoPlan
+  | ComposePlan
+  | CreditPlan
+  | SpreadPlan
+  | WatcherinfoPlan;
 
 interface Reasoned {
   /** Shared constants: never changed, cheap to carry. */
@@ -125,4 +137,50 @@ export interface ReginfoPlan extends Reasoned {
   readonly server: string;
   /** Null: for every user this server has. */
   readonly aor: string | null;
+}
+
+/** From where a unioned user is looked at: which servers are asked follows from it (`union-view.ts`), now and when the configuration changes. */
+export interface UnionView {
+  /** Server that asks; null: a client, another domain. */
+  readonly from: string | null;
+  /** `down`: it asks for its children's, as part of what it was asked itself. `up`: for its user, or as a child of its parent. */
+  readonly direction: "up" | "down";
+}
+
+/** A SUBSCRIBE to presence answered by us back-to-back, with one document made of all these servers' (models.md, "Unioned"). */
+export interface ComposePlan extends Reasoned {
+  readonly kind: "compose";
+  readonly view: UnionView;
+  /** To be asked, in order; which of them are, the visited rows say. Not empty. */
+  readonly servers: readonly string[];
+  /** Peer: a server on a live chain of the pair is let in to what the chain has not visited, or told 482. */
+  readonly visited: boolean;
+  /** Credits to be committed before the first leg is opened: how often each server may send the subscription on. */
+  readonly credits: Readonly<Record<string, number>>;
+}
+
+/** Whether what this server sends is the fan-out of what it was sent: a credit is spent, and it is decided again with `credit`. */
+export interface CreditPlan extends Reasoned {
+  readonly kind: "credit";
+  readonly server: string;
+}
+
+/** A MESSAGE or INVITE to a user who is on several servers. */
+export interface SpreadPlan extends Reasoned {
+  readonly kind: "spread";
+  /** In order of configuration. Those that cannot be asked now are not in it. Not empty. */
+  readonly servers: readonly string[];
+  readonly unasked: readonly string[];
+  /** `user`: as the user's own setting and the request's Request-Disposition say; `all`: it is a server's part of the whole. */
+  readonly choice: "user" | "all";
+  /** How often each server may send it on (hierarchical), or it back (peer). */
+  readonly credits: Readonly<Record<string, number>>;
+  /** Peer: a copy that comes back from a server is spent as a credit, and is 482. */
+  readonly returns: boolean;
+  readonly identities: Readonly<Record<string, string>> | null;
+}
+
+/** A SUBSCRIBE to watcher information of which we are the notifier (RFC 3857). */
+export interface WatcherinfoPlan extends Reasoned {
+  readonly kind: "winfo";
 }

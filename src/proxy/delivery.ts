@@ -15,6 +15,8 @@ export async function planDelivery(core: Core, recipient: string): Promise<Plan>
     sender: { aor: "", trusted: false },
     claim: "client" as const,
     mayQueue: false,
+    direction: "up" as const,
+    credit: "unasked" as const,
     without: [],
   };
   return decide(gatherFacts(core, asked, await lookUpFresh(core, recipient)));

@@ -32,6 +32,8 @@ export class Exchange {
   hasWaited = false;
   /** False: the store was asked, and nothing of this sender waits there. */
   mayQueue = true;
+  /** Whether a credit of the server that sent it was spent for it. */
+  credit: Facts["credit"] = "unasked";
   /** Called when the client takes its INVITE back (RFC 3261 9.2). */
   onCancel: ((reason: string | undefined) => void) | null = null;
   /** Told of the final response once. */

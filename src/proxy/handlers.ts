@@ -1,5 +1,5 @@
 import type { Origin } from "../federation/facts.ts";
-import type { HoldPlan, ReginfoPlan, StorePlan } from "../federation/plan.ts";
+import type { ComposePlan, HoldPlan, ReginfoPlan, StorePlan, WatcherinfoPlan } from "../federation/plan.ts";
 import type { Sender } from "../federation/sender.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
@@ -48,6 +48,10 @@ export interface Handlers {
   hold(handed: Handed, plan: HoldPlan): Promise<void>;
   /** A SUBSCRIBE to reg of which we are the notifier (RFC 3680). */
   reginfo(handed: Handed, plan: ReginfoPlan): Promise<void>;
+  /** Back-to-back: one document of several servers. */
+  compose(handed: Handed, plan: ComposePlan): Promise<void>;
+  /** A SUBSCRIBE to watcher information of which we are the notifier (RFC 3857). */
+  winfo(handed: Handed, plan: WatcherinfoPlan): Promise<void>;
   /** False: nothing of this pair is queued any more, so it is to be routed as if it had not been. */
   store(handed: Handed, plan: StorePlan): Promise<boolean>;
   /** False: it cannot be kept either, so it is answered as if nothing could be. */
@@ -61,6 +65,8 @@ export const NO_HANDLERS: Handlers = {
   inDialog: () => "answered",
   hold: notBuilt,
   reginfo: notBuilt,
+  compose: notBuilt,
+  winfo: notBuilt,
   store: notBuilt,
   keep: notBuilt,
   claimedAgain: () => undefined,

@@ -12,6 +12,10 @@ export interface ServerOptions {
   /** Canonical AoR -> the user part or AoR this server knows him by. */
   readonly identities: Readonly<Record<string, string>>;
   readonly onward: Onward;
+  /** It never denies a watcher by itself. */
+  readonly neverDenies: boolean;
+  /** End-to-end headers that it leaves alone. */
+  readonly preserves: readonly ("session-id" | "instance")[];
   readonly claims: readonly ("register" | "publish")[];
   readonly proves: readonly string[];
   /** Subdomain its users are handed out or rewritten under; null: none. */
@@ -52,6 +56,8 @@ export interface ProxyOptions {
   readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
   /** What becomes of a MESSAGE that cannot be delivered now. */
   readonly absentMessages: "refuse" | "store";
+  /** Trees over servers, and whether some listener is for what goes down in them. */
+  readonly unions: DecisionSettings["unions"];
   /** Claims in the exclusive model. */
   readonly exclusive: DecisionSettings["exclusive"];
   /** Timer C, milliseconds; more than 3 minutes (RFC 3261 16.6 step 11). */

@@ -1,6 +1,6 @@
 import { decide } from "../federation/decide.ts";
 import { FORKED_METHODS } from "../federation/partitioned.ts";
-import type { RelayPlan } from "../federation/plan.ts";
+import type { ComposePlan, HoldPlan, ReginfoPlan, RelayPlan, WatcherinfoPlan } from "../federation/plan.ts";
 import { withoutOwnMaddr } from "./alterations.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
@@ -142,13 +142,32 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
       return reject(core, exchange, plan);
     case "hold":
     case "reginfo":
+    case "compose":
+    case "winfo":
       // RFC 3261 12.2.2: within a dialog that is none of ours, and no way leads to whose it is.
       if (exchange.request.to.tag !== undefined) return answer(core, exchange, { status: 481 });
-      return plan.kind === "hold" ? core.handlers.hold(exchange, plan) : core.handlers.reginfo(exchange, plan);
+      return subscribe(core, exchange, plan);
+    case "credit":
+    case "spread":
+      throw new Error("no plan of this kind is made yet");
     case "store":
       return core.handlers.store(exchange, plan).then((stored) => {
         if (!stored) unqueued(core, exchange, known);
       });
+  }
+}
+
+/** What is answered by us, as the notifier. */
+function subscribe(core: Core, exchange: Exchange, plan: SubscribePlan): Promise<void> {
+  switch (plan.kind) {
+    case "hold":
+      return core.handlers.hold(exchange, plan);
+    case "reginfo":
+      return core.handlers.reginfo(exchange, plan);
+    case "compose":
+      return core.handlers.compose(exchange, plan);
+    case "winfo":
+      return core.handlers.winfo(exchange, plan);
   }
 }
 
@@ -157,6 +176,8 @@ function unqueued(core: Core, exchange: Exchange, known: Known): void | Promise<
   exchange.mayQueue = false;
   return act(core, exchange, known);
 }
+
+type SubscribePlan = HoldPlan | ReginfoPlan | ComposePlan | WatcherinfoPlan;
 
 const WITH_EVENT: ReadonlySet<string> = new Set(["SUBSCRIBE", "NOTIFY", "PUBLISH"]);
 

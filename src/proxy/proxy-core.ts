@@ -147,6 +147,7 @@ export class ProxyCore implements Core, TransactionUser {
       hold: options.hold,
       absentMessages: options.absentMessages,
       exclusive: options.exclusive,
+      unions: options.unions,
       retryAfter: options.retryAfterS,
     };
     this.evictedByRegister = servers.filter((each) => each.evict === "register").map((each) => each.name);
@@ -188,6 +189,8 @@ export class ProxyCore implements Core, TransactionUser {
         sender: { aor: question.watcher ?? "", trusted: origin.kind === "server" },
         claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
         mayQueue: true,
+        direction: "up",
+        credit: "unasked",
         without: [],
       },
       await lookUp(this, aor),

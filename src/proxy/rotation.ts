@@ -282,6 +282,8 @@ export class Rotation {
       proves: server.proven,
       claims: server.options.claims,
       onward: server.options.onward,
+      neverDenies: server.options.neverDenies,
+      preserves: server.options.preserves,
       repoint: server.options.repoint,
       evict: server.options.evict,
       reginfo: server.options.reginfo,

@@ -83,6 +83,8 @@ function fakeProxy(directory: Directory): FakeProxy {
               ...each,
               claims: ["register"],
               onward: "none",
+              neverDenies: false,
+              preserves: [],
               repoint: true,
               evict: "none",
               reginfo: "contact",
@@ -97,9 +99,12 @@ function fakeProxy(directory: Directory): FakeProxy {
           hold: { users: "known", events: ["presence"] },
           absentMessages: "refuse",
           exclusive: { damping: null, graceMs: 0 },
+          unions: { trees: [], downListener: false },
           retryAfter: 10,
         },
         mayQueue: true,
+        direction: "up",
+        credit: "unasked",
         without: [],
       };
       return renderExplanation(facts, decide(facts));

@@ -20,6 +20,8 @@ export function server(name: string, change: Partial<ServerFacts> = {}): ServerF
     proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
     claims: ["register"],
     onward: "none",
+    neverDenies: false,
+    preserves: [],
     repoint: true,
     evict: "reginfo",
     reginfo: "contact",
@@ -52,6 +54,7 @@ export const DEFAULT_SETTINGS: Facts["settings"] = {
   hold: { users: "known", events: ["presence"] },
   absentMessages: "refuse",
   exclusive: { damping: { limit: 6, windowMs: 60_000 }, graceMs: 5_000 },
+  unions: { trees: [], downListener: false },
   retryAfter: 10,
 };
 
@@ -73,6 +76,8 @@ export function facts(change: Partial<Facts> = {}): Facts {
     identities: null,
     claim: "client",
     mayQueue: true,
+    direction: "up",
+    credit: "unasked",
     settings: DEFAULT_SETTINGS,
     without: [],
     ...change,

@@ -333,9 +333,14 @@ function targets(plan: ReturnType<typeof decide>): readonly string[] {
       return plan.relayTo === null ? [] : [plan.relayTo];
     case "hold":
       return plan.server === null ? [] : [plan.server];
+    case "compose":
+    case "spread":
+      return plan.servers;
+    case "credit":
     case "reject":
     case "store":
     case "reginfo":
+    case "winfo":
       return [];
   }
 }

@@ -17,6 +17,8 @@ function server(name: string, nodes: readonly string[], more: Partial<ServerOpti
     names: [],
     identities: {},
     onward: "none",
+    neverDenies: false,
+    preserves: [],
     claims: [],
     proves: ["MESSAGE", "INVITE", "SUBSCRIBE"],
     subdomain: null,

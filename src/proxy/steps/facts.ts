@@ -18,6 +18,8 @@ export interface Asked {
   readonly sender: { readonly aor: string; readonly trusted: boolean };
   readonly claim: ClaimFacts;
   readonly mayQueue: boolean;
+  readonly direction: Facts["direction"];
+  readonly credit: Facts["credit"];
   readonly without: readonly string[];
 }
 
@@ -40,6 +42,8 @@ export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
     identities: identitiesOf(core.identities, asked.aor, record),
     claim: asked.claim,
     mayQueue: asked.mayQueue,
+    direction: asked.direction,
+    credit: asked.credit,
     settings: core.settings,
     without: asked.without,
   };
@@ -63,6 +67,8 @@ export function askedOf(core: Core, exchange: Exchange): Asked {
     sender: exchange.sender,
     claim: claimOf(core, exchange.request, exchange.origin),
     mayQueue: exchange.mayQueue,
+    direction: exchange.transaction.flow.point.direction,
+    credit: exchange.credit,
     without: exchange.without,
   };
 }

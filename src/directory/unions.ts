@@ -1,0 +1,94 @@
+import type { SlotState, StoredSubscription } from "./subscriptions.ts";
+
+/**
+ * What keeps requests of the unioned models from going round (models.md, "Unioned"): visited rows and credits, taken by
+ * unique key before the request they allow is sent, so that every proxy sees them (concurrency.md 8). A visited row goes
+ * with the subscription that holds it, a credit lapses. The port; `memory-unions.ts` and `postgres/unions.ts` pass one
+ * contract suite. What is expected is answered as data; what is thrown is a DirectoryUnavailable.
+ */
+
+/** Who watches or writes to whom; of a MESSAGE `event` is `MESSAGE` and `digest` tells the one text from the other. */
+export interface Pair {
+  /** Canonical AoR of the watcher or sender. */
+  readonly watcher: string;
+  /** Canonical AoR of the presentity or recipient. */
+  readonly aor: string;
+  readonly event: string;
+}
+
+/**
+ * One server on one chain: where it starts from (`start`, for the chain's whole life), or a server that a leg of ours
+ * leads to (`leg`, as long as that leg lives). At most one of each kind for a server on a chain.
+ */
+export interface Visited {
+  /** Id of the first subscription of the chain. */
+  readonly chain: string;
+  readonly server: string;
+  readonly role: "start" | "leg";
+  /** Id of the subscription whose row this one goes with. */
+  readonly holder: string;
+  /** What tells this instance of the watcher from others (RFC 7989 Session-ID, `+sip.instance`); null: nothing does. */
+  readonly evidence: string | null;
+  /** A `leg`'s server has sent the subscription on to us with that very evidence: it is known to preserve it. */
+  readonly echoed: boolean;
+}
+
+/** A SUBSCRIBE outside a dialog that asks to come in. */
+export interface Entry {
+  /** The server it comes from; null: a client, from whom nothing can come back. */
+  readonly origin: string | null;
+  /** What it brings, from a server that is marked to preserve it; else null. */
+  readonly evidence: string | null;
+  /** The tag of From is a leg's of ours: the holder of that leg. It is the same subscription moving on. */
+  readonly within: string | null;
+  /** The servers of the user, without the origin, in order. */
+  readonly servers: readonly string[];
+  /** Of these, and of the origin: those that send subscriptions on to their children by themselves. */
+  readonly onward: readonly string[];
+  /** Proven instances of one pair from one server at most; one more is a loop. */
+  readonly most: number;
+}
+
+export type EntryJudgement =
+  /** `servers`: those that were free; they are visited now. `chain`: its own id where it begins one. */
+  | { readonly outcome: "entered"; readonly chain: string; readonly servers: readonly string[] }
+  /** 482: it is on a live chain of this pair, and no server is left for it. */
+  | { readonly outcome: "loop"; readonly chain: string };
+
+export type EnterOutcome =
+  | {
+      readonly outcome: "entered";
+      readonly chain: string;
+      readonly servers: readonly string[];
+      readonly slot: SlotState;
+    }
+  | { readonly outcome: "loop"; readonly chain: string }
+  /** The owner's lease is over. */
+  | { readonly outcome: "over" };
+
+/** One server's leave to send on, or back, what it was sent (models.md, "Unioned, hierarchical" and "peer"). */
+export interface Credit extends Pair {
+  /** Of a MESSAGE's body; empty for a SUBSCRIBE. */
+  readonly digest: string;
+  /** The server that may spend it. */
+  readonly server: string;
+}
+
+export interface UnionStore {
+  /**
+   * Judges (`judgeEntry`), and where it may come in inserts the subscription's row with its visited rows, in one
+   * transaction under the slot's lock of the presentity. Durable when it resolves; safe to repeat under the same id. As with
+   * `SubscriptionStore.insert` the subscription is in its owner's index before.
+   */
+  enter(owner: string, subscription: Omit<StoredSubscription, "fence">, entry: Entry): Promise<EnterOutcome>;
+  /** One more server for a leg of one's own subscription. `visited`: the chain is there by another way. `lost`: no such row of ours. */
+  visit(owner: string, holder: string, fence: number, server: string): Promise<"taken" | "visited" | "lost">;
+  /** Gives a leg's server back: its dialog has ended, or its SUBSCRIBE could not be sent. Safe to repeat. */
+  leave(owner: string, holder: string, fence: number, server: string): Promise<void>;
+  /** Visited rows of live chains of a pair, for `explain`. */
+  visited(pair: Pair): Promise<readonly Visited[]>;
+  /** Commits credits, `count` of each, before the request they are for is sent. @param until milliseconds since 1970. */
+  grant(credits: ReadonlyArray<Credit & { readonly count: number }>, until: number): Promise<void>;
+  /** True: one that had not lapsed was there, and is no more. */
+  spend(credit: Credit): Promise<boolean>;
+}

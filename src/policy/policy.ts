@@ -1,0 +1,57 @@
+import type { XmlElement } from "../presence/xml.ts";
+
+/**
+ * Who may see whom, who may write to whom: the one decision interface, whoever decides (models.md, "Identity and policy").
+ * Ways: rules kept in the directory (`root-only`, `central`), an external decision point or an embedded one (`pdp`), or
+ * nobody here (`distributed`: each server keeps its own).
+ */
+
+/** RFC 5025 3.2.1, in rising order. */
+export type Handling = "block" | "confirm" | "polite-block" | "allow";
+
+export interface Question {
+  /** Canonical AoR of the watcher, sender or caller, and whether it may be believed: rules that name someone do not match one who is not. */
+  readonly watcher: string;
+  readonly trusted: boolean;
+  /** Canonical AoR of the user. */
+  readonly aor: string;
+  /** Event package of a SUBSCRIBE; empty for others. */
+  readonly event: string;
+}
+
+/** What a watcher may see. */
+export interface WatcherVerdict {
+  readonly handling: Handling;
+  /** What is taken out of a document before he is shown it (RFC 5025 3.3); null: nothing is. Pure. */
+  readonly transform: ((presence: XmlElement) => XmlElement) | null;
+  /** Tells two transformations apart: the same text, the same transformation. Empty: none. */
+  readonly transformKey: string;
+  /** Which rule decided, for people: `rule friends`, `default`, `pdp https://…`. */
+  readonly rule: string;
+  /** When it may be another, milliseconds since 1970 (validity, cache); null: only when a change is told. */
+  readonly until: number | null;
+}
+
+/** Whether a MESSAGE or INVITE may reach the user. */
+export interface SenderVerdict {
+  readonly allowed: boolean;
+  readonly rule: string;
+}
+
+export interface Policy {
+  /** False: nothing is decided here, and nobody need ask. */
+  readonly active: boolean;
+  /** At once where it is known. Never rejects: where nobody can be asked, it fails closed or as it was told to. */
+  watcher(question: Question): WatcherVerdict | Promise<WatcherVerdict>;
+  sender(question: Question, method: "MESSAGE" | "INVITE"): SenderVerdict | Promise<SenderVerdict>;
+  /** Told when verdicts about a user may have changed; null: about anybody. Returns the way to end it. */
+  onChange(listener: (aor: string | null) => void): () => void;
+}
+
+/** Way `distributed`: each server's own policy is all there is. */
+export const NO_POLICY: Policy = {
+  active: false,
+  watcher: () => ({ handling: "allow", transform: null, transformKey: "", rule: "none here", until: null }),
+  sender: () => ({ allowed: true, rule: "none here" }),
+  onChange: () => () => undefined,
+};
