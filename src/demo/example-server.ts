@@ -1,6 +1,7 @@
 import type { Address, Runtime } from "../runtime/runtime.ts";
 import type { HeaderPair } from "../sip/message/build.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
+import type { OnwardRules } from "./onward.ts";
 import type { Call } from "./outgoing-calls.ts";
 import type { Accepted, Verdict } from "./presence-agent.ts";
 import { RunningExampleServer } from "./running-server.ts";
@@ -31,6 +32,10 @@ export interface ExampleServerOptions {
   readonly leaving?: string;
   /** First NOTIFYs go out before their 200. */
   readonly notifyFirst?: boolean;
+  /** Sends subscriptions on to other servers, through the proxy; default: it answers from its own tables. */
+  readonly onward?: OnwardRules;
+  /** Of what it grants watchers, seconds; default 3600. */
+  readonly longest?: number;
   /** Numbers its documents; shared by several servers, it orders the documents of them all. Default: a counter of its own. */
   readonly serial?: () => number;
   readonly log?: (line: string) => void;
@@ -108,6 +113,8 @@ export interface ExampleServer {
   accepted(user?: string): readonly Accepted[];
   /** Asks `policy` again about every watcher. */
   reconsider(): void;
+  /** It starts again, and remembers no dialog in which it notifies; what it asked others is forgotten too. */
+  forget(): void;
   /** The next `count` NOTIFYs are never sent. */
   lose(count: number): void;
   /** Tells the proxy that a user is here: a third-party REGISTER with itself as contact (0 seconds: that he is not any more). */

@@ -3,7 +3,9 @@ import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { ServerTransaction } from "../sip/transaction/transaction.ts";
 import { answeringDialog, contactOf, type Dialog, dialogKey, inDialog, requestKey } from "./dialog.ts";
+import type { BackEnd, Onward } from "./onward.ts";
 import type { Stack } from "./stack.ts";
+import { unionOf } from "./union-document.ts";
 
 const MAX_SUBSCRIPTIONS = 20_000;
 const MAX_PUBLICATIONS = 20_000;
@@ -21,6 +23,10 @@ export interface PresenceRules {
   readonly policy: (watcher: string, user: string) => Verdict;
   /** Sends the first NOTIFY before the 200, as RFC 6665 4.1.2.4 warns of. */
   readonly notifyFirst: boolean;
+  /** Asks other servers about the user too; null: it answers with what it has. */
+  readonly onward: Onward | null;
+  /** Of what is granted, seconds. */
+  readonly longest?: number;
 }
 
 /** A dialog in which this server is the notifier. */
@@ -43,6 +49,15 @@ interface Subscription {
   verdict: Verdict;
   until: number;
   timer: Timer;
+  /** NOTIFYs that were not taken are sent again. */
+  again: Timer;
+  /** What the others say. */
+  back: BackEnd | undefined;
+}
+
+interface Shown {
+  readonly body: string;
+  readonly type: string;
 }
 
 interface Publication {
@@ -102,9 +117,23 @@ export class PresenceAgent {
       return;
     }
     const dialog = answeringDialog(request, this.#stack.runtime.random.token(10));
-    const timer: Timer = { cancel: () => {} };
-    const subscription: Subscription = { user, watcher, event, dialog, verdict, until: 0, timer };
-    this.#subscriptions.set(dialogKey(dialog), subscription);
+    const [timer, again] = [NEVER, NEVER];
+    const subscription: Subscription = {
+      user,
+      watcher,
+      event,
+      dialog,
+      verdict,
+      until: 0,
+      timer,
+      again,
+      back: undefined,
+    };
+    const key = dialogKey(dialog);
+    this.#subscriptions.set(key, subscription);
+    // A look is answered with what is known here.
+    if (request.expires !== 0)
+      subscription.back = this.#rules.onward?.begin(request, user, watcher, () => this.#told(key, subscription));
     this.#grant(transaction, subscription, this.#rules.notifyFirst);
   }
 
@@ -184,15 +213,24 @@ export class PresenceAgent {
   }
 
   stop(): void {
-    for (const subscription of this.#subscriptions.values()) subscription.timer.cancel();
-    this.#subscriptions.clear();
+    this.forget();
     for (const tag of [...this.#publications.keys()]) this.#unpublish(tag);
     this.#closed.clear();
   }
 
+  /** Dialogs are forgotten, what users published is not. */
+  forget(): void {
+    for (const subscription of this.#subscriptions.values()) {
+      subscription.timer.cancel();
+      subscription.again.cancel();
+    }
+    this.#subscriptions.clear();
+  }
+
   #grant(transaction: ServerTransaction, subscription: Subscription, notifyFirst: boolean): void {
     const { request } = transaction;
-    const seconds = Math.min(request.expires ?? LONGEST, LONGEST);
+    const longest = this.#rules.longest ?? LONGEST;
+    const seconds = Math.min(request.expires ?? longest, longest);
     const headers: HeaderPair[] = [
       ...request.headers("Record-Route").map((route): HeaderPair => ["Record-Route", route]),
       ["Contact", `<${this.#stack.uri}>`],
@@ -217,9 +255,20 @@ export class PresenceAgent {
     this.#notify(subscription);
   }
 
+  /** The others say something else. */
+  #told(key: string, subscription: Subscription): void {
+    if (this.#subscriptions.get(key) !== subscription) return;
+    // Who denies the back-end subscription denies the one that triggered it (draft, "Distributed Provisioning").
+    const denied = subscription.back?.state === "denied";
+    if (denied) this.#end(key, subscription);
+    this.#notify(subscription, denied ? "terminated;reason=rejected" : undefined);
+  }
+
   #end(key: string, subscription: Subscription): void {
     subscription.timer.cancel();
+    subscription.again.cancel();
     this.#subscriptions.delete(key);
+    subscription.back?.end();
   }
 
   #unpublish(tag: string): void {
@@ -232,7 +281,9 @@ export class PresenceAgent {
   }
 
   #notify(subscription: Subscription, ended?: string): void {
-    const { user, verdict, dialog } = subscription;
+    const { user, dialog, back } = subscription;
+    const verdict = subscription.verdict === "active" ? verdictOf(back) : subscription.verdict;
+    subscription.again.cancel();
     const left = Math.max(0, Math.round((subscription.until - this.#stack.runtime.clock.now()) / 1000));
     const headers: HeaderPair[] = [
       ["Contact", `<${this.#stack.uri}>`],
@@ -240,7 +291,7 @@ export class PresenceAgent {
       ["Subscription-State", ended ?? `${verdict};expires=${left}`],
     ];
     // Nothing is shown to who has not been let in (RFC 3856 6.6.2).
-    const shown = verdict === "active" ? this.#shown(user) : undefined;
+    const shown = verdict === "active" ? this.#withOthers(this.#shown(user), back) : undefined;
     if (shown !== undefined) headers.push(["Content-Type", shown.type]);
     const request = inDialog(dialog, "NOTIFY", headers, shown?.body);
     if (this.losing > 0) {
@@ -250,11 +301,21 @@ export class PresenceAgent {
     this.#stack.ask(request).then((answer) => {
       // RFC 6665 4.2.2: a watcher that does not answer, or knows of no subscription, has none.
       const gone = answer === null || answer.status === 481;
-      if (gone && ended === undefined) this.#end(dialogKey(dialog), subscription);
+      if (ended !== undefined || !this.#subscriptions.has(dialogKey(dialog))) return;
+      if (gone) this.#end(dialogKey(dialog), subscription);
+      else if (answer.status >= 300 && dialog.localCSeq === request.cseq.number) {
+        subscription.again = this.#stack.runtime.timers.after(AGAIN_MS, () => this.#notify(subscription));
+      }
     });
   }
 
-  #shown(user: string): { readonly body: string; readonly type: string } {
+  #withOthers(own: Shown, back: BackEnd | undefined): Shown {
+    const others = back?.documents ?? [];
+    const { name, onward } = this.#rules;
+    return others.length === 0 ? own : { ...own, body: unionOf(name, own.body, others, !onward?.dropsMarks) };
+  }
+
+  #shown(user: string): Shown {
     const published = [...this.#publications.values()].findLast((each) => each.user === user);
     if (published !== undefined) return published;
     const body = this.#closed.get(user) ?? this.#document(user, "closed");
@@ -268,7 +329,15 @@ export class PresenceAgent {
   }
 }
 
+const NEVER: Timer = { cancel: () => {} };
 const NOTIFY_FIRST_MS = 20;
+const AGAIN_MS = 4_000;
+
+/** Nothing is shown before all have confirmed. */
+function verdictOf(back: BackEnd | undefined): Verdict {
+  if (back === undefined || back.state === "told") return "active";
+  return back.state === "waiting" ? "pending" : "rejected";
+}
 
 /** What tells documents of example servers apart, and which of one server's is newer. */
 export interface Mark {

@@ -8,6 +8,7 @@ import { Calls } from "./calls.ts";
 import { Claims } from "./claims.ts";
 import type { ExampleServer, ExampleServerOptions, Message, OnUnknown, OwnRequest } from "./example-server.ts";
 import { Forwarder } from "./forward.ts";
+import { Onward } from "./onward.ts";
 import { type Call, placeCall } from "./outgoing-calls.ts";
 import { type Accepted, PresenceAgent } from "./presence-agent.ts";
 import { Registrar } from "./registrar.ts";
@@ -55,9 +56,13 @@ export class RunningExampleServer implements ExampleServer {
         this.#forwarder.cancel(invite);
       },
     });
+    this.#watches = new Watches(this.#stack, () => this.#proxy());
+    const { domain, name, onward, longest } = options;
     this.#presence = new PresenceAgent(this.#stack, {
-      domain: options.domain,
-      name: options.name,
+      domain,
+      name,
+      onward: onward === undefined ? null : new Onward(runtime, { uri: this.uri, name, domain }, this.#watches, onward),
+      ...(longest === undefined ? {} : { longest }),
       serial: options.serial ?? (() => ++this.#serial),
       policy: (watcher, user) => this.policy(watcher, user),
       notifyFirst: options.notifyFirst === true,
@@ -66,7 +71,6 @@ export class RunningExampleServer implements ExampleServer {
     this.#registrar = new Registrar(runtime);
     this.#forwarder = new Forwarder(this.#stack);
     this.#backToBack = options.proxy === undefined ? undefined : new BackToBack(this.#stack, options.proxy);
-    this.#watches = new Watches(this.#stack, () => this.#proxy());
     this.#claims = new Claims(
       this.#stack,
       options.domain,
@@ -153,6 +157,11 @@ export class RunningExampleServer implements ExampleServer {
 
   reconsider(): void {
     this.#presence.reconsider();
+  }
+
+  forget(): void {
+    this.#presence.forget();
+    this.#watches.stop();
   }
 
   lose(count: number): void {

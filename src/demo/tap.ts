@@ -23,6 +23,7 @@ export function tapped(runtime: Runtime, see: (datagram: Tapped) => void): Runti
     network: {
       listen: (options, accept) => runtime.network.listen(options, accept),
       connect: (options) => runtime.network.connect(options),
+      http: (options) => runtime.network.http(options),
       resolver: runtime.network.resolver,
       udp: async (bind, handler) => {
         const socket = await runtime.network.udp(bind, {

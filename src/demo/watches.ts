@@ -49,6 +49,10 @@ export interface WatchOptions {
   /** Subscribes anew, in a new dialog, when it ends for another reason than `rejected` or `noresource` (RFC 6665 4.1.3). */
   readonly again?: boolean;
   readonly heard?: (notified: Notified) => void;
+  /** Where the SUBSCRIBEs outside dialogs go; default: to the proxy. */
+  readonly to?: () => Address;
+  /** The first SUBSCRIBE was refused: whether it is tried again a little later, where `again` says so; default: it is. @param status 0: nobody answered. */
+  readonly refused?: (status: number) => "again" | "enough";
 }
 
 class Watching implements Watch {
@@ -70,6 +74,8 @@ class Watching implements Watch {
   round = 0;
   /** It was asked to end. */
   leaving = false;
+  /** And the notifier was told so. */
+  left = false;
 
   constructor(watches: Watches, make: () => SipRequest, options: WatchOptions) {
     this.#watches = watches;
@@ -97,19 +103,27 @@ export class Watches {
 
   /** @param make the first SUBSCRIBE, each time with a Call-ID and a tag of its own. */
   async start(make: () => SipRequest, options: WatchOptions = {}): Promise<Watch> {
-    if (this.#watches.size >= MAX_WATCHES) throw new Error(`an example server keeps ${MAX_WATCHES} watches at most`);
-    const watch = new Watching(this, make, options);
+    const watch = this.#make(make, options);
     await this.#subscribe(watch);
+    return watch;
+  }
+
+  /** As `start`, without waiting for the answer. */
+  begin(make: () => SipRequest, options: WatchOptions = {}): Watch {
+    const watch = this.#make(make, options);
+    void this.#subscribe(watch);
     return watch;
   }
 
   async refresh(watch: Watching, seconds: number): Promise<SipResponse | null> {
     const { dialog } = watch;
-    if (dialog === undefined) return null;
     if (seconds === 0) {
+      // Before the first NOTIFY there is no dialog to end: it ends with that (RFC 6665 4.1.2.3).
       watch.leaving = true;
+      watch.left = dialog !== undefined;
       this.#rest(watch);
     }
+    if (dialog === undefined) return null;
     const event = watch.request.header("Event") ?? "presence";
     const answer = await this.#stack.ask(
       inDialog(dialog, "SUBSCRIBE", [
@@ -154,15 +168,22 @@ export class Watches {
     this.#watches.clear();
   }
 
+  #make(make: () => SipRequest, options: WatchOptions): Watching {
+    if (this.#watches.size >= MAX_WATCHES) throw new Error(`an example server keeps ${MAX_WATCHES} watches at most`);
+    return new Watching(this, make, options);
+  }
+
   async #subscribe(watch: Watching): Promise<void> {
     const { request } = watch;
     const key = keyOf(request.callId, request.from.tag ?? "", "");
     this.#watches.set(key, watch);
-    const answer = await this.#stack.ask(request, this.#to());
+    const answer = await this.#stack.ask(request, (watch.options.to ?? this.#to)());
     watch.answer = answer;
     if (answer === null || answer.status >= 300) {
       if (watch.dialog === undefined) this.#watches.delete(key);
-      if (watch.options.again === true && watch.dialog === undefined) this.#later(watch);
+      if (watch.dialog !== undefined || watch.leaving) return;
+      const next = watch.options.refused?.(answer?.status ?? 0) ?? "again";
+      if (watch.options.again === true && next === "again") this.#later(watch);
       return;
     }
     if (watch.request !== request || !this.#watches.has(key)) return;
@@ -184,6 +205,7 @@ export class Watches {
     if (watch.notified.length > MAX_DOCUMENTS) watch.notified.shift();
     if (parsed?.state === "terminated") this.#over(watch, parsed.reason ?? "");
     else watch.phase = parsed?.state === "active" ? "active" : "pending";
+    if (watch.leaving && !watch.left && !watch.ended) void this.refresh(watch, 0);
     watch.options.heard?.(entry);
   }
 

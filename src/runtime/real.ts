@@ -1,4 +1,5 @@
 import { type CountingRuntime, Handles } from "./handles.ts";
+import { RealHttp } from "./real-http.ts";
 import { realRandom } from "./real-random.ts";
 import { realResolver } from "./real-resolver.ts";
 import { connectBytes, listenBytes } from "./real-stream.ts";
@@ -23,6 +24,7 @@ export function createRealRuntime(options: RealOptions = {}): CountingRuntime {
         : listenWebSocket(handles, how, accept),
     connect: (how) =>
       how.kind === "tcp" || how.kind === "tls" ? connectBytes(handles, how) : connectWebSocket(handles, how),
+    http: (how) => new RealHttp(handles, how),
     resolver: options.resolver ?? realResolver(),
   };
   return {

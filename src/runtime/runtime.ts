@@ -139,10 +139,46 @@ export interface Resolver {
   aaaa(name: string): Promise<readonly string[]>;
 }
 
+export interface HttpOptions {
+  /** Kept open and used again, at most; requests beyond them wait. */
+  readonly connections: number;
+  /** PEM text of the authorities an https server's certificate is checked against; absent: the system's. */
+  readonly ca?: string;
+}
+
+export interface HttpRequest {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  /** http or https; redirections are not followed. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Empty: none. */
+  readonly body: Uint8Array;
+  /** For all of it, from the call to the last octet. */
+  readonly timeoutMs: number;
+  /** An answer with a longer body is a failure. */
+  readonly mostOctets: number;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** Names in lower case; of a repeated one all values, with commas. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** An HTTP/1.1 client with connections of its own. */
+export interface HttpClient {
+  /** Rejects with a TransportError where there is no whole answer. */
+  request(request: HttpRequest): Promise<HttpAnswer>;
+  /** What is under way is rejected. */
+  close(): void;
+}
+
 export interface Network {
   udp(bind: Address, handler: UdpHandler): Promise<UdpSocket>;
   listen(options: ListenOptions, accept: (connection: Connection) => void): Promise<Listener>;
   /** Rejects with a TransportError. */
   connect(options: ConnectOptions): Promise<Connection>;
+  http(options: HttpOptions): HttpClient;
   readonly resolver: Resolver;
 }

@@ -2,6 +2,7 @@ import { type CountingRuntime, Handles } from "./handles.ts";
 import { randomFrom } from "./random.ts";
 import type { Clock, Network, Random, Timer, Timers } from "./runtime.ts";
 import type { Sfc32 } from "./sfc32.ts";
+import type { HttpHandler } from "./simulated-http.ts";
 import { simulatedNetwork } from "./simulated-network.ts";
 import type { EventQueue, Scheduled } from "./simulated-queue.ts";
 import type { Machine, World } from "./simulated-world.ts";
@@ -10,6 +11,8 @@ import type { Machine, World } from "./simulated-world.ts";
 export interface SimulatedRuntime extends CountingRuntime {
   readonly addresses: readonly string[];
   readonly alive: boolean;
+  /** What this machine serves over HTTP, by port; for tests to fill. */
+  readonly web: Map<number, HttpHandler>;
   /**
    * Sockets vanish, timers die, promises of the network never settle.
    * @param how `process` (the default): killed; its system still ends its connections. `power`: silence; peers find out by themselves.
@@ -38,6 +41,7 @@ export class SimulatedMachine implements SimulatedRuntime, Machine {
   readonly udp: Machine["udp"] = new Map();
   readonly listeners: Machine["listeners"] = new Map();
   readonly sides: Machine["sides"] = new Set();
+  readonly web: Machine["web"] = new Map();
   readonly #handles = new Handles();
   readonly #options: MachineOptions;
   #alive = true;
@@ -70,6 +74,7 @@ export class SimulatedMachine implements SimulatedRuntime, Machine {
     this.#alive = false;
     this.udp.clear();
     this.listeners.clear();
+    this.web.clear();
     this.#options.crashed(this);
   }
 

@@ -1,6 +1,7 @@
 import { TransportError } from "../base/errors.ts";
 import type { Handles } from "./handles.ts";
 import type { Address, Connection, ConnectOptions, Listener, ListenOptions, Network, UdpSocket } from "./runtime.ts";
+import { simulatedHttp } from "./simulated-http.ts";
 import { Side } from "./simulated-stream.ts";
 import { handshake } from "./simulated-tls.ts";
 import { anyHost, key, SimulatedUdp, sourceHost } from "./simulated-udp.ts";
@@ -37,6 +38,7 @@ export function simulatedNetwork(world: World, machine: Machine, handles: Handle
           if (machine.alive) reject(new TransportError(`No ${options.kind} connection to ${to}: ${reason}`));
         });
       }),
+    http: () => simulatedHttp(world, machine, handles),
     resolver: {
       naptr: asked(zone.naptr),
       srv: asked(zone.srv),

@@ -2,6 +2,7 @@ import type { Handles } from "./handles.ts";
 import type { Address, Connection, ListenOptions, UdpHandler } from "./runtime.ts";
 import { Sfc32 } from "./sfc32.ts";
 import { Conditions, type Faults } from "./simulated-conditions.ts";
+import type { HttpHandler } from "./simulated-http.ts";
 import { EventQueue } from "./simulated-queue.ts";
 import type { Zone } from "./zone.ts";
 
@@ -12,6 +13,8 @@ export interface Machine {
   /** By `host port`. */
   readonly udp: Map<string, Receiving>;
   readonly listeners: Map<string, Listening>;
+  /** HTTP servers by port. */
+  readonly web: Map<number, HttpHandler>;
   /** Its ends of connections. */
   readonly sides: Set<ConnectionEnd>;
   /** An unused port for who asks for port 0. */

@@ -7,6 +7,7 @@ import { World } from "./simulated-world.ts";
 import type { Zone } from "./zone.ts";
 
 export type { Faults } from "./simulated-conditions.ts";
+export type { HttpHandler } from "./simulated-http.ts";
 export type { SimulatedRuntime } from "./simulated-machine.ts";
 export { simulatedCertificate } from "./simulated-tls.ts";
 export type { Zone } from "./zone.ts";

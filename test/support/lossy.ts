@@ -23,6 +23,7 @@ export function lossy<R extends Runtime>(runtime: R, loss: number, seed: number)
       resolver: network.resolver,
       listen: (options, accept) => network.listen(options, accept),
       connect: (options) => network.connect(options),
+      http: (options) => network.http(options),
       async udp(bind, handler) {
         const socket = await network.udp(bind, handler);
         return {

@@ -194,6 +194,10 @@ export class Process {
           this.enter(() => accept(pausable));
         }),
       connect: async (options) => new PausableConnection(await this.gate(network.connect(options)), this),
+      http: (options) => {
+        const client = network.http(options);
+        return { request: (request) => this.gate(client.request(request)), close: () => client.close() };
+      },
       resolver: {
         naptr: (name) => this.gate(resolver.naptr(name)),
         srv: (name) => this.gate(resolver.srv(name)),

@@ -146,6 +146,7 @@ function withSlowNames(machine: Runtime, ms: number): Runtime {
       udp: (bind, handler) => network.udp(bind, handler),
       listen: (options, accept) => network.listen(options, accept),
       connect: (options) => network.connect(options),
+      http: (options) => network.http(options),
       resolver: {
         naptr: slowly((name) => resolver.naptr(name)),
         srv: slowly((name) => resolver.srv(name)),
