@@ -33,7 +33,7 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
   /** By the user's own record, else by the configuration, as for his requests. */
   async function modelFor(user: string) {
     const row = await directory.user(user);
-    return modelOf(proxy.models, user, row?.record ?? null).model;
+    return { known: row !== null, model: modelOf(proxy.models, user, row?.record ?? null).model };
   }
 
   /** Tells every proxy of a move and gives it time. The server he is moved from: if he moves meanwhile, he stays there. */
@@ -62,7 +62,7 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
       if (until !== null && until <= runtime.clock.wall()) {
         throw new Problem(400, "invalid", `"expiresAt" is in the past.`, { field: "expiresAt" });
       }
-      const model = await modelFor(user);
+      const { model } = await modelFor(user);
       const exclusive = model.model === "exclusive";
       const outcome = await directory.claim({
         aor: user,
@@ -97,7 +97,10 @@ export function bindingRoutes(app: App, { runtime, options, names }: Desk): void
       const { server, makeBeforeBreak } = request.body;
       names.server(server);
       if (request.body.from !== undefined) names.server(request.body.from, "from");
-      const model = await modelFor(user);
+      const { known, model } = await modelFor(user);
+      // A move makes nobody: a name mistyped would be bound for good.
+      if (!known)
+        throw new Problem(404, "no-user", `There is no user ${user}: bind him, if you mean to begin with him.`);
       const from = makeBeforeBreak ? await prepared(user, server, request.body.from) : request.body.from;
       const outcome = await directory.move({
         aor: user,

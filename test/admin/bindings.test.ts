@@ -94,8 +94,15 @@ describe("move", () => {
       "bob@example.com is on east, not on north.",
     ]);
     expect((await ask(desk, "POST", `${BOB}/move`, { server: "west", from: "east" })).status).toBe(200);
-    const nobody = await ask(desk, "POST", "/api/v1/users/nobody@example.com/move", { server: "west", from: "east" });
-    expect([nobody.status, nobody.body.error.code, nobody.body.binding]).toEqual([409, "not-bound", null]);
+  });
+
+  it("moves nobody into being: 404 where there is no such user", async () => {
+    const desk = await openDesk();
+    for (const from of [{}, { from: "east" }]) {
+      const nobody = await ask(desk, "POST", "/api/v1/users/nobody@example.com/move", { server: "west", ...from });
+      expect([nobody.status, nobody.body.error.code]).toEqual([404, "no-user"]);
+    }
+    expect(await desk.directory.user("nobody@example.com")).toBeNull();
   });
 
   it("a provisioned binding pins an exclusive user: 409 with the holder (models.md, Words)", async () => {
