@@ -36,6 +36,8 @@ export interface ExampleServerOptions {
   readonly onward?: OnwardRules;
   /** Of what it grants watchers, seconds; default 3600. */
   readonly longest?: number;
+  /** Id of the tuple in its own documents; default `own`, as of others. */
+  readonly tuple?: string;
   /** Numbers its documents; shared by several servers, it orders the documents of them all. Default: a counter of its own. */
   readonly serial?: () => number;
   readonly log?: (line: string) => void;

@@ -27,6 +27,8 @@ export interface PresenceRules {
   readonly onward: Onward | null;
   /** Of what is granted, seconds. */
   readonly longest?: number;
+  /** Id of the tuple in what `show` makes; default `own`. */
+  readonly tuple?: string;
 }
 
 /** A dialog in which this server is the notifier. */
@@ -324,8 +326,8 @@ export class PresenceAgent {
   }
 
   #document(user: string, basic: "open" | "closed"): string {
-    const { name, domain, serial } = this.#rules;
-    return documentOf(`sip:${user}@${domain}`, basic, { server: name, serial: serial() });
+    const { name, domain, serial, tuple = "own" } = this.#rules;
+    return documentOf(`sip:${user}@${domain}`, tuple, basic, { server: name, serial: serial() });
   }
 }
 
@@ -346,8 +348,8 @@ export interface Mark {
 }
 
 /** A document with one tuple (RFC 3863). The mark stands in a note, which is kept on every way a document may take. */
-function documentOf(entity: string, basic: "open" | "closed", mark: Mark): string {
-  const tuple = `<tuple id="own"><status><basic>${basic}</basic></status><note>${mark.server} ${mark.serial}</note></tuple>`;
+function documentOf(entity: string, id: string, basic: "open" | "closed", mark: Mark): string {
+  const tuple = `<tuple id="${id}"><status><basic>${basic}</basic></status><note>${mark.server} ${mark.serial}</note></tuple>`;
   return `<?xml version="1.0" encoding="UTF-8"?>\n<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="${entity}">${tuple}</presence>\n`;
 }
 

@@ -57,12 +57,13 @@ export class RunningExampleServer implements ExampleServer {
       },
     });
     this.#watches = new Watches(this.#stack, () => this.#proxy());
-    const { domain, name, onward, longest } = options;
+    const { domain, name, onward, longest, tuple } = options;
     this.#presence = new PresenceAgent(this.#stack, {
       domain,
       name,
       onward: onward === undefined ? null : new Onward(runtime, { uri: this.uri, name, domain }, this.#watches, onward),
       ...(longest === undefined ? {} : { longest }),
+      ...(tuple === undefined ? {} : { tuple }),
       serial: options.serial ?? (() => ++this.#serial),
       policy: (watcher, user) => this.policy(watcher, user),
       notifyFirst: options.notifyFirst === true,

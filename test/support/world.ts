@@ -26,6 +26,8 @@ export interface World {
   client(host: string, script?: Script): Client;
   /** A proxy that was killed starts again at its address, with an empty memory. Does not drive the simulation. */
   restart(host: string): Promise<void>;
+  /** As by a reload of every proxy's configuration, at this moment; proxies that start later start with it. */
+  configure(change: Partial<ProxyOptions>): void;
   /** Runs until nothing is open any more, and says what is left all the same. */
   leftOver(): Promise<readonly string[]>;
   /** Ends everything; rejects where something is left open. */
@@ -93,7 +95,7 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
   const database = createMemoryDatabase(simulation.runtime(["127.0.0.200"]), given.database);
   const proxies: ProxyNode[] = [];
   let runs = 1;
-  const nodeOptions = {
+  let nodeOptions = {
     proxy: worldOptions(hosts, given),
     wire: { runtime: simulation.runtime(["127.0.0.201"]), latencyMs: given.wireMs ?? [0, 0] },
     ...(given.services === undefined ? {} : { services: given.services }),
@@ -130,6 +132,15 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
       const machine = proxies[index]!.runtime.restart();
       runs++;
       proxies[index] = await startProxy(simulation, host, database, { ...nodeOptions, machine, run: runs });
+    },
+    configure(change) {
+      nodeOptions = { ...nodeOptions, proxy: { ...nodeOptions.proxy, ...change } };
+      for (const { process, core, telemetry } of proxies) {
+        process.enter(() => {
+          core.configure(nodeOptions.proxy);
+          telemetry.emit("configReloaded", { changes: [] });
+        });
+      }
     },
     async leftOver() {
       await simulation.advance(IDLE_MS);

@@ -5,6 +5,7 @@ export interface Shown {
   readonly serial: number;
   readonly open: boolean;
   readonly entity: string;
+  readonly body: string;
 }
 
 const MARK = /<note>(\w+) (\d+)<\/note>/;
@@ -20,5 +21,5 @@ export function readDocument(body: string): Shown | undefined {
   const mark = MARK.exec(body);
   const entity = /entity="(?:pres|sip):([^"]*)"/.exec(body)?.[1] ?? "";
   const open = />\s*open\s*</.test(body);
-  return { server: mark?.[1] ?? null, serial: Number(mark?.[2] ?? 0), open, entity };
+  return { server: mark?.[1] ?? null, serial: Number(mark?.[2] ?? 0), open, entity, body };
 }
