@@ -1,0 +1,71 @@
+/** What the path and query of an XCAP request name (RFC 4825 6). */
+
+export interface XcapResource {
+  readonly auid: string;
+  readonly tree: "users" | "global";
+  /** XCAP User Identifier, decoded; empty in the global tree. */
+  readonly xui: string;
+  /** Path segments behind that, decoded: directories and the document's name. */
+  readonly path: readonly string[];
+  /** Node selector, decoded; null: the document itself. */
+  readonly node: string | null;
+  /** The path of the document as it was written, behind the root. */
+  readonly document: string;
+  /** Prefixes bound in the query. */
+  readonly bindings: ReadonlyMap<string, string>;
+}
+
+const MOST_BINDINGS = 64;
+
+/**
+ * @param target path and query behind the XCAP root, as they were sent: `/pres-rules/users/…?xmlns(…)`.
+ * @returns null: it names nothing here.
+ */
+export function parseResource(target: string): XcapResource | null {
+  const question = target.indexOf("?");
+  const path = question < 0 ? target : target.slice(0, question);
+  // RFC 4825 8: split at the first separator.
+  const [document, node] = splitOnce(path, "/~~/");
+  const segments = document.split("/").slice(1).map(decoded);
+  if (segments.some((each) => each === null || each === "" || each === "." || each === "..")) return null;
+  const [auid, tree, ...rest] = segments as string[];
+  if (auid === undefined || (tree !== "users" && tree !== "global")) return null;
+  const selector = node === null ? null : decoded(node);
+  if (node !== null && (selector === null || selector === "")) return null;
+  const xui = tree === "users" ? rest.shift() : "";
+  if (xui === undefined || rest.length === 0) return null;
+  return {
+    auid,
+    tree,
+    xui,
+    path: rest,
+    node: selector,
+    document,
+    bindings: bindingsOf(question < 0 ? "" : target.slice(question + 1)),
+  };
+}
+
+function splitOnce(text: string, separator: string): [string, string | null] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, null] : [text.slice(0, at), text.slice(at + separator.length)];
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+/** RFC 4825 6.4: `xmlns()` of XPointer; what is of another scheme is passed over. `^` escapes (XPointer framework 3.1). */
+function bindingsOf(query: string): ReadonlyMap<string, string> {
+  const bindings = new Map<string, string>();
+  const text = decoded(query) ?? "";
+  for (const [, scheme, data] of text.matchAll(/([\w.:-]+)\(((?:[^()^]|\^.|\([^()]*\))*)\)/g)) {
+    if (scheme !== "xmlns" || bindings.size >= MOST_BINDINGS) continue;
+    const pair = /^\s*([^\s=:]+)\s*=\s*(.*)$/s.exec(data!.replaceAll(/\^(.)/gs, "$1"));
+    if (pair !== null && !bindings.has(pair[1]!)) bindings.set(pair[1]!, pair[2]!);
+  }
+  return bindings;
+}
