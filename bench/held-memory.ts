@@ -4,6 +4,7 @@ import { parseArgs, promisify } from "node:util";
 import type { Change } from "../src/directory/directory.ts";
 import type { Leases } from "../src/directory/leases.ts";
 import type { SubscriptionStore } from "../src/directory/subscriptions.ts";
+import { NO_POLICY } from "../src/policy/policy.ts";
 import { createRealRuntime } from "../src/runtime/real.ts";
 import { SipRequest, type SipResponse } from "../src/sip/message/message.ts";
 import { parseMessage } from "../src/sip/message/parse.ts";
@@ -137,7 +138,7 @@ const ROWS: SubscriptionStore = {
   load: () => Promise.resolve([]),
   ownerOf: () => Promise.resolve(null),
   list: () => Promise.resolve([]),
-  count: () => Promise.resolve({ held: 0, live: 0, reg: 0 }),
+  count: () => Promise.resolve({ held: 0, live: 0, composed: 0, reg: 0, winfo: 0 }),
 };
 
 /** The subscription layer alone: rows are written nowhere, watchers and servers answer at once. */
@@ -176,6 +177,7 @@ export async function measureHeld(count: number, watchers: number): Promise<Held
         },
       },
       outbound,
+      policy: NO_POLICY,
       servers: {
         takesLegs: () => true,
         nameOn: (aor) => ({ identity: aor, uri: `sip:${aor}` }),

@@ -83,7 +83,15 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     options.reconcile,
   );
   const subscriptions = new Subscriptions(
-    { runtime, telemetry, directory, outbound, servers: serverDesk(proxy), points: () => proxy.transport.points },
+    {
+      runtime,
+      telemetry,
+      directory,
+      outbound,
+      servers: serverDesk(proxy),
+      policy: proxy.policy,
+      points: () => proxy.transport.points,
+    },
     {
       ...SUBSCRIPTION_OPTIONS,
       leaseMs: options.leaseMs,

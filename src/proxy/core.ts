@@ -3,6 +3,7 @@ import type { DecisionSettings } from "../federation/facts.ts";
 import type { IdentityTable } from "../federation/identity.ts";
 import type { ModelTable } from "../federation/model.ts";
 import type { OriginTable } from "../federation/origin.ts";
+import type { Policy } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { SipUri } from "../sip/message/uri.ts";
 import type { TransactionLayer } from "../sip/transaction/transaction.ts";
@@ -37,6 +38,8 @@ export interface Core {
   readonly models: ModelTable;
   readonly identities: IdentityTable;
   readonly settings: DecisionSettings;
+  /** Who may watch whom, who may write to whom. */
+  readonly policy: Policy;
   /** What is carried out beside the proxy. */
   readonly handlers: Handlers;
   /** New work outside dialogs is turned away with 503. */

@@ -5,6 +5,7 @@ import type { DecisionSettings, Origin } from "../federation/facts.ts";
 import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
 import { compileModels, type ModelTable } from "../federation/model.ts";
 import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
+import { NO_POLICY, type Policy } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
 import type { SipRequest } from "../sip/message/message.ts";
@@ -41,6 +42,8 @@ export interface ProxyParts {
   readonly transactions: TransactionLayer;
   readonly directory: Directory;
   readonly cache: DirectoryCache;
+  /** Absent: each server's own is all there is. */
+  readonly policy?: Policy;
 }
 
 export interface ExplainQuestion {
@@ -60,6 +63,7 @@ export class ProxyCore implements Core, TransactionUser {
   readonly transactions: TransactionLayer;
   readonly directory: Directory;
   readonly cache: DirectoryCache;
+  readonly policy: Policy;
   readonly rotation: Rotation;
   readonly keys: RouteKeys;
   readonly nonces: DigestNonces;
@@ -96,6 +100,7 @@ export class ProxyCore implements Core, TransactionUser {
     this.transactions = parts.transactions;
     this.directory = parts.directory;
     this.cache = parts.cache;
+    this.policy = parts.policy ?? NO_POLICY;
     this.options = options;
     const { clock, random } = this.runtime;
     this.keys = new RouteKeys(random.bytes(32));
@@ -135,6 +140,7 @@ export class ProxyCore implements Core, TransactionUser {
   configure(options: ProxyOptions): void {
     this.options = options;
     const { servers } = options;
+    const { policy } = this;
     this.origins = buildOriginTable(servers);
     this.models = compileModels(options.models);
     this.identities = buildIdentityTable(servers);
@@ -146,6 +152,9 @@ export class ProxyCore implements Core, TransactionUser {
       ),
       hold: options.hold,
       absentMessages: options.absentMessages,
+      get watcherinfo() {
+        return policy.active;
+      },
       exclusive: options.exclusive,
       unions: options.unions,
       retryAfter: options.retryAfterS,

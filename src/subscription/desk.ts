@@ -1,8 +1,9 @@
 import type { NotifierRules } from "../sip/dialog/notifier.ts";
-import type { SubscriberRules } from "../sip/dialog/subscriber.ts";
+import type { GoneCause, SubscriberRules } from "../sip/dialog/subscriber.ts";
 import type { TimerWheel } from "../sip/transaction/timer-wheel.ts";
 import type { LegEvent } from "./decision.ts";
 import type { Content } from "./documents.ts";
+import type { Gate } from "./gate.ts";
 import type { Leg } from "./leg.ts";
 import type { SubscriptionOptions } from "./options.ts";
 import type { Saved } from "./rows.ts";
@@ -17,6 +18,8 @@ export interface Desk {
   now(): number;
   moment(): Moment;
   readonly wheel: TimerWheel;
+  /** What a watcher may see. */
+  readonly gate: Pick<Gate, "follows" | "hasNews" | "shown">;
   token(length: number): string;
   after(ms: number): Promise<void>;
   /** concurrency.md 7: our lease has not run out. */
@@ -43,6 +46,8 @@ export interface Said {
   readonly content: Content | null;
   /** Seconds. */
   readonly retryAfter: number | undefined;
+  /** How it came to an end, and whether a NOTIFY had come before; null: it has not. */
+  readonly gone: { readonly cause: GoneCause; readonly hadCome: boolean } | null;
   /** What it was, for the log: `480`, `terminated;reason=probation`. */
   readonly what: string;
 }

@@ -1,3 +1,5 @@
+import type { XmlElement } from "../presence/xml.ts";
+
 /** What a NOTIFY carries. */
 export interface Content {
   readonly type: string;
@@ -5,6 +7,10 @@ export interface Content {
   body(cseq: number): string;
   /** What became of the last NOTIFY that carried it. */
   answered?(arrived: boolean): void;
+  /** The whole of it, where it is at hand: what rules take pieces out of. */
+  readonly presence?: XmlElement | undefined;
+  /** Another was sent in its place: what only tells differences has nothing to build on. */
+  skipped?(): void;
 }
 
 /** A document as it came, shared by every watcher who is shown the same. */

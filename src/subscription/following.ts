@@ -65,7 +65,11 @@ export class Following {
   place(subscription: Subscription): void {
     if (!subscription.stored || subscription.ending || !this.#desk.isOurs(subscription)) return;
     if (subscription.kind !== "presence") return this.#desk.moved(subscription);
-    const { server, epoch, extendedEpoch, active, leg, next } = subscription;
+    const follows = this.#desk.gate.follows(subscription);
+    if (follows === null) return;
+    const { epoch, extendedEpoch, active, leg, next } = subscription;
+    // For a watcher who is to be shown nothing the user is on no server.
+    const server = follows ? subscription.server : null;
     const steps = decidePlace({
       server,
       epoch,
@@ -83,6 +87,7 @@ export class Following {
   prepare(subscription: Subscription, server: string, until: number): void {
     if (!subscription.stored || subscription.ending || subscription.kind !== "presence") return;
     const { next } = subscription;
+    if (this.#desk.gate.follows(subscription) !== true) return;
     if (subscription.server === server || !this.#servers.takesLegs(server) || until <= this.#desk.now()) return;
     if (next?.ahead && next.server === server) {
       next.ahead = Math.max(next.ahead, until);
@@ -90,7 +95,7 @@ export class Following {
     }
     if (next !== null && next.ahead === 0) return;
     this.#dropNext(subscription);
-    const leg = this.#legs.begin(subscription, server, 0, this.#desk.options.legs.expires);
+    const leg = this.#legs.begin(subscription, server, 0, this.#desk.options.legs.expires, null);
     leg.ahead = until;
     this.#desk.arm(subscription);
   }
@@ -130,7 +135,7 @@ export class Following {
       case "adopt":
         return this.#adopt(subscription);
       case "open":
-        this.#legs.begin(subscription, subscription.server!, subscription.epoch, this.#desk.options.legs.expires);
+        this.#legs.begin(subscription, subscription.server!, subscription.epoch, this.#desk.options.legs.expires, null);
         return;
     }
   }
@@ -158,7 +163,12 @@ export class Following {
     if (!leg.notified) return;
     const { content } = leg;
     leg.content = null;
-    this.said(subscription, leg, leg.active ? "active" : "pending", { content, retryAfter: undefined, what: "ahead" });
+    this.said(subscription, leg, leg.active ? "active" : "pending", {
+      content,
+      retryAfter: undefined,
+      gone: null,
+      what: "ahead",
+    });
   }
 
   /** True: it has kept the content. */

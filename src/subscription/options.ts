@@ -36,6 +36,8 @@ export interface SubscriptionOptions {
      */
     readonly minIntervalMs: number;
   };
+  /** How long a SUBSCRIBE waits for its verdict, milliseconds: within the time for a decision. */
+  readonly verdictMs: number;
   /** Rows looked at again a second by the background sweep, and after a break of the feed. */
   readonly sweep: { readonly everyMs: number; readonly page: number };
   /** Rows of dead owners taken with one statement. */
@@ -58,6 +60,7 @@ export const SUBSCRIPTION_OPTIONS: SubscriptionOptions = {
   retryAfterS: 10,
   legs: { expires: 3600, backOff: { firstMs: 2_000, mostMs: 300_000 }, asking: 200, fetchMs: 4_000 },
   notify: { backOff: { firstMs: 1_000, mostMs: 60_000 }, minIntervalMs: 0 },
+  verdictMs: 5_000,
   sweep: { everyMs: 1_000, page: 500 },
   takeBatch: 250,
 };

@@ -1,6 +1,7 @@
 import type { Directory } from "../directory/directory.ts";
 import type { Origin } from "../federation/facts.ts";
 import type { Sender } from "../federation/sender.ts";
+import type { Policy } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
@@ -17,6 +18,8 @@ export interface SubscriptionParts {
   readonly directory: Pick<Directory, "leases" | "subscriptions" | "onChange">;
   readonly outbound: Outbound;
   readonly servers: ServerDesk;
+  /** Who may watch whom. */
+  readonly policy: Policy;
   /** Where this proxy listens; empty before it does. */
   readonly points: () => readonly ListenPoint[];
 }

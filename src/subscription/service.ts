@@ -8,6 +8,7 @@ import type { LegEvent } from "./decision.ts";
 import type { Desk, Said } from "./desk.ts";
 import { Documents } from "./documents.ts";
 import { Following } from "./following.ts";
+import { Gate, type GateDesk } from "./gate.ts";
 import type { Leg } from "./leg.ts";
 import { LAPSED_MS, LegSide } from "./leg-side.ts";
 import type { SubscriptionOptions } from "./options.ts";
@@ -40,6 +41,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   readonly wheel: TimerWheel;
   readonly registry = new Registry();
   readonly documents = new Documents();
+  readonly gate: Gate;
   readonly rows: Rows;
   readonly owner: Owner;
   readonly watchers: WatcherSide;
@@ -88,6 +90,7 @@ export class Subscriptions implements Desk, TimeKeeper {
         this.watchers.step(subscription, { kind: "reserved", now, upTo: state.notifyReserved });
       },
     });
+    this.gate = new Gate(this.#gateDesk(), parts.policy, runtime.timers, options.verdictMs);
     this.watchers = new WatcherSide(this, outbound);
     this.legs = new LegSide(this, outbound, servers, this.documents);
     this.following = new Following(this, telemetry, servers, this.documents, this.registry, this.watchers, this.legs);
@@ -102,6 +105,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   async start(): Promise<void> {
     this.#stops.push(this.parts.directory.onChange((change) => this.#changed(change)));
     this.#stops.push(this.parts.servers.onUp((server) => this.#cameUp(server)));
+    this.gate.start();
     await this.owner.start();
     this.#upkeep.start();
   }
@@ -109,6 +113,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   /** What is owned is given up; its watchers hear from whoever takes it over. */
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
+    this.gate.stop();
     this.#upkeep.stop();
     this.#forgetAll();
     await this.owner.stop();
@@ -182,6 +187,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     if (next !== null) at = Math.min(at, subscriberWakeAt(next.machine), next.ahead > 0 ? next.ahead : NEVER);
     if (retryAt > 0) at = Math.min(at, retryAt);
     if (saveAt > 0) at = Math.min(at, saveAt);
+    if (subscription.judgeAt > 0) at = Math.min(at, subscription.judgeAt);
     if (at === NEVER) return this.wheel.stop(subscription.timer);
     const now = this.now();
     this.wheel.start(subscription.timer, Math.max(at - now, this.maySend() ? 0 : LAPSED_MS), "due", now);
@@ -194,6 +200,7 @@ export class Subscriptions implements Desk, TimeKeeper {
       subscription.saveAt = 0;
       void this.save(subscription);
     }
+    if (subscription.judgeAt > 0 && subscription.judgeAt <= now) this.gate.judge(subscription);
     // A leg that is ahead of a move is not given up for another try where he still is.
     if (subscription.retryAt > 0 && subscription.next !== null && subscription.next.ahead > now) {
       subscription.retryAt = Math.max(subscription.retryAt, subscription.next.ahead);
@@ -220,6 +227,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   ending(subscription: Subscription): void {
+    subscription.judgeAt = 0;
     const kept = this.registry.remove(subscription);
     if (kept) this.rows.remove(subscription.id, subscription.fence);
     this.#endings.add(subscription);
@@ -292,7 +300,9 @@ export class Subscriptions implements Desk, TimeKeeper {
     // concurrency.md 7: who hangs on a connection of the dead proxy comes back by himself.
     if (subscription.connectionId !== 0) return this.#leaveAlone(subscription);
     this.registry.add(subscription);
-    const mayBeActive = subscription.leg !== null || slot.epoch > stored.extendedEpoch;
+    this.gate.adopt(subscription);
+    const isBehind = slot.epoch > stored.extendedEpoch && this.gate.follows(subscription) === true;
+    const mayBeActive = subscription.leg !== null || isBehind;
     if (subscription.kind === "presence" && mayBeActive) this.watchers.presumeActive(subscription);
     if (subscription.kind === "presence" && subscription.active && subscription.leg === null)
       this.following.showClosedAgain(subscription);
@@ -302,6 +312,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     if (leg !== null) this.legs.step(subscription, leg, { kind: "time", now });
     this.following.learn(subscription, slot.server, slot.epoch);
     if (subscription.kind !== "presence") this.whole(subscription);
+    this.gate.settle(subscription);
   }
 
   #leaveAlone(subscription: Subscription): void {
@@ -355,6 +366,20 @@ export class Subscriptions implements Desk, TimeKeeper {
     });
   }
 
+  #gateDesk(): GateDesk {
+    return {
+      moment: () => this.moment(),
+      isOurs: (subscription) => this.isOurs(subscription),
+      failed: (what, error) => this.failed(what, error),
+      arm: (subscription) => this.arm(subscription),
+      rejudged: (subscription) => this.following.place(subscription),
+      show: (subscription) => this.watchers.show(subscription),
+      reject: (subscription) => this.watchers.end(subscription, "rejected"),
+      ofUser: (aor) => this.registry.ofUser(aor),
+      each: (run) => this.#upkeep.each(run),
+    };
+  }
+
   #below(most: number): number {
     return this.parts.runtime.random.integer(Math.ceil(most));
   }
@@ -376,6 +401,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.legs.clear();
     this.rows.clear();
     this.documents.clear();
+    this.gate.clear();
     this.wheel.clear();
   }
 }

@@ -1,4 +1,5 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
+import type { WatcherVerdict } from "../policy/policy.ts";
 import { type NotifierState, resumeNotifier } from "../sip/dialog/notifier.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Content } from "./documents.ts";
@@ -50,6 +51,15 @@ export class Subscription implements TimerOwner<"due"> {
   content: Content | null = null;
   /** He has answered a NOTIFY: there is somebody. */
   heard = false;
+
+  /** What the rules say of him (gate.ts); null: it is not known now, or nobody decides. */
+  verdict: WatcherVerdict | null = null;
+  /** Of how many changes of the rules it knows. */
+  judged = 0;
+  /** When they are to be asked again; 0: when they change. */
+  judgeAt = 0;
+  /** What he was given to be shown last in place of `content`; null: nothing was. */
+  veiled: Content | null = null;
 
   /** False: the row is not written yet, so nothing may be done. */
   stored = false;

@@ -38,8 +38,9 @@ export class WatcherSide {
     return { sent: this.#sent, answered: this.#answered };
   }
 
-  /** Shows him another document, or none. From now on he is `active`. */
+  /** Shows him another document, or none, where he may be shown any. From now on he is `active`. */
   show(subscription: Subscription): void {
+    if (!this.#desk.gate.hasNews(subscription)) return;
     const granting = !subscription.active;
     subscription.active = true;
     this.step(subscription, { kind: "changed", now: this.#desk.now(), phase: "active" });
@@ -117,7 +118,7 @@ export class WatcherSide {
   async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
     const packed = subscription.dialog;
     const dialog = unpackDialog(packed);
-    const shown = phase === "pending" || !mayBeShown(subscription, phase, state) ? null : subscription.content;
+    const shown = phase === "pending" || !mayBeShown(subscription, phase, state) ? null : this.#desk.gate.shown(subscription);
     const body = shown?.body(cseq) ?? "";
     const headers = headersFor(subscription, state, shown);
     const reply = await this.#outbound.toUri(

@@ -1,6 +1,7 @@
 import { createDirectoryCache } from "../../src/directory/cache.ts";
 import type { Directory } from "../../src/directory/directory.ts";
 import type { MemoryDatabase } from "../../src/directory/memory.ts";
+import type { Policy } from "../../src/policy/policy.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import { ProxyCore } from "../../src/proxy/proxy-core.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
@@ -37,6 +38,12 @@ export interface ProxyNodeOptions {
   /** How long name servers take, virtual milliseconds; default: no time. */
   readonly dnsMs?: number;
   readonly wire: Wire;
+  /** Default: nobody decides. */
+  readonly policy?: (parts: {
+    readonly runtime: Runtime;
+    readonly telemetry: Telemetry;
+    readonly directory: Directory;
+  }) => Policy;
   /** Of a proxy that was killed, to be started again in its place. */
   readonly machine?: SimulatedRuntime;
   /** The how-manieth run at this address; default the first. */
@@ -99,7 +106,18 @@ async function start(
     limits: { sources: 1_000, udpFlows: 1_000 },
   });
   const transactions = createTransactionLayer(runtime, transport, telemetry, { maxCompletedBytes: 64 << 20 });
-  const core = new ProxyCore({ runtime, telemetry, transport, transactions, directory, cache }, options.proxy);
+  const core = new ProxyCore(
+    {
+      runtime,
+      telemetry,
+      transport,
+      transactions,
+      directory,
+      cache,
+      ...(options.policy && { policy: options.policy({ runtime, telemetry, directory }) }),
+    },
+    options.proxy,
+  );
   const services = createServices(core, directory, { ...SERVICE_OPTIONS, ...options.services });
   await transport.start();
   await core.start();

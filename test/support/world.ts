@@ -50,6 +50,8 @@ export interface WorldOptions {
   readonly each?: Readonly<Record<string, Partial<ProxyOptions["servers"][number]>>>;
   readonly database?: MemoryOptions;
   readonly services?: Partial<ServiceOptions>;
+  /** Of every proxy; default: nobody decides. */
+  readonly policy?: ProxyNodeOptions["policy"];
   /** Milliseconds on the proxies' wires to the database, over what the database takes; what is on them when a proxy is killed may be lost. */
   readonly wireMs?: readonly [number, number];
   /** Of every proxy. */
@@ -99,6 +101,7 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     proxy: worldOptions(hosts, given),
     wire: { runtime: simulation.runtime(["127.0.0.201"]), latencyMs: given.wireMs ?? [0, 0] },
     ...(given.services === undefined ? {} : { services: given.services }),
+    ...(given.policy === undefined ? {} : { policy: given.policy }),
     ...(given.dnsMs === undefined ? {} : { dnsMs: given.dnsMs }),
     ...(given.tap === undefined ? {} : { tap: given.tap }),
   } satisfies ProxyNodeOptions;
@@ -187,7 +190,7 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
     decisionMs: 8_000,
     hold: { users: "known", events: ["presence"] },
     absentMessages: "refuse",
-    unions: { trees: [], downListener: false },
+    unions: { trees: [], downListener: false, unreachable: "wait" },
     exclusive: { damping: { limit: 6, windowMs: 60_000 }, graceMs: 5_000 },
     timerCMs: 181_000,
     learnedMs: 86_400_000,
