@@ -43,6 +43,22 @@ create table codomain.credentials (
   PRIMARY KEY (aor)
 );
 
+create table codomain.credits (
+  id text not null,
+  server text not null,
+  n smallint not null,
+  aor text collate "C" not null,
+  watcher text collate "C" not null,
+  event text not null,
+  digest text not null,
+  until_at timestamp with time zone not null,
+  spent_by text,
+  PRIMARY KEY (id, server, n)
+);
+
+CREATE INDEX credits_by_expiry ON codomain.credits USING btree (until_at);
+CREATE INDEX credits_by_pair ON codomain.credits USING btree (aor, watcher, server);
+
 create table codomain.evictions (
   aor text collate "C" not null,
   server text not null,
@@ -277,7 +293,7 @@ create table codomain.subscriptions (
   leg_reserved bigint not null,
   extended_epoch bigint not null,
   inserted_at timestamp with time zone not null default clock_timestamp(),
-  CHECK ((kind = ANY (ARRAY['presence'::text, 'reg'::text]))),
+  CHECK ((kind = ANY (ARRAY['presence'::text, 'composed'::text, 'reg'::text, 'winfo'::text]))),
   PRIMARY KEY (id)
 ) with (fillfactor=75);
 
@@ -294,6 +310,27 @@ create table codomain.users (
   CHECK ((model = ANY (ARRAY['partitioned'::text, 'exclusive'::text, 'unioned'::text]))),
   PRIMARY KEY (aor)
 );
+
+create table codomain.visited (
+  holder text collate "C" not null,
+  chain text collate "C" not null,
+  role text not null,
+  server text,
+  aor text collate "C" not null,
+  watcher text collate "C" not null,
+  event text not null,
+  evidence text,
+  echoed boolean not null default false,
+  place bigint not null generated always as identity,
+  CHECK (((server IS NOT NULL) OR (role = 'start'::text))),
+  CHECK ((role = ANY (ARRAY['start'::text, 'leg'::text]))),
+  FOREIGN KEY (holder) REFERENCES codomain.subscriptions(id) ON DELETE CASCADE
+);
+
+CREATE INDEX visited_by_holder ON codomain.visited USING btree (holder);
+CREATE INDEX visited_by_pair ON codomain.visited USING btree (aor, watcher);
+CREATE UNIQUE INDEX visited_one_leg ON codomain.visited USING btree (chain, server) WHERE (role = 'leg'::text);
+CREATE UNIQUE INDEX visited_one_start ON codomain.visited USING btree (holder) WHERE (role = 'start'::text);
 
 create view codomain.bindings as
  SELECT aor,

@@ -13,9 +13,12 @@ const subscriptionSchema = component(
     watcher: z.string(),
     event: z.string(),
     state: z
-      .enum(["held", "live", "reg"])
-      .describe("held: waits until the user is on a server; live: extended to one; reg: answered from the directory"),
-    server: z.string().nullable().describe("where it is extended to"),
+      .enum(["held", "live", "composed", "reg", "winfo"])
+      .describe(
+        "held: waits until the user is on a server; live: extended to one; composed: of several servers; " +
+          "reg, winfo: answered from what is kept here",
+      ),
+    server: z.string().nullable().describe("where it is extended to; of a composed one all of them, with commas"),
     epoch: z.int().describe("of the binding that was acted upon last"),
     origin: z.string().nullable().describe("server the watcher's request came from; null: a client"),
     expiresAt: z.string(),
@@ -71,7 +74,9 @@ export function subscriptionRoutes(app: App, { options, names }: Desk): void {
     schema: {
       tags,
       summary: "How many subscriptions are kept; reads them all, so not for every second",
-      response: { 200: z.object({ held: z.int(), live: z.int(), reg: z.int() }) },
+      response: {
+        200: z.object({ held: z.int(), live: z.int(), composed: z.int(), reg: z.int(), winfo: z.int() }),
+      },
     },
     handler: () => directory.subscriptions.count(),
   });
@@ -83,7 +88,7 @@ function subscriptionJson(each: ListedSubscription): z.input<typeof subscription
     presentity: each.aor,
     watcher: each.watcher,
     event: each.event,
-    state: each.kind === "reg" ? "reg" : isHeld(each) ? "held" : "live",
+    state: each.kind !== "presence" ? each.kind : isHeld(each) ? "held" : "live",
     server: each.legServer,
     epoch: each.extendedEpoch,
     origin: each.origin,

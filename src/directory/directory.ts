@@ -4,6 +4,7 @@ import type { MessageStore } from "./messages.ts";
 import type { Moves } from "./moves.ts";
 import type { Reconciliation } from "./reconciliation.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
+import type { UnionStore } from "./unions.ts";
 
 /**
  * Where users are: the port. `postgres/` is the real one, `memory.ts` its twin for the simulation; both pass the same
@@ -282,6 +283,7 @@ export interface Directory {
   readonly evictions: Evictions;
   readonly subscriptions: SubscriptionStore;
   readonly messages: MessageStore;
+  readonly unions: UnionStore;
   readonly moves: Moves;
   readonly reconciliation: Reconciliation;
 

@@ -4,40 +4,54 @@ import type { Entry, EntryJudgement, Visited } from "./unions.ts";
  * Whether a SUBSCRIBE may come in, and to which servers it goes (models.md, "Unioned, peer"): pure. A server that is on a
  * live chain of the pair goes on to what the chain has not visited yet, and where nothing is left it is a loop.
  *
- * Another instance of the watcher is let in where what tells it from the others can be trusted: its server is marked to
- * preserve it, *and* whatever of this pair we have sent to that server, where it sends on at all, has come back with the
- * very evidence it was sent with. So a server that rewrites what it is said to preserve never gets a loop past.
+ * Equal evidence, or a From tag of our own, is that chain, whichever server it comes from. What comes otherwise begins a
+ * chain of its own only where it cannot be a live one coming back:
+ * - from a client, or from a server on none of them;
+ * - from a server that sends nothing on, where no leg of the pair leads to it, or it has begun none;
+ * - where it brings evidence that all others from there differ in, and that can be trusted: the server is marked to preserve
+ *   it, *and* whatever of this pair we have sent to it, where it sends on at all, has come back with the very evidence it
+ *   was sent with. So a server that rewrites what it is said to preserve never gets a loop past.
+ * A server begins `most` chains of a pair at a time. So there is an end to what servers can set off between them, whatever
+ * they are said to do and do.
  *
  * @param id of the subscription that would begin a chain.
  * @param rows all of the pair, of live chains.
  */
 export function judgeEntry(id: string, entry: Entry, rows: readonly Visited[]): EntryJudgement {
-  const { origin, evidence, within, servers } = entry;
-  const chains = chainsOf(rows, origin, within);
-  if (chains.length === 0) return { outcome: "entered", chain: id, servers };
-  const same = evidence === null ? undefined : rows.find((row) => row.evidence === evidence)?.chain;
-  if (within === null && same === undefined && isProven(entry, rows)) return { outcome: "entered", chain: id, servers };
-  const candidates = same !== undefined && chains.includes(same) ? [same] : chains;
+  const known = chainKnown(entry, rows);
+  if (known === undefined && mayBegin(entry, rows)) return { outcome: "entered", chain: id, servers: entry.servers };
+  const candidates = known === undefined ? chainsThrough(entry.origin, rows) : [known];
   for (const chain of candidates) {
-    const free = servers.filter((server) => !rows.some((row) => row.chain === chain && row.server === server));
+    const visited = new Set(rows.filter((row) => row.chain === chain).map((row) => row.server));
+    const free = entry.servers.filter((server) => !visited.has(server));
     if (free.length > 0) return { outcome: "entered", chain, servers: free };
   }
   return { outcome: "loop", chain: candidates[0]! };
 }
 
-/** Live chains that the request may be coming back from. */
-function chainsOf(rows: readonly Visited[], origin: string | null, within: string | null): string[] {
-  const found = rows.filter((row) => (within === null ? row.server === origin : row.holder === within));
-  return [...new Set(found.map((row) => row.chain))];
+/** The chain that it belongs to for certain. */
+function chainKnown({ evidence, within }: Entry, rows: readonly Visited[]): string | undefined {
+  const byTag = within === null ? undefined : rows.find((row) => row.holder === within);
+  if (byTag !== undefined) return byTag.chain;
+  return evidence === null ? undefined : rows.find((row) => row.evidence === evidence)?.chain;
 }
 
-function isProven({ origin, evidence, onward, most }: Entry, rows: readonly Visited[]): boolean {
-  if (origin === null || evidence === null) return false;
-  const own = rows.filter((row) => row.server === origin);
-  if (own.some((row) => row.role === "leg" && onward.includes(origin) && !row.echoed)) return false;
+/** Live chains that the server is on, in the order of the rows. */
+function chainsThrough(origin: string | null, rows: readonly Visited[]): string[] {
+  return [...new Set(rows.filter((row) => row.server === origin).map((row) => row.chain))];
+}
+
+function mayBegin({ origin, evidence, onward, most }: Entry, rows: readonly Visited[]): boolean {
+  const own = origin === null ? [] : rows.filter((row) => row.server === origin);
+  if (own.length === 0) return true;
+  const begun = own.filter((row) => row.role === "start" && row.holder === row.chain).length;
+  if (begun >= most) return false;
+  const legs = own.filter((row) => row.role === "leg");
+  if (!onward.includes(origin!)) {
+    if (legs.length === 0 || begun === 0) return true;
+  } else if (legs.some((row) => !row.echoed)) return false;
   // Beside one without evidence nothing is told apart.
-  if (own.some((row) => row.evidence === null)) return false;
-  return own.filter((row) => row.role === "start").length < most;
+  return evidence !== null && own.every((row) => row.evidence !== null);
 }
 
 /** Rows that the coming back of their own evidence proves to be preserved. */

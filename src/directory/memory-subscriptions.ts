@@ -4,6 +4,7 @@ import { currentBinding, type Slot } from "./judge.ts";
 import { contactIn, liveOwners, type MemoryAccess, type ProxyRow } from "./memory-leases.ts";
 import type { MemoryStore } from "./memory-store.ts";
 import type { Statement } from "./memory-transaction.ts";
+import { dropVisited } from "./memory-unions.ts";
 import { isAor } from "./rows.ts";
 import {
   FIRST_FENCE,
@@ -111,7 +112,7 @@ export class MemorySubscriptions implements SubscriptionStore {
         const row = s.tryLock<SubscriptionRow>(TABLE, id);
         if (row === undefined || row.owner !== seen.owner) continue;
         if (row.expiresAt <= this.#now()) {
-          s.write(TABLE, id, undefined);
+          await this.#drop(s, id);
           continue;
         }
         const next: SubscriptionRow = {
@@ -176,11 +177,9 @@ export class MemorySubscriptions implements SubscriptionStore {
   count(): Promise<SubscriptionCount> {
     return this.#access.ask(async (s) => {
       const rows = s.scan<SubscriptionRow>(TABLE).map(([, row]) => row);
-      return {
-        held: rows.filter(isHeld).length,
-        live: rows.filter((row) => row.leg !== null).length,
-        reg: rows.filter((row) => row.kind === "reg").length,
-      };
+      const of = (kind: StoredSubscription["kind"]) => rows.filter((row) => row.kind === kind).length;
+      const held = rows.filter(isHeld).length;
+      return { held, live: of("presence") - held, composed: of("composed"), reg: of("reg"), winfo: of("winfo") };
     });
   }
 
@@ -194,8 +193,7 @@ export class MemorySubscriptions implements SubscriptionStore {
         owners.add(seen.owner);
         if (live.has(seen.owner) || seen.expiresAt > this.#now()) continue;
         const row = s.tryLock<SubscriptionRow>(TABLE, id);
-        if (row !== undefined && row.owner === seen.owner && row.expiresAt <= this.#now())
-          s.write(TABLE, id, undefined);
+        if (row !== undefined && row.owner === seen.owner && row.expiresAt <= this.#now()) await this.#drop(s, id);
       }
       for (const [owner, row] of s.scan<ProxyRow>("proxies")) {
         if (!row.over || owners.has(owner) || row.leaseUntil > this.#now() - OVER_KEPT_MS) continue;
@@ -239,9 +237,15 @@ export class MemorySubscriptions implements SubscriptionStore {
   async #removeAll(s: Statement, batch: readonly RemoveAsk[]): Promise<undefined[]> {
     for (const { owner, id, fence } of batch) {
       const row = await s.lock<SubscriptionRow>(TABLE, id);
-      if (row !== undefined && this.#isTheirs(row, owner, fence)) s.write(TABLE, id, undefined);
+      if (row !== undefined && this.#isTheirs(row, owner, fence)) await this.#drop(s, id);
     }
     return batch.map(() => undefined);
+  }
+
+  /** With what it visits. Locked before. */
+  async #drop(s: Statement, id: string): Promise<void> {
+    s.write(TABLE, id, undefined);
+    await dropVisited(this.#store, s, id);
   }
 
   #isTheirs(row: SubscriptionRow, owner: string, fence: number): boolean {

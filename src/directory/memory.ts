@@ -34,6 +34,7 @@ import { MemoryReconciliation } from "./memory-reconciliation.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
 import { MemorySubscriptions } from "./memory-subscriptions.ts";
 import type { Statement } from "./memory-transaction.ts";
+import { MemoryUnions } from "./memory-unions.ts";
 import { MemoryUsers } from "./memory-users.ts";
 import { isAor, learning, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
@@ -89,6 +90,7 @@ class MemoryDirectory implements Directory {
   readonly evictions: MemoryEvictions;
   readonly subscriptions: MemorySubscriptions;
   readonly messages: MemoryMessages;
+  readonly unions: MemoryUnions;
   readonly moves: MemoryMoves;
   readonly reconciliation: MemoryReconciliation;
   readonly #store: MemoryStore;
@@ -113,6 +115,7 @@ class MemoryDirectory implements Directory {
       (answer) => this.#guard(answer),
       (aor) => this.#emit({ kind: "user", aor }),
     );
+    this.unions = new MemoryUnions(store, access, (answer) => this.#guard(answer));
     this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
     this.reconciliation = new MemoryReconciliation(access, () => this.#now());
     this.#audit = new MemoryAudit(store, access);
@@ -344,6 +347,7 @@ class MemoryDirectory implements Directory {
       };
       this.#sweepExpired()
         .then(() => this.subscriptions.sweep())
+        .then(() => this.unions.sweep())
         .then(again, again);
     });
   }

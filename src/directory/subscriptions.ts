@@ -24,8 +24,12 @@ export interface SubscriptionState {
 export interface StoredSubscription extends SubscriptionState {
   /** Our tag in the watcher's dialog; leads any proxy from a request in the dialog to the row. */
   readonly id: string;
-  /** `reg`: we are the notifier ourselves (RFC 3680), and there is never a leg. */
-  readonly kind: "presence" | "reg";
+  /**
+   * `presence`: extended to the one server that has the user. `composed`: to several at once; `leg` is all of their dialogs,
+   * `legServer` names them with commas between. `reg`, `winfo`: we are the notifier ourselves (RFC 3680, RFC 3857), and there
+   * is never a leg.
+   */
+  readonly kind: "presence" | "composed" | "reg" | "winfo";
   /** Canonical AoR of the presentity. Of a `reg` subscription to a whole server: `server:NAME`. */
   readonly aor: string;
   /** Canonical AoR. */
@@ -85,9 +89,11 @@ export interface ListedSubscription extends StoredSubscription {
 export interface SubscriptionCount {
   /** Of a presentity, with no leg. */
   readonly held: number;
-  /** With a leg. */
+  /** Of a presentity, with a leg. */
   readonly live: number;
+  readonly composed: number;
   readonly reg: number;
+  readonly winfo: number;
 }
 
 export interface SubscriptionStore {

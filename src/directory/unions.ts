@@ -17,17 +17,22 @@ export interface Pair {
 }
 
 /**
- * One server on one chain: where it starts from (`start`, for the chain's whole life), or a server that a leg of ours
- * leads to (`leg`, as long as that leg lives). At most one of each kind for a server on a chain.
+ * One server on one chain. `start`: a SUBSCRIBE of the chain came from it, there as long as the subscription that answered
+ * it; each subscription on a chain has one. `leg`: a leg of ours leads to it, there as long as that leg; a server has one
+ * at most on a chain.
  */
 export interface Visited {
-  /** Id of the first subscription of the chain. */
+  /** Id of the first subscription of the chain, which may have ended before the chain. */
   readonly chain: string;
-  readonly server: string;
+  /** Null: a client's start. */
+  readonly server: string | null;
   readonly role: "start" | "leg";
   /** Id of the subscription whose row this one goes with. */
   readonly holder: string;
-  /** What tells this instance of the watcher from others (RFC 7989 Session-ID, `+sip.instance`); null: nothing does. */
+  /**
+   * What tells this instance of the watcher from others (RFC 7989 Session-ID, `+sip.instance`): of a start what the
+   * request brought from a server marked to preserve it, of a leg what it carries. Null: nothing does.
+   */
   readonly evidence: string | null;
   /** A `leg`'s server has sent the subscription on to us with that very evidence: it is known to preserve it. */
   readonly echoed: boolean;
@@ -39,13 +44,15 @@ export interface Entry {
   readonly origin: string | null;
   /** What it brings, from a server that is marked to preserve it; else null. */
   readonly evidence: string | null;
+  /** What its legs will carry. */
+  readonly sent: string | null;
   /** The tag of From is a leg's of ours: the holder of that leg. It is the same subscription moving on. */
   readonly within: string | null;
-  /** The servers of the user, without the origin, in order. */
+  /** The servers of the user, without the origin, in order, each once. */
   readonly servers: readonly string[];
   /** Of these, and of the origin: those that send subscriptions on to their children by themselves. */
   readonly onward: readonly string[];
-  /** Proven instances of one pair from one server at most; one more is a loop. */
+  /** Live chains of one pair that one server begins, at most; one more is a loop. */
   readonly most: number;
 }
 
@@ -74,21 +81,48 @@ export interface Credit extends Pair {
   readonly server: string;
 }
 
+export interface Grant extends Credit {
+  /** At most MOST_CREDITS. */
+  readonly count: number;
+}
+
 export interface UnionStore {
   /**
    * Judges (`judgeEntry`), and where it may come in inserts the subscription's row with its visited rows, in one
-   * transaction under the slot's lock of the presentity. Durable when it resolves; safe to repeat under the same id. As with
-   * `SubscriptionStore.insert` the subscription is in its owner's index before.
+   * transaction under the lock of the pair. Durable when it resolves; safe to repeat under the same id. As with
+   * `SubscriptionStore.insert` the subscription is in its owner's index before, and whoever gives up on one whose answer was
+   * lost removes it.
    */
   enter(owner: string, subscription: Omit<StoredSubscription, "fence">, entry: Entry): Promise<EnterOutcome>;
-  /** One more server for a leg of one's own subscription. `visited`: the chain is there by another way. `lost`: no such row of ours. */
-  visit(owner: string, holder: string, fence: number, server: string): Promise<"taken" | "visited" | "lost">;
+  /**
+   * One more server for a leg of one's own subscription, which `enter` has let in. `visited`: the chain is there by
+   * another way. `lost`: no such row of ours. Safe to repeat: what the holder has already is `taken`.
+   * @param evidence what the leg will carry.
+   */
+  visit(
+    owner: string,
+    holder: string,
+    fence: number,
+    server: string,
+    evidence: string | null,
+  ): Promise<"taken" | "visited" | "lost">;
   /** Gives a leg's server back: its dialog has ended, or its SUBSCRIBE could not be sent. Safe to repeat. */
   leave(owner: string, holder: string, fence: number, server: string): Promise<void>;
   /** Visited rows of live chains of a pair, for `explain`. */
   visited(pair: Pair): Promise<readonly Visited[]>;
-  /** Commits credits, `count` of each, before the request they are for is sent. @param until milliseconds since 1970. */
-  grant(credits: ReadonlyArray<Credit & { readonly count: number }>, until: number): Promise<void>;
-  /** True: one that had not lapsed was there, and is no more. */
-  spend(credit: Credit): Promise<boolean>;
+  /**
+   * Commits credits, `count` of each, before the request they are for is sent. Each credit stands in the list once.
+   * @param id the caller's name for this granting: a repeat under it grants nothing more.
+   * @param until milliseconds since 1970.
+   */
+  grant(id: string, credits: readonly Grant[], until: number): Promise<void>;
+  /**
+   * True: one that had not lapsed was there, and is no more.
+   * @param by names the request that spends it, by its transaction and not by its Call-ID and CSeq, which the branches of a
+   * fork share. Again with the same is the same spending, as long as the credit would last.
+   */
+  spend(credit: Credit, by: string): Promise<boolean>;
 }
+
+/** Of one server in one granting. */
+export const MOST_CREDITS = 64;

@@ -30,7 +30,13 @@ describe("subscriptions", () => {
     expect(await ids("?aor=sip:carol@EXAMPLE.com")).toEqual(["cdm-2"]);
     expect(await ids("?watcher=bob@example.com&limit=1")).toEqual(["cdm-1"]);
     expect(await ids("?after=cdm-1&limit=1")).toEqual(["cdm-2"]);
-    expect((await ask(desk, "GET", "/api/v1/subscriptions/count")).body).toEqual({ held: 1, live: 1, reg: 0 });
+    expect((await ask(desk, "GET", "/api/v1/subscriptions/count")).body).toEqual({
+      held: 1,
+      live: 1,
+      composed: 0,
+      reg: 0,
+      winfo: 0,
+    });
     for (const query of ["?held=perhaps", "?aor=alice@elsewhere.org", "?watcher=bob", "?heldd=true"])
       expect((await ask(desk, "GET", `/api/v1/subscriptions${query}`)).status, query).toBe(400);
   });

@@ -425,7 +425,12 @@ export function subscriptionsContract(name: string, open: () => Promise<Harness>
         expect(await list({ held: true })).toEqual([0, 3, 6, 9]);
         expect(await list({ held: false, aor: JOE, after: ids[1] })).toEqual([4]);
         expect(await list({ aor: "nobody@example.com" })).toEqual([]);
-        expect(await h.run(west().count())).toEqual({ held: 4, live: 4, reg: 4 });
+        expect(await h.run(west().count())).toEqual({ held: 4, live: 4, composed: 0, reg: 4, winfo: 0 });
+        await insert(owner, { kind: "composed", leg: "two legs", legServer: "a,b" });
+        await insert(owner, { kind: "composed" });
+        await insert(owner, { kind: "winfo", event: "presence.winfo" });
+        expect(await h.run(west().count())).toEqual({ held: 4, live: 4, composed: 2, reg: 4, winfo: 1 });
+        expect(await h.run(west().list({ kind: "composed", limit: 10 }))).toHaveLength(2);
       });
     });
 

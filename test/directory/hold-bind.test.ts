@@ -85,7 +85,7 @@ class Owner {
 }
 
 async function race(races: number, late: boolean): Promise<{ held: number; stranded: string[]; overlapped: number }> {
-  await client.query("truncate codomain.slots, codomain.proxies, codomain.subscriptions");
+  await client.query("truncate codomain.slots, codomain.proxies, codomain.subscriptions, codomain.visited");
   const directories = ["east", "west"].map(
     (proxy) => new PostgresDirectory(runtime, new Telemetry(), { url: database.url, size: 4, proxy }),
   ) as [PostgresDirectory, PostgresDirectory];

@@ -8,7 +8,7 @@ with slots as (
 ),
 leases as (update codomain.proxies set lease_until = lease_until - $1 * interval '1 ms')
 update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
-const RESET = "truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions";
+const RESET = "truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions, codomain.visited";
 
 const postgres = twoOnPostgres({ age: AGE, reset: RESET, sweepMs: 50 });
 subscriptionsContract("on PostgreSQL", postgres.harness);
@@ -31,5 +31,5 @@ it("a lease that has been over for a day is forgotten, unless rows are left of i
     there = (await postgres.client.query("select owner from codomain.proxies")).rows.map((row) => row.owner);
   }
   expect([...there].sort()).toEqual([left, fresh, lives].sort());
-  await postgres.client.query("truncate codomain.proxies, codomain.subscriptions");
+  await postgres.client.query("truncate codomain.proxies, codomain.subscriptions, codomain.visited");
 });

@@ -27,7 +27,9 @@ const sessions = new TwoSessions();
 
 /** `old` has what there is; its lease has lapsed, and is over or not. `new` and `next` live. */
 async function begin(over: boolean, rows = 1): Promise<void> {
-  await sessions.query("truncate codomain.slots, codomain.changes, codomain.proxies, codomain.subscriptions");
+  await sessions.query(
+    "truncate codomain.slots, codomain.changes, codomain.proxies, codomain.subscriptions, codomain.visited",
+  );
   await sessions.query(
     `insert into codomain.proxies (owner, contact, lease_until, over) values
       ('old', 'sip:old', now() - interval '1 s', $1), ('new', 'sip:new', now() + interval '1 h', false),

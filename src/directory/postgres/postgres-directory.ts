@@ -45,6 +45,7 @@ import { PostgresReconciliation } from "./reconciliation.ts";
 import { PostgresSubscriptions } from "./subscriptions.ts";
 import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
+import { PostgresUnions } from "./unions.ts";
 import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
 
 export interface PostgresOptions extends PoolOptions {
@@ -87,6 +88,7 @@ export class PostgresDirectory implements Directory {
   readonly moves: PostgresMoves;
   readonly reconciliation: PostgresReconciliation;
   readonly messages: PostgresMessages;
+  readonly unions: PostgresUnions;
   readonly #runtime: Runtime;
   readonly #options: PostgresOptions;
   readonly #pool: Pool;
@@ -115,6 +117,7 @@ export class PostgresDirectory implements Directory {
       this.#wakeAll();
     });
     this.messages = new PostgresMessages(this.#pool, options.proxy, (aor) => this.#changed({ kind: "user", aor }));
+    this.unions = new PostgresUnions(this.#pool);
     this.#notifier = new Notifier(runtime, this.#pool);
     const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));

@@ -69,7 +69,9 @@ export const COUNT_SUBSCRIPTIONS: Verb = {
   text: `
 select
   count(*) filter (where leg is null and kind = 'presence')::int as held,
-  count(*) filter (where leg is not null)::int as live,
-  count(*) filter (where kind = 'reg')::int as reg
+  count(*) filter (where leg is not null and kind = 'presence')::int as live,
+  count(*) filter (where kind = 'composed')::int as composed,
+  count(*) filter (where kind = 'reg')::int as reg,
+  count(*) filter (where kind = 'winfo')::int as winfo
 from codomain.subscriptions`,
 };

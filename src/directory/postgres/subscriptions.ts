@@ -129,7 +129,8 @@ export class PostgresSubscriptions implements SubscriptionStore {
 
   async count(): Promise<SubscriptionCount> {
     const [row] = await this.#pool.run<SubscriptionCount>(COUNT_SUBSCRIPTIONS, []);
-    return { held: row?.held ?? 0, live: row?.live ?? 0, reg: row?.reg ?? 0 };
+    const { held = 0, live = 0, composed = 0, reg = 0, winfo = 0 } = row ?? {};
+    return { held, live, composed, reg, winfo };
   }
 
   async #insertAll(batch: readonly InsertAsk[]): Promise<InsertOutcome[]> {

@@ -49,13 +49,20 @@ told as (
 select (select count(*) from told)::int as ended, (select count(*) from looked)::int as looked`,
 };
 
-/** One proxy at a time clears away what nobody needs any more: read changes, dead forks, old audit rows. */
+/** One proxy at a time clears away what nobody needs any more: lapsed credits, read changes, dead forks, old audit rows. */
 export const CLEAR: Verb = {
   name: "clear",
   text: `
 with turn as materialized (select pg_try_advisory_xact_lock(7310868735002) as mine),
 forks as (
   delete from codomain.open_forks where expires_at <= statement_timestamp() and (select mine from turn)
+),
+credits as (
+  delete from codomain.credits where (id, server, n) in (
+    select id, server, n from codomain.credits where until_at < statement_timestamp()
+    order by until_at limit ${CLEAR_BATCH})
+  and (select mine from turn)
+  returning 1
 ),
 changes as (
   delete from codomain.changes where id in (
@@ -71,5 +78,6 @@ audit as (
   and (select mine from turn)
   returning 1
 )
-select greatest((select count(*) from changes), (select count(*) from audit))::int as cleared`,
+select greatest((select count(*) from credits), (select count(*) from changes), (select count(*) from audit))::int
+  as cleared`,
 };

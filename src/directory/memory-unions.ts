@@ -1,0 +1,238 @@
+import { DirectoryUnavailable } from "../base/errors.ts";
+import { currentBinding, type Slot } from "./judge.ts";
+import { echoedBy, judgeEntry } from "./judge-entry.ts";
+import { liveOwners, type MemoryAccess } from "./memory-leases.ts";
+import type { MemoryStore } from "./memory-store.ts";
+import type { Statement, Transaction } from "./memory-transaction.ts";
+import { isAor } from "./rows.ts";
+import { FIRST_FENCE, type ListedSubscription, type StoredSubscription } from "./subscriptions.ts";
+import { enteredBefore, grantRows, nameOf } from "./union-rows.ts";
+import type { Credit, EnterOutcome, Entry, Grant, Pair, UnionStore, Visited } from "./unions.ts";
+
+/** All that one subscription visits: key is its id. */
+interface HolderRow extends Pair {
+  readonly rows: ReadonlyArray<Visited & { readonly place: number }>;
+}
+
+interface CreditRow extends Credit {
+  readonly n: number;
+  readonly until: number;
+  readonly spentBy: string | null;
+}
+
+const VISITED = "visited";
+const CREDITS = "credits";
+const SUBSCRIPTIONS = "subscriptions";
+/** The locks by number of `postgres/lock-pair.ts`: keys without rows. */
+const PAIRS = "pairs";
+
+/** The twin of `postgres/unions.ts`. */
+export class MemoryUnions implements UnionStore {
+  readonly #store: MemoryStore;
+  readonly #access: MemoryAccess;
+  readonly #guard: <T>(answer: Promise<T>) => Promise<T>;
+
+  constructor(store: MemoryStore, access: MemoryAccess, guard: <T>(answer: Promise<T>) => Promise<T>) {
+    this.#store = store;
+    this.#access = access;
+    this.#guard = guard;
+  }
+
+  async enter(owner: string, subscription: Omit<StoredSubscription, "fence">, entry: Entry): Promise<EnterOutcome> {
+    const { id, aor, watcher } = subscription;
+    if (!isAor(aor) || !isAor(watcher)) throw new DirectoryUnavailable("A name that cannot be a key watches nobody.");
+    return this.#transaction<EnterOutcome>(async (transaction) => {
+      await transaction.statement((s) => s.lock(PAIRS, pairKey(subscription)));
+      const { known, rows, slot } = await transaction.statement(async (s) => {
+        const { epoch, binding } = currentBinding(aor, s.read<Slot>("slots", aor), this.#now());
+        return {
+          known: s.read(SUBSCRIPTIONS, id) !== undefined,
+          rows: rowsOf(s, subscription),
+          slot: { server: binding?.server ?? null, epoch },
+        };
+      });
+      if (known) return { ...enteredBefore(id, rows), slot };
+      const echoed = echoedBy(entry, rows);
+      if (echoed.length > 0) await transaction.statement((s) => echo(s, echoed));
+      const judged = judgeEntry(id, entry, rows);
+      if (judged.outcome === "loop") return judged;
+      const { chain, servers } = judged;
+      const isIn = await transaction.statement((s) => this.#put(s, owner, subscription, entry, chain, servers));
+      return isIn ? { ...judged, slot } : { outcome: "over" };
+    });
+  }
+
+  visit(
+    owner: string,
+    holder: string,
+    fence: number,
+    server: string,
+    evidence: string | null,
+  ): Promise<"taken" | "visited" | "lost"> {
+    return this.#transaction(async (transaction) => {
+      const pair = await transaction.statement(async (s) => {
+        const row = s.read<ListedSubscription>(SUBSCRIPTIONS, holder);
+        if (row !== undefined) await s.lock(PAIRS, pairKey(row));
+        return row;
+      });
+      if (pair === undefined) return "lost";
+      return transaction.statement(async (s) => {
+        if (!(await this.#holds(s, owner, holder, fence))) return "lost";
+        const own = await s.lock<HolderRow>(VISITED, holder);
+        const start = own?.rows.find((row) => row.role === "start");
+        if (own === undefined || start === undefined) return "lost";
+        if (own.rows.some((row) => row.role === "leg" && row.server === server)) return "taken";
+        const { chain } = start;
+        if (rowsOf(s, own).some((row) => row.chain === chain && row.server === server)) return "visited";
+        const leg = { chain, server, role: "leg", holder, evidence, echoed: false, place: this.#place() } as const;
+        s.write(VISITED, holder, { ...own, rows: [...own.rows, leg] } satisfies HolderRow);
+        return "taken";
+      });
+    });
+  }
+
+  leave(owner: string, holder: string, fence: number, server: string): Promise<void> {
+    return this.#access.write(async (s) => {
+      if (!(await this.#holds(s, owner, holder, fence))) return;
+      const own = await s.lock<HolderRow>(VISITED, holder);
+      if (own === undefined) return;
+      const rows = own.rows.filter((row) => row.role !== "leg" || row.server !== server);
+      s.write(VISITED, holder, { ...own, rows } satisfies HolderRow);
+    });
+  }
+
+  visited(pair: Pair): Promise<readonly Visited[]> {
+    return this.#access.ask(async (s) => rowsOf(s, pair));
+  }
+
+  async grant(id: string, credits: readonly Grant[], until: number): Promise<void> {
+    const rows = grantRows(credits);
+    if (rows.length === 0) return;
+    await this.#access.write(async (s) => {
+      for (const { count, ...credit } of rows) {
+        for (let n = 1; n <= count; n++) {
+          const key = `${nameOf(id)}/${credit.server}/${n}`;
+          if ((await s.lock(CREDITS, key)) !== undefined) continue;
+          s.write(CREDITS, key, { ...credit, n, until, spentBy: null } satisfies CreditRow);
+        }
+      }
+    });
+  }
+
+  async spend(credit: Credit, by: string): Promise<boolean> {
+    if (!isAor(credit.aor) || !isAor(credit.watcher)) return false;
+    const name = nameOf(by);
+    return this.#access.write(async (s) => {
+      const now = this.#now();
+      const canBe = (row: CreditRow) => row.until > now && (row.spentBy === null || row.spentBy === name);
+      const found = s
+        .scan<CreditRow>(CREDITS)
+        .filter(([, row]) => isOf(row, credit) && canBe(row))
+        .sort(
+          ([a, x], [b, y]) =>
+            Number(x.spentBy === null) - Number(y.spentBy === null) || x.until - y.until || (a < b ? -1 : 1),
+        );
+      for (const [key] of found) {
+        const row = await s.lock<CreditRow>(CREDITS, key);
+        if (row === undefined || !canBe(row)) continue;
+        s.write(CREDITS, key, { ...row, spentBy: name } satisfies CreditRow);
+        return true;
+      }
+      return false;
+    });
+  }
+
+  /** What has lapsed. */
+  async sweep(): Promise<void> {
+    if (this.#store.table(CREDITS).size === 0) return;
+    await this.#access.write(async (s) => {
+      for (const [key, row] of s.scan<CreditRow>(CREDITS)) {
+        if (row.until >= this.#now()) continue;
+        await s.lock(CREDITS, key);
+        s.write(CREDITS, key, undefined);
+      }
+    });
+  }
+
+  async #put(
+    s: Statement,
+    owner: string,
+    subscription: Omit<StoredSubscription, "fence">,
+    { origin, evidence, sent }: Entry,
+    chain: string,
+    servers: readonly string[],
+  ): Promise<boolean> {
+    const { id: holder, watcher, aor, event } = subscription;
+    if (!liveOwners(s).has(owner)) return false;
+    await s.lock(SUBSCRIPTIONS, holder);
+    s.write(SUBSCRIPTIONS, holder, { ...subscription, owner, fence: FIRST_FENCE, revision: 0 });
+    const start: Visited = { chain, server: origin, role: "start", holder, evidence, echoed: false };
+    const legs = servers.map(
+      (server): Visited => ({ chain, server, role: "leg", holder, evidence: sent, echoed: false }),
+    );
+    const rows = [start, ...legs].map((row) => ({ ...row, place: this.#place() }));
+    await s.lock(VISITED, holder);
+    s.write(VISITED, holder, { watcher, aor, event, rows } satisfies HolderRow);
+    return true;
+  }
+
+  /** Whether the subscription is its owner's, and locked for this statement's transaction. */
+  async #holds(s: Statement, owner: string, holder: string, fence: number): Promise<boolean> {
+    const row = await s.lock<ListedSubscription>(SUBSCRIPTIONS, holder);
+    return row !== undefined && row.owner === owner && row.fence === fence;
+  }
+
+  async #transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const transaction = this.#store.begin();
+    try {
+      return await this.#guard(
+        (async () => {
+          const result = await work(transaction);
+          await transaction.commit();
+          return result;
+        })(),
+      );
+    } finally {
+      transaction.rollback();
+    }
+  }
+
+  #place(): number {
+    return this.#store.takeAuditId();
+  }
+
+  #now(): number {
+    return this.#store.runtime.clock.wall();
+  }
+}
+
+/** The foreign key's `on delete cascade`, in the statement that removes the subscription and has locked it. */
+export async function dropVisited(store: MemoryStore, s: Statement, holder: string): Promise<void> {
+  if (!store.table(VISITED).has(holder)) return;
+  if ((await s.lock(VISITED, holder)) !== undefined) s.write(VISITED, holder, undefined);
+}
+
+async function echo(s: Statement, echoed: readonly Visited[]): Promise<void> {
+  for (const { holder, server } of echoed) {
+    const own = await s.lock<HolderRow>(VISITED, holder);
+    if (own === undefined) continue;
+    const rows = own.rows.map((row) => (row.role === "leg" && row.server === server ? { ...row, echoed: true } : row));
+    s.write(VISITED, holder, { ...own, rows } satisfies HolderRow);
+  }
+}
+
+function rowsOf(s: Statement, pair: Pair): Visited[] {
+  return s
+    .scan<HolderRow>(VISITED)
+    .flatMap(([, row]) => (pairKey(row) === pairKey(pair) ? row.rows : []))
+    .sort((a, b) => a.place - b.place)
+    .map(({ place: _, ...row }) => row);
+}
+
+function pairKey({ aor, watcher, event }: Pair): string {
+  return `${aor}\n${watcher}\n${event}`;
+}
+
+function isOf(row: Credit, credit: Credit): boolean {
+  return row.server === credit.server && row.digest === credit.digest && pairKey(row) === pairKey(credit);
+}

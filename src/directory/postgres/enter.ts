@@ -1,0 +1,68 @@
+import type { StoredSubscription } from "../subscriptions.ts";
+import type { Entry, Visited } from "../unions.ts";
+import { askOfInsert } from "./insert-subscriptions.ts";
+import type { Verb } from "./pool.ts";
+
+/**
+ * Inserts a composed subscription with what it visits, third statement of a transaction that holds the pair and has judged
+ * that it may come in. No row comes back where its owner's lease is over.
+ *
+ * The lock of the pair is what keeps two chains from beginning where the second is the first coming back, and one server
+ * from being taken twice. The unique key of a chain's legs would stop only the latter, and by an error.
+ * Against REMOVE, TAKE and CLEAR of other subscriptions of the pair: their visited rows may be gone by now. A server that
+ * was free a moment later is not asked, as if the SUBSCRIBE had come earlier.
+ */
+export const ENTER: Verb = {
+  name: "enter",
+  text: `
+with a as materialized (
+  select a.* from json_to_record($1::json) as a(
+    id text, kind text, aor text, watcher text, origin text, event text, owner text, dialog text,
+    expires float8, notify_reserved bigint, leg text, leg_server text, leg_reserved bigint, extended_epoch bigint,
+    chain text, "from" text, evidence text, sent text)
+),
+put as (
+  insert into codomain.subscriptions (id, kind, aor, watcher, origin, event, owner, fence, dialog, expires_at,
+    notify_reserved, leg, leg_server, leg_reserved, extended_epoch)
+  select id, kind, aor, watcher, origin, event, owner, 1, dialog, to_timestamp(expires / 1000),
+    notify_reserved, leg, leg_server, leg_reserved, extended_epoch
+  from a
+  where exists (select from codomain.proxies p where p.owner = a.owner and not p.over)
+  returning id
+),
+visited as (
+  insert into codomain.visited (holder, chain, role, server, aor, watcher, event, evidence)
+  select a.id, a.chain, r.role, r.server, a.aor, a.watcher, a.event, r.evidence
+  from put cross join a cross join lateral (
+    select 0 as n, 'start' as role, a."from" as server, a.evidence
+    union all
+    select l.n, 'leg', l.server, a.sent from unnest($2::text[]) with ordinality l(server, n)
+  ) r
+  order by r.n
+)
+select id from put`,
+};
+
+export function valuesOfEnter(
+  owner: string,
+  subscription: Omit<StoredSubscription, "fence">,
+  { origin, evidence, sent }: Entry,
+  chain: string,
+  servers: readonly string[],
+): unknown[] {
+  const ask = askOfInsert({ owner, subscription, known: false });
+  return [JSON.stringify({ ...ask, chain, from: origin, evidence, sent }), servers];
+}
+
+/** Notes of legs that their own evidence has come back; in the same transaction, let in or not. */
+export const ECHO: Verb = {
+  name: "echo",
+  text: `
+update codomain.visited v set echoed = true
+from unnest($1::text[], $2::text[]) as e(holder, server)
+where v.holder = e.holder and v.server = e.server and v.role = 'leg'`,
+};
+
+export function valuesOfEcho(echoed: readonly Visited[]): unknown[] {
+  return [echoed.map((row) => row.holder), echoed.map((row) => row.server)];
+}

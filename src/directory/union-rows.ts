@@ -1,0 +1,27 @@
+import { createHash } from "node:crypto";
+import { isAor } from "./rows.ts";
+import { type Grant, MOST_CREDITS, type Visited } from "./unions.ts";
+
+/** What every UnionStore makes alike, whichever database stands behind it. */
+
+/** A caller's name for a granting or a spending as it is stored: of one length, whatever is in it. */
+export function nameOf(name: string): string {
+  return createHash("sha256").update(name).digest("base64url");
+}
+
+/** Without those that nobody could spend. */
+export function grantRows(credits: readonly Grant[]): Grant[] {
+  return credits
+    .filter(({ aor, watcher, count }) => count >= 1 && isAor(aor) && isAor(watcher))
+    .map((each) => ({ ...each, count: Math.min(Math.trunc(each.count), MOST_CREDITS) }));
+}
+
+/** What a subscription that is stored already was told when it came in; its answer was lost. */
+export function enteredBefore(
+  id: string,
+  rows: readonly Visited[],
+): { readonly outcome: "entered"; readonly chain: string; readonly servers: readonly string[] } {
+  const own = rows.filter((row) => row.holder === id);
+  const servers = own.flatMap(({ role, server }) => (role === "leg" && server !== null ? [server] : []));
+  return { outcome: "entered", chain: own[0]?.chain ?? id, servers };
+}
