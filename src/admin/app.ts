@@ -28,6 +28,7 @@ import { serverRoutes } from "./servers.ts";
 import { statusRoutes } from "./status.ts";
 import { subscriptionRoutes } from "./subscriptions.ts";
 import { userRoutes } from "./users.ts";
+import { xcapRoutes } from "./xcap.ts";
 
 /** Route types come from the zod shapes in their schemas. */
 interface ZodProvider extends FastifyTypeProvider {
@@ -106,6 +107,7 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
   reconcilerRoutes(app, desk);
   auditRoutes(app, desk);
   reloadRoutes(app, desk);
+  if (options.documents !== undefined) xcapRoutes(app, desk, guard, options.documents);
   pageRoutes(app);
   await app.ready();
   return app;

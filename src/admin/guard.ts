@@ -58,12 +58,23 @@ export class Guard {
     return `${base}:${actor}`;
   }
 
-  #checkToken(authorization: string | undefined): void {
-    const given = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
-    if (given === undefined) throw new Problem(401, "no-token", "Send the token: Authorization: Bearer TOKEN.");
+  /** Whether it is `Bearer` with the token; false where there is none. */
+  holdsToken(authorization: string): boolean {
+    const given = bearer(authorization);
     // Digests are of one length, so that the comparison tells nothing of the token's.
-    if (!timingSafeEqual(digest(given), this.#token!)) throw new Problem(401, "wrong-token", "The token is not right.");
+    return given !== undefined && this.#token !== null && timingSafeEqual(digest(given), this.#token);
   }
+
+  #checkToken(authorization = ""): void {
+    if (bearer(authorization) === undefined) {
+      throw new Problem(401, "no-token", "Send the token: Authorization: Bearer TOKEN.");
+    }
+    if (!this.holdsToken(authorization)) throw new Problem(401, "wrong-token", "The token is not right.");
+  }
+}
+
+function bearer(authorization: string): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
 }
 
 function digest(text: string): Buffer {

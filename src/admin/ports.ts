@@ -1,4 +1,5 @@
 import type { Directory, DirectoryCache } from "../directory/directory.ts";
+import type { UserDocuments } from "../directory/user-documents.ts";
 import type { Explanation } from "../federation/explain.ts";
 import type { ModelTable } from "../federation/model.ts";
 import type { Checker } from "../moving/checker.ts";
@@ -60,6 +61,7 @@ export interface AdminOptions {
   readonly version: string;
   readonly directory: Directory;
   readonly cache: Pick<DirectoryCache, "size">;
+  readonly documents?: UserDocuments;
   readonly proxy: ProxyPort;
   /** Runs batches of moves; told when there is something new. @param id of the batch that was steered. */
   readonly mover: { wake(id?: string): void };
