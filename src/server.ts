@@ -249,7 +249,12 @@ function proxyOptions(config: Config): ProxyOptions {
     decisionMs: config.decisionMs,
     hold: { users: config.subscriptions.hold, events: config.subscriptions.holdEvents },
     absentMessages: config.messages.absent,
-    unions: { trees: config.trees, downListener: config.listen.some((listen) => listen.direction === "down") },
+    imRouting: { algorithm: config.messages.routing, copies: config.messages.copies },
+    unions: {
+      trees: config.trees,
+      downListener: config.listen.some((listen) => listen.direction === "down"),
+      unreachable: config.subscriptions.unreachable,
+    },
     exclusive: { damping: config.exclusive.damping, graceMs: config.exclusive.graceMs },
     timerCMs: config.timers.c,
     learnedMs: config.learnedMs,

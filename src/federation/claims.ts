@@ -12,6 +12,8 @@ import {
 } from "./construct.ts";
 import type { Facts } from "./facts.ts";
 import type { BindPlan, Plan, Reliance, StaleBinding } from "./plan.ts";
+import { ownReliance, usersOwnServer } from "./union-home.ts";
+import { unionOf } from "./union-view.ts";
 
 /**
  * REGISTER and PUBLISH, in every model. From a server they claim its user; a client's goes to the user's server, else
@@ -24,6 +26,11 @@ const FROM_SERVER: Readonly<Record<BindPlan["action"], readonly string[]>> = {
   refresh: Object.freeze(["the server renews what it published; that claims nobody"]),
   none: Object.freeze(["from the server for its own user, and no claim"]),
 };
+const ONE_OF_HIS = Object.freeze(["one of the user's servers: he is on all of them at once, and nothing is claimed"]);
+const NONE_OF_HIS = Object.freeze(["the user is unioned, and not on this server"]);
+const NO_UNION = Object.freeze(["the user is unioned, and none of the servers he is on is configured"]);
+const TO_OWN = Object.freeze(["the user is unioned: what can go to one server only goes to this one of his"]);
+const OWN_DOWN = Object.freeze(["the user is unioned, and the one of his servers it goes to cannot be asked now"]);
 const NO_CLAIMS = Object.freeze(["the server registers a user for itself, but is not configured to claim by REGISTER"]);
 const PEER = Object.freeze(["another domain cannot register or publish our users"]);
 const NOT_HIMSELF = Object.freeze(["a client registers and publishes for the user he authenticated as, and no other"]);
@@ -51,6 +58,7 @@ export function decideClaim(facts: Facts): Plan {
   if (origin.kind === "server" && claim !== "client") {
     const mark = facts.method === "REGISTER" ? "register" : "publish";
     if (serverNamed(facts, origin.server)?.claims.includes(mark) === true) {
+      if (facts.model.model === "unioned" && facts.lookup.state !== "unavailable") return ofUnion(facts, origin.server);
       if (!facts.directoryAvailable) return directoryAway(facts);
       return bind(facts, origin.server, claim, null, null, null, FROM_SERVER[claim]);
     }
@@ -59,7 +67,30 @@ export function decideClaim(facts: Facts): Plan {
   }
   if (facts.lookup.state === "unavailable") return directoryAway(facts);
   if (facts.method === "REGISTER" && !facts.directoryAvailable) return directoryAway(facts);
-  return toUsersServer(facts);
+  return facts.model.model === "unioned" ? toOwnServer(facts) : toUsersServer(facts);
+}
+
+/** A server's own REGISTER or PUBLISH of a user who is on several: acknowledged, and no binding changes. */
+function ofUnion(facts: Facts, server: string): Plan {
+  if (!membersOf(facts).includes(server))
+    return reject(403, NONE_OF_HIS, { warning: "The user is not on this server" });
+  return bind(facts, server, "none", null, null, null, ONE_OF_HIS);
+}
+
+function membersOf({ model, settings, servers }: Facts): readonly string[] {
+  if (model.model !== "unioned") return [];
+  return unionOf(model, settings.unions.trees, servers)?.members ?? [];
+}
+
+/** A client's goes to one of his servers, or his state would be here and there; the others' share of it is composed. */
+function toOwnServer(facts: Facts): Plan {
+  const members = membersOf(facts);
+  const { retryAfter } = facts.settings;
+  if (members.length === 0) return reject(480, NO_UNION, { retryAfter });
+  const server = usersOwnServer(facts, members);
+  if (server === null) return reject(404, ASKER_HOLDS);
+  if (serverNamed(facts, server)?.up !== true) return reject(480, OWN_DOWN, { retryAfter });
+  return pass(facts, server, ownReliance(facts), null, TO_OWN);
 }
 
 function toUsersServer(facts: Facts): Plan {

@@ -8,6 +8,7 @@ const PHRASES: Readonly<Record<number, string>> = {
   403: "Forbidden",
   404: "Not Found",
   480: "Temporarily Unavailable",
+  482: "Loop Detected",
   500: "Server Internal Error",
 };
 

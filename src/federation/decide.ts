@@ -5,6 +5,7 @@ import type { Facts } from "./facts.ts";
 import { decidePartitioned } from "./partitioned.ts";
 import type { Plan } from "./plan.ts";
 import { decideUnioned } from "./unioned.ts";
+import { decideWatcherinfo } from "./watcherinfo.ts";
 
 const UNKNOWN_ORIGIN = Object.freeze(["it comes from no server, no client and no domain known here"]);
 
@@ -16,12 +17,15 @@ export function decide(facts: Facts): Plan {
   if (facts.origin.kind === "unknown") return reject(403, UNKNOWN_ORIGIN);
   if (facts.method === "REGISTER" || facts.method === "PUBLISH") return decideClaim(facts);
   if (facts.regServer !== null) return decideRegServer(facts, facts.regServer);
-  switch (facts.model.model) {
+  const watcherinfo = decideWatcherinfo(facts);
+  if (watcherinfo !== null) return watcherinfo;
+  const { model } = facts;
+  switch (model.model) {
     case "partitioned":
       return decidePartitioned(facts);
     case "exclusive":
       return decideExclusive(facts);
     case "unioned":
-      return decideUnioned();
+      return decideUnioned(facts, model);
   }
 }

@@ -112,6 +112,8 @@ export interface DecisionSettings {
   readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
   /** What becomes of a MESSAGE that cannot be delivered now. */
   readonly absentMessages: "refuse" | "store";
+  /** Rules are kept here, so that users are told by us who watches them (RFC 3857). */
+  readonly watcherinfo: boolean;
   /** Claims in the exclusive model. */
   readonly exclusive: {
     /** Null: takings are not counted. */
@@ -123,6 +125,8 @@ export interface DecisionSettings {
     readonly trees: readonly Tree[];
     /** Some listener is for what goes down in trees: nothing is told by credits. */
     readonly downListener: boolean;
+    /** A server that cannot be asked: its part is waited for; `without`: those that never deny are left out. */
+    readonly unreachable: "wait" | "without";
   };
   /** Retry-After where a server or the directory is away, seconds. */
   readonly retryAfter: number;

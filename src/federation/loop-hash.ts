@@ -11,7 +11,7 @@ export interface LoopInput {
   readonly callId: string;
   /** `server:east`, `client`, …: the same request may pass us twice, from different servers. */
   readonly origin: string;
-  /** Of the listener it came to: trees use both. */
+  /** Of the listener it came to, or by a credit: what a middle node of a tree sends up comes to it again, and goes down. */
   readonly direction: "up" | "down";
   /** Of the user's binding, 0 where he has none: when he moves, the way changes. */
   readonly epoch: number;

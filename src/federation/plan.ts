@@ -1,4 +1,5 @@
 import type { BindingOrigin, Damping } from "../directory/directory.ts";
+import type { Routing } from "./routing-choice.ts";
 
 /**
  * What is to be done with a request. Every plan carries the reasoning that led to it, in the order it was found;
@@ -159,7 +160,7 @@ export interface ComposePlan extends Reasoned {
   readonly credits: Readonly<Record<string, number>>;
 }
 
-/** Whether what this server sends is the fan-out of what it was sent: a credit is spent, and it is decided again with `credit`. */
+/** Whether what this server sends comes of what it was sent: a credit is spent if there is one, and it is decided again with `credit`. */
 export interface CreditPlan extends Reasoned {
   readonly kind: "credit";
   readonly server: string;
@@ -173,11 +174,11 @@ export interface SpreadPlan extends Reasoned {
   readonly unasked: readonly string[];
   /** `user`: as the user's own setting and the request's Request-Disposition say; `all`: it is a server's part of the whole. */
   readonly choice: "user" | "all";
-  /** How often each server may send it on (hierarchical), or it back (peer). */
+  /** Credits to be committed before it is sent: how often each server may send it on (hierarchical), or back (peer). */
   readonly credits: Readonly<Record<string, number>>;
-  /** Peer: a copy that comes back from a server is spent as a credit, and is 482. */
-  readonly returns: boolean;
   readonly identities: Readonly<Record<string, string>> | null;
+  /** Which of them, and in which order, as it was chosen when it was carried out. */
+  readonly routing?: Routing;
 }
 
 /** A SUBSCRIBE to watcher information of which we are the notifier (RFC 3857). */

@@ -1,12 +1,186 @@
-import { reject } from "./construct.ts";
-import type { Plan } from "./plan.ts";
+import { directoryAway, reject, send } from "./construct.ts";
+import type { Facts, ServerFacts } from "./facts.ts";
+import type { CreditPlan, Plan, SpreadPlan, UnionView } from "./plan.ts";
+import { behindOthers, isKept, storePlan } from "./storing.ts";
+import { ownReliance, usersOwnServer } from "./union-home.ts";
+import {
+  type Children,
+  childrenOf,
+  fansOut,
+  isRoot,
+  NO_CREDITS,
+  type Union,
+  type UnionedModel,
+  type UnionServer,
+  unionOf,
+} from "./union-view.ts";
 
-const NOT_YET = Object.freeze([
-  "the user's model is unioned: he is on several servers at once",
-  "composing several servers is not part of this version",
+/** The unioned models: a user is on several servers at once (models.md, "Unioned, hierarchical" and "Unioned, peer"). */
+
+const NO_UNION = Object.freeze(["the user's record names a tree that there is none of, or no servers"]);
+const NONE_LEFT = Object.freeze(["none of the servers the user is on is configured"]);
+const ASKER_IS_ALL = Object.freeze(["asked by the only server the user is on, or by one that nothing is below"]);
+const TREE = Object.freeze(["from outside of the tree or a client: it is for the whole tree"]);
+const UP = Object.freeze(["from a server of the tree, for its own user: it is for the whole tree"]);
+const ROOT = Object.freeze(["from the root of the tree: it is for the servers below it"]);
+const DOWN = Object.freeze(["it goes down from a server of the tree: it is for the servers below it"]);
+const UP_OR_DOWN = Object.freeze([
+  "from a server in the middle of the tree, that sends on to its children by itself",
+  "a credit tells what it was sent, and sends on, from what its own users send up",
 ]);
+const PEERS = Object.freeze(["it is for all servers of the user"]);
+const OTHER_PEERS = Object.freeze(["the server that asks acts as the root: it is for the user's other servers"]);
+const MAY_RETURN = Object.freeze([
+  "from a server of the user that sends on to the others what it was sent",
+  "a credit tells a copy that comes back from what its own users send",
+]);
+const RETURNED = Object.freeze(["what this server was sent comes back from it", "the others have it already"]);
+const ALL_DOWN = Object.freeze(["none of the servers the user is on can be asked now"]);
+const ALL_DOWN_STORED = Object.freeze([
+  "none of the servers the user is on can be asked now",
+  "the message is stored until one can",
+]);
+const ONE_SERVER = Object.freeze(["it makes no whole of several servers: it goes to one of the user's"]);
+const ONE_DOWN = Object.freeze(["it makes no whole of several servers", "the one it goes to cannot be asked now"]);
 
-/** A user of several servers: to send his requests to one of them would be wrong, so they are refused and say why. */
-export function decideUnioned(): Plan {
-  return reject(480, NOT_YET, { warning: "Users of the unioned model are not routed by this version" });
+export function decideUnioned(facts: Facts, model: UnionedModel): Plan {
+  const { settings, lookup } = facts;
+  // Without his record he may be of another model, or on other servers.
+  if (lookup.state === "unavailable") return directoryAway(facts);
+  const union = unionOf(model, settings.unions.trees, facts.servers);
+  if (union === null) {
+    return reject(480, NO_UNION, { retryAfter: settings.retryAfter, warning: "The user's servers are not configured" });
+  }
+  if (union.members.length === 0) return reject(480, NONE_LEFT, { retryAfter: settings.retryAfter });
+  if (facts.method === "SUBSCRIBE" && facts.event === "presence") return decidePresence(facts, model, union);
+  if (facts.method === "MESSAGE" || facts.method === "INVITE") return decideSpread(facts, model, union);
+  return decideOther(facts, union);
+}
+
+function decidePresence(facts: Facts, model: UnionedModel, union: Union): Plan {
+  const { settings } = facts;
+  const view = viewOf(facts, union);
+  if (!facts.directoryAvailable) return directoryAway(facts);
+  if (view === null) return creditPlan(facts, UP_OR_DOWN);
+  const children = childrenOf(model, settings.unions, facts.servers, view);
+  const reasons = reasonsOf(view, union);
+  const { servers, credits, visited } = children;
+  if (servers.length === 0) return reject(404, ASKER_IS_ALL);
+  if (isRedirected(facts, union, children)) return send(facts, servers[0]!, null, null, reasons);
+  return { kind: "compose", view, servers, visited, credits, reasons };
+}
+
+function decideSpread(facts: Facts, model: UnionedModel, union: Union): Plan {
+  const { settings } = facts;
+  const isPeer = union.tops === null;
+  if (isPeer && mayReturn(facts, union)) {
+    if (facts.credit === "spent") return reject(482, RETURNED, { warning: "The other servers have it already" });
+    if (facts.credit === "unasked") return creditPlan(facts, MAY_RETURN);
+  }
+  const view = viewOf(facts, union);
+  if (view === null) return creditPlan(facts, UP_OR_DOWN);
+  const children = childrenOf(model, settings.unions, facts.servers.map(withoutPath), view);
+  const reasons = reasonsOf(view, union);
+  if (children.servers.length === 0) return reject(404, ASKER_IS_ALL);
+  if (isRedirected(facts, union, children)) return send(facts, children.servers[0]!, null, null, reasons);
+  const servers = children.servers.filter((name) => isUp(facts, name));
+  if (servers.length === 0) {
+    if (isKept(facts)) return storePlan(facts, false, ALL_DOWN_STORED);
+    return reject(480, ALL_DOWN, { retryAfter: settings.retryAfter });
+  }
+  const queued = behindOthers(facts);
+  if (queued !== null) return queued;
+  const credits = creditsOf(facts, union, children, servers);
+  // A credit is committed before what it is for is sent; what can come back from nobody needs none.
+  if (credits !== NO_CREDITS && !facts.directoryAvailable) return directoryAway(facts);
+  return {
+    kind: "spread",
+    servers,
+    unasked: children.servers.filter((name) => !servers.includes(name)),
+    choice: isPart(facts, union, view) ? "all" : "user",
+    credits,
+    identities: facts.identities,
+    reasons,
+  } satisfies SpreadPlan;
+}
+
+/** What nobody can make one of several servers' answers of: it goes to one of them. */
+function decideOther(facts: Facts, union: Union): Plan {
+  const name = usersOwnServer(facts, union.members);
+  if (name === null) return reject(404, ASKER_IS_ALL);
+  if (!isUp(facts, name)) return reject(480, ONE_DOWN, { retryAfter: facts.settings.retryAfter });
+  return send(facts, name, ownReliance(facts), null, ONE_SERVER);
+}
+
+/** From where it is looked at; null: only a credit tells. */
+function viewOf(facts: Facts, union: Union): UnionView | null {
+  const from = facts.origin.kind === "server" ? facts.origin.server : null;
+  if (from === null || union.tops === null || !union.members.includes(from)) return { from, direction: "up" };
+  if (isRoot(union, from)) return { from, direction: "down" };
+  // A leaf only ever goes up.
+  if (union.below(from).length === 0) return { from, direction: "up" };
+  if (facts.settings.unions.downListener) return { from, direction: facts.direction };
+  if (!facts.servers.some((each) => each.name === from && fansOut(each))) return { from, direction: "up" };
+  if (facts.credit === "unasked") return null;
+  return { from, direction: facts.credit === "spent" ? "down" : "up" };
+}
+
+function reasonsOf({ from, direction }: UnionView, union: Union): readonly string[] {
+  const isMember = from !== null && union.members.includes(from);
+  if (union.tops === null) return isMember ? OTHER_PEERS : PEERS;
+  if (!isMember) return TREE;
+  if (isRoot(union, from)) return ROOT;
+  return direction === "down" ? DOWN : UP;
+}
+
+function creditPlan(facts: Facts, reasons: readonly string[]): Plan {
+  if (!facts.directoryAvailable || facts.origin.kind !== "server") return directoryAway(facts);
+  return { kind: "credit", server: facts.origin.server, reasons } satisfies CreditPlan;
+}
+
+/** What is below a server that cannot be asked is reached without it. */
+function withoutPath(server: ServerFacts): UnionServer {
+  return server.up ? server : { name: server.name, onward: "none" };
+}
+
+/** Peer: it may be a copy of what this server was sent. */
+function mayReturn(facts: Facts, union: Union): boolean {
+  if (facts.origin.kind !== "server" || union.members.length < 2) return false;
+  const { server } = facts.origin;
+  return union.members.includes(server) && sendsOn(facts.servers, server);
+}
+
+function creditsOf(
+  facts: Facts,
+  union: Union,
+  children: Children,
+  servers: readonly string[],
+): Readonly<Record<string, number>> {
+  const credits: Record<string, number> = {};
+  for (const name of servers) {
+    if (union.tops !== null) {
+      if (children.credits[name] !== undefined) credits[name] = children.credits[name];
+    } else if (union.members.length > 1 && sendsOn(facts.servers, name)) credits[name] = union.members.length - 1;
+  }
+  return Object.keys(credits).length === 0 ? NO_CREDITS : credits;
+}
+
+function sendsOn(servers: readonly ServerFacts[], name: string): boolean {
+  return servers.some((each) => each.name === name && each.onward !== "none");
+}
+
+/** What a server sends down as its part of the whole goes to all below it; the user's choice was made before. */
+function isPart(facts: Facts, union: Union, { from, direction }: UnionView): boolean {
+  if (union.tops === null || from === null || direction !== "down") return false;
+  return facts.servers.some((each) => each.name === from && fansOut(each)) || !isRoot(union, from);
+}
+
+/** A redirect server can name one server, and where a tree's root composes by itself that one has the whole. */
+function isRedirected(facts: Facts, union: Union, { servers, credits }: Children): boolean {
+  if (facts.settings.routing !== "redirect" || union.tops === null) return false;
+  return servers.length === 1 && credits[servers[0]!] === undefined && isUp(facts, servers[0]!);
+}
+
+function isUp(facts: Facts, name: string): boolean {
+  return facts.servers.some((each) => each.name === name && each.up);
 }

@@ -32,6 +32,8 @@ export class Exchange {
   hasWaited = false;
   /** False: the store was asked, and nothing of this sender waits there. */
   mayQueue = true;
+  /** It was sent to the server it comes from before, which sends it on to those below it. */
+  sentOn = false;
   /** Whether a credit of the server that sent it was spent for it. */
   credit: Facts["credit"] = "unasked";
   /** Called when the client takes its INVITE back (RFC 3261 9.2). */
@@ -48,6 +50,11 @@ export class Exchange {
 
   get method(): string {
     return this.request.method;
+  }
+
+  /** Whether it goes up or down in a tree: as the listener it came to says, or a credit that was spent for it. */
+  get direction(): Facts["direction"] {
+    return this.credit === "spent" ? "down" : this.transaction.flow.point.direction;
   }
 
   get isInvite(): boolean {

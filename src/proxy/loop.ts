@@ -5,13 +5,13 @@ import type { Exchange } from "./exchange.ts";
 /** The loop detection value of this request (RFC 5393 4.2.1), from what decides its way. */
 export function loopHashFor(exchange: Exchange): string {
   const received = exchange.transaction.request;
-  const { origin, epoch } = exchange;
+  const { origin, direction, epoch } = exchange;
   return loopHash({
     requestUri: received.requestUri,
     route: received.header("Route") ?? "",
     callId: received.callId,
     origin: origin.kind === "server" ? origin.server : origin.kind,
-    direction: exchange.transaction.flow.point.direction,
+    direction,
     epoch,
   });
 }

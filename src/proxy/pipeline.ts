@@ -11,6 +11,7 @@ import { answer, reject } from "./responses.ts";
 import { admit } from "./steps/admit.ts";
 import { authenticate, mustAuthenticate } from "./steps/authenticate.ts";
 import { bind } from "./steps/bind.ts";
+import { spendCredit } from "./steps/credit.ts";
 import { followRoute, forward } from "./steps/dialog.ts";
 import { askedOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
 import { fork } from "./steps/fork.ts";
@@ -20,6 +21,7 @@ import { redirect } from "./steps/redirect.ts";
 import { relay } from "./steps/relay.ts";
 import { aorFor, type Known, lookUp, lookUpFresh } from "./steps/resolve.ts";
 import { takeOwnRoutes } from "./steps/route.ts";
+import { spread } from "./steps/spread.ts";
 
 /**
  * The way of one request (models.md), in order; the table of contents of the whole program. A step that answers ends it.
@@ -113,13 +115,17 @@ async function relayUnlessReturned(core: Core, exchange: Exchange, plan: RelayPl
 function act(core: Core, exchange: Exchange, known: Known): void | Promise<void> {
   if (exchange.transaction.completed) return;
   exchange.epoch = known.state === "unavailable" ? 0 : known.epoch;
+  exchange.facts = gatherFacts(core, askedOf(core, exchange), known);
+  const plan = decide(exchange.facts);
+  exchange.plan = plan;
+  // A middle node's request is the same on its way up and down again: only the credit tells whether it has looped.
+  if (plan.kind === "credit") {
+    return spendCredit(core, exchange, plan).then((told) => (told ? act(core, exchange, known) : undefined));
+  }
   if (hasLooped(core, exchange)) {
     core.telemetry.emit("loop", { callId: exchange.request.callId, status: 482, reason: "the same request came back" });
     return answer(core, exchange, { status: 482, phrase: "Loop Detected" });
   }
-  exchange.facts = gatherFacts(core, askedOf(core, exchange), known);
-  const plan = decide(exchange.facts);
-  exchange.plan = plan;
   const replan = (now?: Known): void => {
     const again = now === undefined ? lookUpFresh(core, exchange.aor) : Promise.resolve(now);
     again.then((each) => act(core, exchange, each)).catch((error: Error) => core.failed(exchange, error));
@@ -147,9 +153,8 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
       // RFC 3261 12.2.2: within a dialog that is none of ours, and no way leads to whose it is.
       if (exchange.request.to.tag !== undefined) return answer(core, exchange, { status: 481 });
       return subscribe(core, exchange, plan);
-    case "credit":
     case "spread":
-      throw new Error("no plan of this kind is made yet");
+      return spread(core, exchange, plan);
     case "store":
       return core.handlers.store(exchange, plan).then((stored) => {
         if (!stored) unqueued(core, exchange, known);

@@ -7,7 +7,6 @@ const MODELS: readonly Facts["model"][] = [
   { model: "partitioned" },
   { model: "exclusive", conflict: "takeover", refuseWith: 403 },
   { model: "exclusive", conflict: "refuse", refuseWith: 302 },
-  { model: "unioned", style: "hierarchical" },
 ];
 
 function register(change: Partial<Facts>) {

@@ -130,15 +130,3 @@ describe("subscriptions to registrations (RFC 3680)", () => {
     expect(decideExclusive(reg)).toMatchObject({ kind: "hold", server: "west" });
   });
 });
-
-describe("unioned", () => {
-  for (const style of ["hierarchical", "peer"] as const) {
-    it(`${style}: refused with a reason, never sent to one of his servers`, () => {
-      for (const method of ["MESSAGE", "INVITE"]) {
-        const plan = decide(facts({ method, model: { model: "unioned", style }, lookup: bound("west", "registered") }));
-        expect(plan).toMatchObject({ kind: "reject", status: 480 });
-        expect(plan.reasons.join(" ")).toContain("unioned");
-      }
-    });
-  }
-});

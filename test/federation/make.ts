@@ -53,8 +53,9 @@ export const DEFAULT_SETTINGS: Facts["settings"] = {
   subdomains: {},
   hold: { users: "known", events: ["presence"] },
   absentMessages: "refuse",
+  watcherinfo: false,
   exclusive: { damping: { limit: 6, windowMs: 60_000 }, graceMs: 5_000 },
-  unions: { trees: [], downListener: false },
+  unions: { trees: [], downListener: false, unreachable: "wait" },
   retryAfter: 10,
 };
 

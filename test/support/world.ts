@@ -190,6 +190,7 @@ function worldOptions(hosts: Readonly<Record<string, string>>, given: WorldOptio
     decisionMs: 8_000,
     hold: { users: "known", events: ["presence"] },
     absentMessages: "refuse",
+    imRouting: { algorithm: "all", copies: false },
     unions: { trees: [], downListener: false, unreachable: "wait" },
     exclusive: { damping: { limit: 6, windowMs: 60_000 }, graceMs: 5_000 },
     timerCMs: 181_000,

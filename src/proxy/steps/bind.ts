@@ -36,6 +36,10 @@ async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan): Prom
     return answer(core, exchange, { status: registration.status, phrase: registration.reason, headers });
   }
   const seconds = grantedExpires(registration);
+  if (plan.action === "none") {
+    if (seconds > 0 && hasStored(exchange)) core.handlers.claimedAgain(exchange.aor);
+    return succeed(core, exchange, registration);
+  }
   if (plan.action === "deregister") {
     const outcome = await unbind(core, exchange, plan);
     if (outcome === null) return;
