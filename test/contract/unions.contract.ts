@@ -1,0 +1,452 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FIRST_FENCE, type StoredSubscription } from "../../src/directory/subscriptions.ts";
+import { type Entry, type Grant, MOST_CREDITS, type Pair, type Visited } from "../../src/directory/unions.ts";
+import type { Harness } from "./harness.ts";
+
+const HOUR = 3_600_000;
+const LEASE = 5000;
+const JOE = "joe@example.com";
+const ANN = "ann@example.com";
+const BOB = "bob@example.com";
+const PAIR: Pair = { watcher: ANN, aor: JOE, event: "presence" };
+
+export function unionsContract(name: string, open: () => Promise<Harness>): void {
+  describe(`the contract of visited rows and credits: ${name}`, () => {
+    let h: Harness;
+    let count = 0;
+    beforeEach(async () => {
+      h = await open();
+    });
+    afterEach(async () => {
+      await h.close();
+    });
+
+    const lease = (proxy: "east" | "west" = "east") => h.run(h[proxy].leases.open(`sip:${proxy}.example.com`, LEASE));
+    const subscription = (more: Partial<StoredSubscription> = {}): Omit<StoredSubscription, "fence"> => ({
+      id: `cdm-${String(++count).padStart(6, "0")}`,
+      kind: "composed",
+      aor: JOE,
+      watcher: ANN,
+      origin: "a",
+      event: "presence",
+      dialog: "the watcher's dialog “ä”",
+      expiresAt: h.now() + HOUR,
+      notifyReserved: 16,
+      leg: null,
+      legServer: null,
+      legReserved: 16,
+      extendedEpoch: 0,
+      ...more,
+    });
+    const entry = (more: Partial<Entry> = {}): Entry => ({
+      origin: "a",
+      evidence: null,
+      sent: "the session",
+      within: null,
+      servers: ["a", "b", "c"].filter((server) => server !== (more.origin === undefined ? "a" : more.origin)),
+      onward: ["a", "b", "c"],
+      most: 3,
+      ...more,
+    });
+    const enter = async (
+      owner: string,
+      asked: Entry,
+      more: Partial<StoredSubscription> = {},
+      proxy: "east" | "west" = "east",
+    ) => {
+      const row = subscription({ origin: asked.origin, ...more });
+      return { id: row.id, ...(await h.run(h[proxy].unions.enter(owner, row, asked))) };
+    };
+    const visited = async (pair = PAIR) => h.run(h.west.unions.visited(pair));
+    const brief = async (pair = PAIR) =>
+      (await visited(pair)).map(({ server, role, holder }) => [holder, role, server]);
+    const stored = async () => (await h.run(h.west.subscriptions.list({ limit: 100 }))).map((each) => each.id);
+    const visit = (owner: string, holder: string, server: string, fence = FIRST_FENCE) =>
+      h.run(h.east.unions.visit(owner, holder, fence, server, "the session"));
+    const leave = (owner: string, holder: string, server: string, fence = FIRST_FENCE) =>
+      h.run(h.east.unions.leave(owner, holder, fence, server));
+
+    describe("enter", () => {
+      it("stores the subscription whole, with the server it starts from and all that it goes to", async () => {
+        const owner = await lease();
+        const row = subscription({ leg: "legs", legServer: "b,c", legReserved: 32 });
+        const slot = { server: null, epoch: 0 };
+        expect(await h.run(h.east.unions.enter(owner, row, entry({ evidence: "e" })))).toEqual({
+          outcome: "entered",
+          chain: row.id,
+          servers: ["b", "c"],
+          slot,
+        });
+        expect(await h.run(h.west.subscriptions.load(owner, [row.id]))).toEqual([
+          { subscription: { ...row, fence: FIRST_FENCE }, slot },
+        ]);
+        const of = { chain: row.id, holder: row.id, echoed: false };
+        expect(await visited()).toEqual([
+          { ...of, server: "a", role: "start", evidence: "e" },
+          { ...of, server: "b", role: "leg", evidence: "the session" },
+          { ...of, server: "c", role: "leg", evidence: "the session" },
+        ] satisfies Visited[]);
+        for (const other of [{ watcher: BOB }, { aor: BOB }, { event: "dialog" }])
+          expect(await visited({ ...PAIR, ...other })).toEqual([]);
+      });
+
+      it("says where the user is", async () => {
+        const owner = await lease();
+        const claim = { aor: JOE, server: "b", origin: "admin", expiresAt: null, conflict: "takeover" } as const;
+        await h.run(h.west.claim({ ...claim, equalRank: true, actor: "t" }));
+        expect(await enter(owner, entry())).toMatchObject({ outcome: "entered", slot: { server: "b", epoch: 1 } });
+      });
+
+      it("a client's start has no server, and holds nobody back", async () => {
+        const owner = await lease();
+        const first = await enter(owner, entry({ origin: null }));
+        expect(first).toMatchObject({ outcome: "entered", servers: ["a", "b", "c"] });
+        expect((await visited())[0]).toMatchObject({ role: "start", server: null });
+        const second = await enter(owner, entry({ origin: null }), {}, "west");
+        expect(second).toMatchObject({ outcome: "entered", chain: second.id, servers: ["a", "b", "c"] });
+      });
+
+      it("a loop stores nothing, on whichever proxy, and names the chain", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        const first = await enter(owner, entry());
+        const before = await visited();
+        const back = await enter(other, entry({ origin: "b" }), {}, "west");
+        expect(back).toEqual({ id: back.id, outcome: "loop", chain: first.id });
+        expect(await visited()).toEqual(before);
+        expect(await stored()).toEqual([first.id]);
+      });
+
+      it("of another watcher, presentity or event it is none", async () => {
+        const owner = await lease();
+        await enter(owner, entry());
+        for (const other of [{ watcher: BOB }, { aor: BOB }, { event: "dialog" }])
+          expect((await enter(owner, entry({ origin: "b" }), other)).outcome).toBe("entered");
+      });
+
+      it("goes to what its chain has left, and then there is nothing left", async () => {
+        const owner = await lease();
+        const first = await enter(owner, entry());
+        await leave(owner, first.id, "c");
+        const onward = await enter(owner, entry({ origin: "b" }));
+        expect(onward).toMatchObject({ outcome: "entered", chain: first.id, servers: ["c"] });
+        expect(await brief()).toEqual([
+          [first.id, "start", "a"],
+          [first.id, "leg", "b"],
+          [onward.id, "start", "b"],
+          [onward.id, "leg", "c"],
+        ]);
+        expect(await enter(owner, entry({ origin: "c" }))).toMatchObject({ outcome: "loop", chain: first.id });
+      });
+
+      it("notes what came back with its own evidence, loop or not, and then lets a second instance in", async () => {
+        const owner = await lease();
+        await enter(owner, entry({ evidence: "one", sent: "one" }));
+        const second = entry({ origin: "b", evidence: "two", sent: "two" });
+        expect((await enter(owner, second)).outcome).toBe("loop");
+        expect((await enter(owner, entry({ origin: "b", evidence: "one", sent: "one" }))).outcome).toBe("loop");
+        expect((await visited()).filter((row) => row.echoed).map((row) => row.server)).toEqual(["b"]);
+        const admitted = await enter(owner, second);
+        expect(admitted).toMatchObject({ outcome: "entered", chain: admitted.id, servers: ["a", "c"] });
+      });
+
+      it("a From tag of a leg of ours is that chain, whatever it comes from (models.md, peer)", async () => {
+        const owner = await lease();
+        const first = await enter(owner, entry({ onward: [] }));
+        const within = entry({ origin: "d", servers: ["b", "c"], within: first.id });
+        expect(await enter(owner, within)).toMatchObject({ outcome: "loop", chain: first.id });
+        expect((await enter(owner, { ...within, within: null })).outcome).toBe("entered");
+      });
+
+      it("under a lease that is over: nothing is stored", async () => {
+        const owner = await lease();
+        await h.run(h.east.leases.close(owner));
+        expect((await enter(owner, entry())).outcome).toBe("over");
+        expect((await enter("nobody", entry())).outcome).toBe("over");
+        expect([await visited(), await stored()]).toEqual([[], []]);
+      });
+
+      it("again under the same id is the same, also where it would be a loop by now (concurrency.md 9)", async () => {
+        const owner = await lease();
+        const row = subscription();
+        const asked = entry();
+        const first = await h.run(h.east.unions.enter(owner, row, asked));
+        const before = await visited();
+        expect(await h.run(h.east.unions.enter(owner, row, asked))).toEqual(first);
+        expect(await visited()).toEqual(before);
+        expect(await stored()).toEqual([row.id]);
+      });
+
+      it("of two at once from both ends, one begins the chain and the other is on it", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        for (let i = 0; i < 20; i++) {
+          const pair = { watcher: `w${i}@example.com` };
+          const outcomes = await h.run(
+            Promise.all([
+              h.east.unions.enter(owner, subscription(pair), entry()),
+              h.west.unions.enter(other, subscription({ ...pair, origin: "b" }), entry({ origin: "b" })),
+            ]),
+          );
+          expect(outcomes.map((each) => each.outcome).sort(), String(i)).toEqual(["entered", "loop"]);
+        }
+      });
+
+      it("many at once, of many pairs", async () => {
+        const owner = await lease();
+        const asks = Array.from({ length: 60 }, (_, i) =>
+          h.east.unions.enter(owner, subscription({ watcher: `w${i % 20}@example.com` }), entry({ evidence: null })),
+        );
+        const outcomes = (await h.run(Promise.all(asks))).map((each) => each.outcome);
+        expect(outcomes.filter((each) => each === "entered")).toHaveLength(20);
+        expect(await stored()).toHaveLength(20);
+      });
+    });
+
+    describe("visit and leave", () => {
+      it("what was given back is free for another of the chain, and nobody has it twice", async () => {
+        const owner = await lease();
+        const { id } = await enter(owner, entry());
+        expect(await visit(owner, id, "b")).toBe("taken");
+        await leave(owner, id, "b");
+        await leave(owner, id, "b");
+        expect(await brief()).toEqual([
+          [id, "start", "a"],
+          [id, "leg", "c"],
+        ]);
+        const onward = await enter(owner, entry({ origin: "c" }));
+        expect(onward).toMatchObject({ servers: ["b"] });
+        expect(await visit(owner, id, "b")).toBe("visited");
+        await leave(owner, onward.id, "b");
+        expect(await visit(owner, id, "b")).toBe("taken");
+        expect((await visited()).at(-1)).toEqual({
+          chain: id,
+          holder: id,
+          server: "b",
+          role: "leg",
+          evidence: "the session",
+          echoed: false,
+        });
+      });
+
+      it("the server a chain starts from is visited for as long as that subscription lives", async () => {
+        const owner = await lease();
+        const { id } = await enter(owner, entry());
+        await leave(owner, id, "a");
+        expect(await visit(owner, id, "a")).toBe("visited");
+        expect((await brief())[0]).toEqual([id, "start", "a"]);
+      });
+
+      it("a server that came later, on the chain of the holder alone", async () => {
+        const owner = await lease();
+        const one = await enter(owner, entry({ origin: null }));
+        const two = await enter(owner, entry({ origin: null }));
+        for (const { id } of [one, two]) expect(await visit(owner, id, "d")).toBe("taken");
+        for (const server of ["a", "b", "c", "d"]) await leave(owner, one.id, server);
+        expect(await visit(owner, one.id, "d")).toBe("taken");
+      });
+
+      it("another owner, another fence, no chain: lost, and nothing is taken or given back", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        const { id } = await enter(owner, entry());
+        const plain = subscription();
+        await h.run(h.east.subscriptions.insert(owner, plain, false));
+        const before = await visited();
+        expect(await visit(other, id, "d")).toBe("lost");
+        expect(await visit(owner, id, "d", FIRST_FENCE + 1)).toBe("lost");
+        expect(await visit(owner, "cdm-none", "d")).toBe("lost");
+        expect(await visit(owner, plain.id, "d")).toBe("lost");
+        await leave(other, id, "b");
+        await leave(owner, id, "b", FIRST_FENCE + 1);
+        expect(await visited()).toEqual(before);
+      });
+
+      it("two holders of one chain that want the same server: one has it", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        for (let i = 0; i < 10; i++) {
+          const pair = { watcher: `w${i}@example.com` };
+          const first = await enter(owner, entry(), pair);
+          await leave(owner, first.id, "c");
+          const second = await enter(other, entry({ origin: "b" }), pair);
+          await h.run(h.east.unions.leave(other, second.id, FIRST_FENCE, "c"));
+          const outcomes = await h.run(
+            Promise.all([
+              h.east.unions.visit(owner, first.id, FIRST_FENCE, "c", null),
+              h.west.unions.visit(other, second.id, FIRST_FENCE, "c", null),
+            ]),
+          );
+          expect(outcomes.sort(), String(i)).toEqual(["taken", "visited"]);
+        }
+      });
+    });
+
+    describe("visited rows go with their subscription, however it goes", () => {
+      it("removed by its owner, and by nobody else", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        const { id } = await enter(owner, entry());
+        await h.run(h.west.subscriptions.remove(other, id, FIRST_FENCE));
+        await h.run(h.east.subscriptions.remove(owner, id, FIRST_FENCE + 1));
+        expect(await visited()).toHaveLength(3);
+        await h.run(h.east.subscriptions.remove(owner, id, FIRST_FENCE));
+        expect(await visited()).toEqual([]);
+        expect(await enter(owner, entry({ origin: "b" }))).toMatchObject({ outcome: "entered", servers: ["a", "c"] });
+      });
+
+      it("the chain lives on in what is left of it", async () => {
+        const owner = await lease();
+        const first = await enter(owner, entry());
+        await leave(owner, first.id, "c");
+        const second = await enter(owner, entry({ origin: "b" }));
+        await h.run(h.east.subscriptions.remove(owner, first.id, FIRST_FENCE));
+        expect(await brief()).toEqual([
+          [second.id, "start", "b"],
+          [second.id, "leg", "c"],
+        ]);
+        expect(await enter(owner, entry({ origin: "c", servers: ["b"] }))).toMatchObject({
+          outcome: "loop",
+          chain: first.id,
+        });
+      });
+
+      it("a take-over keeps them; they are the new owner's to change", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        const { id } = await enter(owner, entry());
+        const before = await visited();
+        await h.run(h.east.leases.close(owner));
+        const [taken] = await h.run(h.west.subscriptions.take(other, 10));
+        expect(taken!.subscription).toMatchObject({ id, kind: "composed", fence: FIRST_FENCE + 1 });
+        expect(await visited()).toEqual(before);
+        expect(await visit(owner, id, "d")).toBe("lost");
+        await leave(owner, id, "b");
+        expect(await visited()).toEqual(before);
+        expect(await visit(other, id, "d", FIRST_FENCE + 1)).toBe("taken");
+        await leave(other, id, "b", FIRST_FENCE + 1);
+        expect((await visited()).map((row) => row.server)).toEqual(["a", "c", "d"]);
+        expect((await enter(other, entry({ origin: "c" }), {}, "west")).outcome).toBe("entered");
+      });
+
+      it("expired when it would be taken over", async () => {
+        const [owner, other] = [await lease(), await lease("west")];
+        await enter(owner, entry(), { expiresAt: h.now() + 500 });
+        await h.run(h.east.leases.close(owner));
+        await h.advance(600);
+        expect(await h.run(h.west.subscriptions.take(other, 10))).toEqual([]);
+        expect(await visited()).toEqual([]);
+      });
+
+      it("cleared away, expired, of an owner that is over", async () => {
+        const owner = await lease();
+        const { id } = await enter(owner, entry(), { expiresAt: h.now() + 500 });
+        await h.run(h.east.leases.close(owner));
+        expect(await visited()).toHaveLength(3);
+        await h.advance(600);
+        let left: readonly string[] = [id];
+        let rows = 3;
+        await h.eventually(() => {
+          void h.west.subscriptions.list({ limit: 10 }).then((each) => (left = each.map((row) => row.id)));
+          void h.west.unions.visited(PAIR).then((each) => (rows = each.length));
+          return left.length === 0 && rows === 0;
+        });
+      });
+    });
+
+    describe("credits", () => {
+      const credit = { ...PAIR, digest: "", server: "b" };
+      const grant = (id: string, more: Partial<Grant> = {}, until = h.now() + 32_000) =>
+        h.run(h.east.unions.grant(id, [{ ...credit, count: 1, ...more }], until));
+      const spend = (by: string, more: Partial<typeof credit> = {}) =>
+        h.run(h.west.unions.spend({ ...credit, ...more }, by));
+
+      it("each is spent once, on whichever proxy", async () => {
+        expect(await spend("x")).toBe(false);
+        await grant("g", { count: 2 });
+        expect(await spend("x")).toBe(true);
+        expect(await h.run(h.east.unions.spend(credit, "y"))).toBe(true);
+        expect(await spend("z")).toBe(false);
+      });
+
+      it("of another pair, event, text or server it is none", async () => {
+        await grant("g");
+        for (const other of [{ watcher: BOB }, { aor: BOB }, { event: "MESSAGE" }, { digest: "d" }, { server: "c" }])
+          expect(await spend("x", other)).toBe(false);
+        expect(await spend("x")).toBe(true);
+      });
+
+      it("the same request again is the same spending", async () => {
+        await grant("g", { count: 2 });
+        for (let i = 0; i < 3; i++) expect(await spend("x")).toBe(true);
+        expect(await spend("y")).toBe(true);
+        expect(await spend("z")).toBe(false);
+        expect(await spend("x")).toBe(true);
+      });
+
+      it("the same granting again grants nothing more, spent or not; another adds", async () => {
+        await grant("g", { count: 1 });
+        expect(await spend("x")).toBe(true);
+        await grant("g", { count: 1 });
+        expect(await spend("y")).toBe(false);
+        await grant("h", { count: 1 });
+        expect(await spend("y")).toBe(true);
+      });
+
+      it("several servers and texts in one granting", async () => {
+        const credits = ["b", "c"].map((server, i) => ({
+          ...credit,
+          server,
+          digest: "d",
+          event: "MESSAGE",
+          count: i + 1,
+        }));
+        await h.run(h.east.unions.grant("g", credits, h.now() + 32_000));
+        const of = (server: string, by: string) => spend(by, { server, digest: "d", event: "MESSAGE" });
+        expect([await of("b", "1"), await of("b", "2")]).toEqual([true, false]);
+        expect([await of("c", "1"), await of("c", "2"), await of("c", "3")]).toEqual([true, true, false]);
+      });
+
+      it("lapses", async () => {
+        await grant("g", { count: 2 });
+        await h.advance(31_000);
+        expect(await spend("x")).toBe(true);
+        await h.advance(2000);
+        expect(await spend("y")).toBe(false);
+        expect(await spend("x")).toBe(false);
+      });
+
+      it("the one that lapses first is spent first", async () => {
+        await grant("late", {}, h.now() + 60_000);
+        await grant("soon", {}, h.now() + 10_000);
+        expect(await spend("x")).toBe(true);
+        await h.advance(11_000);
+        expect(await spend("y")).toBe(true);
+        expect(await spend("z")).toBe(false);
+      });
+
+      it("twenty requests at once spend five credits five times", async () => {
+        await grant("g", { count: 5 });
+        const asks = Array.from({ length: 20 }, (_, i) =>
+          (i % 2 === 0 ? h.east : h.west).unions.spend(credit, `request ${i}`),
+        );
+        expect((await h.run(Promise.all(asks))).filter((each) => each)).toHaveLength(5);
+      });
+
+      it("one request by two ways at once spends one", async () => {
+        for (let i = 0; i < 10; i++) {
+          const more = { digest: `d${i}` };
+          await grant(`g${i}`, { ...more, count: 2 });
+          const asks = [h.east, h.west].map((each) => each.unions.spend({ ...credit, ...more }, "x"));
+          expect(await h.run(Promise.all(asks))).toEqual([true, true]);
+          expect([await spend("y", more), await spend("z", more)]).toEqual([true, false]);
+        }
+      });
+
+      it("has bounds: no more than MOST_CREDITS of one, none for who cannot be stored, and what lapsed is cleared", async () => {
+        await grant("g", { count: 10_000, server: "c" });
+        await grant("h", { count: 0 });
+        await grant("i", { watcher: "ann\0@example.com" });
+        expect(await spend("x")).toBe(false);
+        expect(await spend("x", { watcher: "ann\0@example.com" })).toBe(false);
+        let spent = 0;
+        for (let i = 0; i < MOST_CREDITS + 5; i++) if (await spend(`${i}`, { server: "c" })) spent++;
+        expect(spent).toBe(MOST_CREDITS);
+      });
+    });
+  });
+}

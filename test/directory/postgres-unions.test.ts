@@ -1,0 +1,30 @@
+import { expect, it } from "vitest";
+import { unionsContract } from "../contract/unions.contract.ts";
+import { twoOnPostgres } from "./two-on-postgres.ts";
+
+const AGE = `
+with slots as (
+  update codomain.slots set expires_at = expires_at - $1 * interval '1 ms', due_at = due_at - $1 * interval '1 ms'
+),
+leases as (update codomain.proxies set lease_until = lease_until - $1 * interval '1 ms'),
+credits as (update codomain.credits set until_at = until_at - $1 * interval '1 ms')
+update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
+const RESET =
+  "truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions, codomain.visited, codomain.credits";
+
+const postgres = twoOnPostgres({ age: AGE, reset: RESET, sweepMs: 50 });
+unionsContract("on PostgreSQL", postgres.harness);
+
+it("credits that have lapsed are cleared away", async () => {
+  const credit = { watcher: "ann@example.com", aor: "joe@example.com", event: "presence", digest: "", server: "b" };
+  await postgres.east.unions.grant("g", [{ ...credit, count: 3 }], Date.now() - 1000);
+  await postgres.east.unions.grant("h", [{ ...credit, count: 2 }], Date.now() + 60_000);
+  const limit = Date.now() + 10_000;
+  let left = 5;
+  while (left > 2 && Date.now() < limit) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    left = (await postgres.client.query("select from codomain.credits")).rows.length;
+  }
+  expect(left).toBe(2);
+  await postgres.client.query("truncate codomain.credits");
+});
