@@ -7,7 +7,10 @@ import type { XmlElement } from "../presence/xml.ts";
  */
 
 /** RFC 5025 3.2.1, in rising order. */
-export type Handling = "block" | "confirm" | "polite-block" | "allow";
+export const HANDLINGS = ["block", "confirm", "polite-block", "allow"] as const;
+export type Handling = (typeof HANDLINGS)[number];
+
+export type Contact = "MESSAGE" | "INVITE";
 
 export interface Question {
   /** Canonical AoR of the watcher, sender or caller, and whether it may be believed: rules that name someone do not match one who is not. */
@@ -17,6 +20,8 @@ export interface Question {
   readonly aor: string;
   /** Event package of a SUBSCRIBE; empty for others. */
   readonly event: string;
+  /** The user's, by his document as it was published (`sphereOf`); null or absent: not known, or they differ (RFC 5025 3.1.2). */
+  readonly sphere?: string | null;
 }
 
 /** What a watcher may see. */
@@ -30,12 +35,21 @@ export interface WatcherVerdict {
   readonly rule: string;
   /** When it may be another, milliseconds since 1970 (validity, cache); null: only when a change is told. */
   readonly until: number | null;
+  /** It may be another where the user's sphere is. */
+  readonly bySphere: boolean;
+  /**
+   * False: nobody could be asked, and the handling is the one kept for that. A new SUBSCRIBE is better told so (500 with
+   * Retry-After) than refused for good; whoever watches already is shown nothing until it is known.
+   */
+  readonly known: boolean;
 }
 
 /** Whether a MESSAGE or INVITE may reach the user. */
 export interface SenderVerdict {
   readonly allowed: boolean;
   readonly rule: string;
+  /** As of WatcherVerdict. */
+  readonly known: boolean;
 }
 
 export interface Policy {
@@ -43,7 +57,7 @@ export interface Policy {
   readonly active: boolean;
   /** At once where it is known. Never rejects: where nobody can be asked, it fails closed or as it was told to. */
   watcher(question: Question): WatcherVerdict | Promise<WatcherVerdict>;
-  sender(question: Question, method: "MESSAGE" | "INVITE"): SenderVerdict | Promise<SenderVerdict>;
+  sender(question: Question, method: Contact): SenderVerdict | Promise<SenderVerdict>;
   /** Told when verdicts about a user may have changed; null: about anybody. Returns the way to end it. */
   onChange(listener: (aor: string | null) => void): () => void;
 }
@@ -51,7 +65,18 @@ export interface Policy {
 /** Way `distributed`: each server's own policy is all there is. */
 export const NO_POLICY: Policy = {
   active: false,
-  watcher: () => ({ handling: "allow", transform: null, transformKey: "", rule: "none here", until: null }),
-  sender: () => ({ allowed: true, rule: "none here" }),
+  watcher: () => ({ ...ALLOWED, rule: "none here" }),
+  sender: () => ({ allowed: true, rule: "none here", known: true }),
   onChange: () => () => undefined,
+};
+
+/** Everything may be seen. */
+export const ALLOWED: WatcherVerdict = {
+  handling: "allow",
+  transform: null,
+  transformKey: "",
+  rule: "",
+  until: null,
+  bySphere: false,
+  known: true,
 };

@@ -71,7 +71,7 @@ function own(local: string, attributes: Readonly<Record<string, string>>, childr
   return { uri: SOURCE_NAMESPACE, local, prefix: PREFIX, attributes: given, children };
 }
 
-function isMark({ uri, local }: { readonly uri: string; readonly local: string }): boolean {
+export function isMark({ uri, local }: { readonly uri: string; readonly local: string }): boolean {
   return uri === SOURCE_NAMESPACE && local === "source";
 }
 
