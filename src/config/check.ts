@@ -1,6 +1,7 @@
 import { bracketed, isLoopback, isWildcard, splitHostPort } from "../sip/transport/address.ts";
 import { checkModels, checkTrees } from "./check-models.ts";
 import { checkServers } from "./check-servers.ts";
+import { checkUnions } from "./check-unions.ts";
 import { Checks } from "./checks.ts";
 import type { Draft } from "./draft.ts";
 import { type Path, type PathFault, printPath } from "./faults.ts";
@@ -17,22 +18,9 @@ export function checkDraft(draft: Draft, domains: readonly string[], report: Rep
   checkTrees(draft, checks);
   checkModels(draft, domains, checks);
   checkTimes(draft, checks);
-  checkNotYet(draft, checks);
+  checkUnions(draft, checks);
   const home = draft.sections.clients?.home;
   if (home !== undefined) checks.known(["clients", "home"], home, "server", draft.serverNames);
-}
-
-/** Settings that are understood and not carried out by this version: nobody is to rely on them unknowingly. */
-function checkNotYet(draft: Draft, checks: Checks): void {
-  for (const { path, value } of draft.models) {
-    if (value.model === "unioned") {
-      checks.warn(
-        [...path, "model"],
-        "Requests for unioned users are refused with 480 by this version.",
-        "Choose another model.",
-      );
-    }
-  }
 }
 
 function checkDomains(draft: Draft, checks: Checks): void {

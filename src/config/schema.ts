@@ -66,7 +66,9 @@ export const serverSchema = z
     onward: z
       .enum(["none", "up", "children", "both"])
       .default("none")
-      .describe("Does it send requests on by itself: to its parent, to its children."),
+      .describe(
+        "Does it send requests on by itself: to its parent, to its children, which for a peer are the user's other servers.",
+      ),
     claims: z
       .array(z.enum(["register", "publish"]))
       .default(["register"])
@@ -131,7 +133,7 @@ export const modelSchema = z
         model: z.literal("unioned"),
         style: z.enum(["hierarchical", "peer"]).describe("How the servers are joined."),
         tree: z.string().optional().describe("hierarchical: the name of a tree."),
-        servers: z.array(server()).min(2).optional().describe("peer: the servers the user is on."),
+        servers: z.array(server()).min(1).optional().describe("peer: the servers the user is on."),
       })
       .describe("The user is on several servers at once."),
   ])
@@ -172,6 +174,14 @@ const messages = z
     "per-recipient": count(1, 1_000_000).default(1000).describe("MESSAGEs stored for one user, at most."),
     "octets-per-recipient": size().prefault("8MiB").describe("Octets of them, at most."),
     "per-sender": count(1, 10_000_000).default(10_000).describe("MESSAGEs stored of one sender, at most."),
+    routing: z
+      .enum(["all", "mostactive", "roundrobin", "weighted"])
+      .default("all")
+      .describe("To which of a unioned user's servers his MESSAGEs go, where he has not set it himself."),
+    copies: z
+      .enum(["on", "off"])
+      .default("on")
+      .describe("What a unioned user writes from one of his servers is shown to his others (routing all)."),
   })
   .prefault({})
   .describe("MESSAGE requests that cannot be delivered now.");
