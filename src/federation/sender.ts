@@ -40,6 +40,17 @@ export function senderOf(
   }
 }
 
+/**
+ * By whom rules are asked: a client who has proved who he is counts as himself, whatever his From says, for that is what
+ * is asserted of him (RFC 3325 5). One who wants to stay unknown (RFC 3323 4.1.1.3) is nobody.
+ */
+export function principalOf(origin: Origin, sender: Sender): Sender {
+  if (origin.kind !== "client" || origin.authenticated === null || ANONYMOUS.test(sender.aor)) return sender;
+  return { aor: origin.authenticated, trusted: true };
+}
+
+const ANONYMOUS = /@anonymous\.invalid$/;
+
 /** RFC 3325 9.1: one SIP or SIPS URI, one tel URI, or both. A malformed one says nothing. */
 function assertedBy(request: SenderHeaders): string | undefined {
   let identities: SenderHeaders["identities"];

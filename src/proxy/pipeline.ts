@@ -1,6 +1,6 @@
 import { decide } from "../federation/decide.ts";
 import { FORKED_METHODS } from "../federation/partitioned.ts";
-import type { ComposePlan, HoldPlan, ReginfoPlan, RelayPlan, WatcherinfoPlan } from "../federation/plan.ts";
+import type { ComposePlan, HoldPlan, Plan, ReginfoPlan, RelayPlan, WatcherinfoPlan } from "../federation/plan.ts";
 import { withoutOwnMaddr } from "./alterations.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
@@ -17,6 +17,7 @@ import { askedOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
 import { fork } from "./steps/fork.ts";
 import { identify } from "./steps/identify.ts";
 import { answerOwn } from "./steps/own.ts";
+import { isContact, isPassedOn, permitSender, permitWatcher } from "./steps/permit.ts";
 import { redirect } from "./steps/redirect.ts";
 import { relay } from "./steps/relay.ts";
 import { aorFor, type Known, lookUp, lookUpFresh } from "./steps/resolve.ts";
@@ -84,7 +85,13 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined): void 
   if (isProbe(aor) || (origin.kind === "server" && isReturned(core, exchange, origin.server))) {
     return answer(core, exchange, { status: 404 });
   }
-  const known = lookUp(core, aor);
+  const passed = core.policy.active && isContact(exchange) ? permitSender(core, exchange) : true;
+  if (passed instanceof Promise) return passed.then((each) => (each ? lookUpAndAct(core, exchange) : undefined));
+  return passed ? lookUpAndAct(core, exchange) : undefined;
+}
+
+function lookUpAndAct(core: Core, exchange: Exchange): void | Promise<void> {
+  const known = lookUp(core, exchange.aor);
   return known instanceof Promise ? known.then((each) => act(core, exchange, each)) : act(core, exchange, known);
 }
 
@@ -133,6 +140,22 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
   if ("unlearn" in plan && plan.kind !== "fork" && plan.unlearn !== null) {
     core.directory.unlearn(exchange.aor, plan.unlearn.server, plan.unlearn.epoch).catch(() => undefined);
   }
+  if (core.policy.active && isPassedOn(plan, exchange)) {
+    const permitted = permitWatcher(core, exchange, plan);
+    const go = (each: Plan | null) => (each === null ? undefined : carryOut(core, exchange, each, known, replan));
+    return permitted instanceof Promise ? permitted.then(go) : go(permitted);
+  }
+  return carryOut(core, exchange, plan, known, replan);
+}
+
+function carryOut(
+  core: Core,
+  exchange: Exchange,
+  plan: Plan,
+  known: Known,
+  replan: (now?: Known) => void,
+): void | Promise<void> {
+  exchange.plan = plan;
   switch (plan.kind) {
     case "relay":
       return mayBeReturned(core, exchange, known)

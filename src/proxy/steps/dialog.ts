@@ -12,6 +12,7 @@ import { asSip } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import type { OwnRoute } from "../route-header.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
+import { isWithdrawn } from "./permit.ts";
 import { learnIfDue } from "./relay.ts";
 import { lookUp } from "./resolve.ts";
 
@@ -57,6 +58,10 @@ export async function followRoute(core: Core, exchange: Exchange): Promise<boole
     answer(core, exchange, { status: 481, phrase: "Subscription Does Not Exist" });
     return true;
   }
+  if (core.policy.active && request.method === "NOTIFY" && (await isOfWithdrawn(core, exchange))) {
+    answer(core, exchange, { status: 481, phrase: "Subscription Does Not Exist" });
+    return true;
+  }
   const found = nextHop(core, request, ownRoute?.connectionId ?? 0);
   const hop = found instanceof Promise ? await found : found;
   switch (hop.kind) {
@@ -71,7 +76,7 @@ export async function followRoute(core: Core, exchange: Exchange): Promise<boole
     answer(core, exchange, { status: 403, phrase: "Forbidden" });
     return true;
   }
-  if (request.method === "SUBSCRIBE" && (await hasMoved(core, exchange, hop.targets))) {
+  if (request.method === "SUBSCRIBE" && (await isOver(core, exchange, hop.targets))) {
     answer(core, exchange, { status: 481, phrase: "Subscription Does Not Exist" });
     return true;
   }
@@ -121,13 +126,19 @@ function notifyState(request: SipRequest): NotifyState {
   return state === "active" || state === "pending" ? state : "terminated";
 }
 
-/** models.md: a proxied dialog's user has moved; his watcher's server is to subscribe anew. */
-async function hasMoved(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): Promise<boolean> {
+async function isOfWithdrawn(core: Core, exchange: Exchange): Promise<boolean> {
+  const { origin } = exchange;
+  return origin.kind === "server" && isWithdrawn(core, exchange, origin.server);
+}
+
+/** models.md: a proxied dialog's user has moved, or rules were changed; his watcher's server is to subscribe anew. */
+async function isOver(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): Promise<boolean> {
   const to = asSip(exchange.request.to.uri);
   const target = targets[0];
   if (to?.user === undefined || !core.isOurs(to) || target === undefined || !("host" in target)) return false;
   const server = core.serverAt(target.host, target.port);
   if (server === undefined) return false;
+  if (core.policy.active && (await isWithdrawn(core, exchange, server))) return true;
   const known = lookUp(core, core.canonical(aorOf(to), null));
   return movedSince(server, known instanceof Promise ? await known : known, core.runtime.clock.wall());
 }
