@@ -133,6 +133,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
+    presence: () => null,
     claimedAgain: (aor) => messaging.deliverer.claimedAgain(aor),
   };
   return {

@@ -142,6 +142,8 @@ export interface MessagesConfig {
   readonly perRecipient: number;
   readonly octetsPerRecipient: number;
   readonly perSender: number;
+  readonly routing: "all" | "mostactive" | "roundrobin" | "weighted";
+  readonly copies: boolean;
 }
 
 export interface SubscriptionsConfig {

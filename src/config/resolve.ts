@@ -53,6 +53,8 @@ export function resolveConfig(
       perRecipient: messages["per-recipient"],
       octetsPerRecipient: messages["octets-per-recipient"],
       perSender: messages["per-sender"],
+      routing: messages.routing,
+      copies: messages.copies === "on",
     },
     subscriptions: {
       hold: subscriptions.hold,

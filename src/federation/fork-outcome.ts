@@ -16,9 +16,18 @@ import type { ForkPlan } from "./plan.ts";
  * it is. What arrives later still teaches, and is answered to nobody (RFC 4320).
  */
 
+/** What is forked: of a search for the one server that has a user, or of a user who is on several. */
+export interface ForkOrder extends ForkPlan {
+  /**
+   * What leads to the next stage, where it is not only that all of the last said *not here*: that none of it has taken the
+   * request (`untaken`), or any final response but 2xx and 6xx (`failed`, RFC 3841 9.1).
+   */
+  readonly moveOn?: "untaken" | "failed";
+}
+
 export interface ForkState {
   readonly method: string;
-  readonly plan: ForkPlan;
+  readonly plan: ForkOrder;
   /** Position of the stage being asked. */
   readonly stage: number;
   readonly asked: readonly string[];
@@ -72,7 +81,7 @@ export interface ForkStep {
   readonly effects: readonly ForkEffect[];
 }
 
-export function startFork(method: string, plan: ForkPlan): ForkStep {
+export function startFork(method: string, plan: ForkOrder): ForkStep {
   const asked = plan.stages[0] ?? [];
   const state: ForkState = {
     method,
@@ -101,8 +110,8 @@ export function stepFork(state: ForkState, event: ForkEvent): ForkStep {
       next = notified(state, event.server, event.state, effects);
       break;
     case "deadline":
-      next = { ...state, stopped: true };
       // An INVITE may ring for minutes; Timer C ends it. Every other request is decided now.
+      next = { ...state, stopped: state.stopped || state.method !== "INVITE" || state.plan.moveOn === undefined };
       if (state.method !== "INVITE") next = conclude(next, effects);
       next = close(next, effects);
       break;
@@ -174,14 +183,22 @@ function settle(state: ForkState, effects: ForkEffect[]): ForkState {
   let next = state;
   if (!state.answered) {
     const stage = state.plan.stages[state.stage + 1];
-    const nowhere = state.ended.every((each) => meaningOf(each.ending) === "not-here");
-    if (stage !== undefined && nowhere && !state.stopped) {
+    if (stage !== undefined && !state.stopped && movesOn(state)) {
       effects.push({ kind: "ask", servers: stage });
       return { ...state, stage: state.stage + 1, asked: [...state.asked, ...stage] };
     }
     next = conclude(state, effects);
   }
   return awaitsNotify(next) ? next : close(next, effects);
+}
+
+function movesOn({ ended, plan }: ForkState): boolean {
+  return ended.every(({ ending }) => {
+    const meaning = meaningOf(ending);
+    return (
+      meaning === "not-here" || (meaning === "could-not-ask" ? plan.moveOn !== undefined : plan.moveOn === "failed")
+    );
+  });
 }
 
 /** The one final answer where no success was forwarded. */

@@ -12,6 +12,7 @@ import type { Telemetry } from "../telemetry/events.ts";
 import type { DigestNonces } from "./digest.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Handlers } from "./handlers.ts";
+import type { ImRouting } from "./im-routing.ts";
 import type { KnownCredentials } from "./known-credentials.ts";
 import type { OpenForks } from "./open-forks.ts";
 import type { ProxyOptions } from "./options.ts";
@@ -33,6 +34,7 @@ export interface Core {
   readonly subscriptionForks: SubscriptionForks;
   readonly nonces: DigestNonces;
   readonly credentials: KnownCredentials;
+  readonly imRouting: ImRouting;
   readonly options: ProxyOptions;
   readonly origins: OriginTable;
   readonly models: ModelTable;

@@ -1,8 +1,14 @@
 import type { ForkResult } from "../directory/directory.ts";
 import { meaningOf, type NotifyState } from "../federation/answers.ts";
-import { type ForkEffect, type ForkEvent, type ForkState, startFork, stepFork } from "../federation/fork-outcome.ts";
+import {
+  type ForkEffect,
+  type ForkEvent,
+  type ForkOrder,
+  type ForkState,
+  startFork,
+  stepFork,
+} from "../federation/fork-outcome.ts";
 import { splitBreadth } from "../federation/loop-hash.ts";
-import type { ForkPlan } from "../federation/plan.ts";
 import type { Timer } from "../runtime/runtime.ts";
 import type { SipResponse } from "../sip/message/message.ts";
 import { Branch, type BranchResult, type BranchUser } from "./branch.ts";
@@ -13,6 +19,16 @@ import type { OpenForkHandle } from "./open-forks.ts";
 import { answer } from "./responses.ts";
 import { upstream } from "./single-branch.ts";
 import { wayTo } from "./steps/relay.ts";
+
+/** What a fork to a user's several servers does besides. */
+export interface ForkHooks {
+  /** Of the time for a decision, what is kept for `untaken`. */
+  readonly reserveMs: number;
+  /** Nobody has taken it, and this server was not or could not be asked. True: it was answered. */
+  untaken(server: string | null): Promise<boolean>;
+  /** Every branch has ended. `took`: servers that answered 2xx, in order. */
+  over(took: readonly string[]): void;
+}
 
 /**
  * A fork as it happens: the branches report, the pure `stepFork` judges, this carries out what it says. It lives until
@@ -32,9 +48,11 @@ export class ForkRun implements BranchUser {
   /** Reason header of the sender's CANCEL. */
   #reason: string | undefined;
   #learning: Promise<number | null> = Promise.resolve(null);
+  #hooks: ForkHooks | null;
 
-  constructor(core: Core, exchange: Exchange, plan: ForkPlan, open: OpenForkHandle) {
+  constructor(core: Core, exchange: Exchange, plan: ForkOrder, open: OpenForkHandle, hooks: ForkHooks | null = null) {
     this.#core = core;
+    this.#hooks = hooks;
     this.#exchange = exchange;
     this.#open = open;
     this.#servers = plan.stages.flat();
@@ -98,7 +116,15 @@ export class ForkRun implements BranchUser {
     const { state, effects } = stepFork(this.#state, event);
     this.#state = state;
     this.#apply(effects);
+    this.#end();
     return effects;
+  }
+
+  #end(): void {
+    const { asked, ended, answered } = this.#state;
+    if (this.#hooks === null || !answered || asked.length > ended.length) return;
+    this.#hooks.over(ended.filter((each) => meaningOf(each.ending) === "here").map((each) => each.server));
+    this.#hooks = null;
   }
 
   #apply(effects: readonly ForkEffect[]): void {
@@ -111,10 +137,7 @@ export class ForkRun implements BranchUser {
           this.#forward(effect.server, effect.status, effect.challenges);
           break;
         case "answer":
-          answer(this.#core, this.#exchange, {
-            status: effect.status,
-            ...(effect.status === 480 ? { retryAfter: this.#core.options.retryAfterS } : {}),
-          });
+          this.#answer(effect.status);
           break;
         case "cancel":
           for (const server of effect.servers) this.#cancel(server);
@@ -135,6 +158,24 @@ export class ForkRun implements BranchUser {
           break;
       }
     }
+  }
+
+  #answer(status: 404 | 480): void {
+    const hooks = this.#hooks;
+    const refuse = (): void => {
+      if (hooks !== null && this.#exchange.transaction.completed) return;
+      const retryAfter = status === 480 ? { retryAfter: this.#core.options.retryAfterS } : {};
+      answer(this.#core, this.#exchange, { status, ...retryAfter });
+    };
+    if (status === 404 || hooks === null) return refuse();
+    const { ended, plan } = this.#state;
+    const silent = ended.find((each) => meaningOf(each.ending) === "could-not-ask")?.server ?? plan.unasked[0];
+    hooks
+      .untaken(silent ?? null)
+      .then((kept) => {
+        if (!kept) refuse();
+      })
+      .catch((error: Error) => this.#core.failed(this.#exchange, error));
   }
 
   /** RFC 3326 2: who rings in vain learns why, so that a call taken elsewhere is no missed one. */
@@ -161,6 +202,7 @@ export class ForkRun implements BranchUser {
       maxBreadth,
       fork: this.#exchange.method === "SUBSCRIBE" ? this.#servers.indexOf(server) : undefined,
       path: undefined,
+      ...this.#until(),
     };
     const begin = (way: Way): void => {
       // It was taken back, or decided, while its address was being found.
@@ -172,6 +214,15 @@ export class ForkRun implements BranchUser {
     const way = wayTo(this.#core, this.#exchange, to);
     if (way instanceof Promise) way.then(begin).catch((error: Error) => this.#core.failed(this.#exchange, error));
     else begin(way);
+  }
+
+  /** Where the next stage follows on one that cannot be asked, each is given its share of what is left. */
+  #until(): { readonly deadline?: number } {
+    const { plan, stage } = this.#state;
+    if (this.#hooks === null || this.#exchange.isInvite) return {};
+    const end = this.#exchange.transaction.receivedAt + this.#core.options.decisionMs - this.#hooks.reserveMs;
+    const now = this.#core.runtime.clock.now();
+    return { deadline: now + Math.max(0, end - now) / (plan.stages.length - stage) };
   }
 
   /** RFC 3261 16.7 step 7: challenges of the other branches are added to the one that goes upstream. */

@@ -1,6 +1,7 @@
 import type { Origin } from "../federation/facts.ts";
 import type { ComposePlan, HoldPlan, ReginfoPlan, StorePlan, WatcherinfoPlan } from "../federation/plan.ts";
 import type { Sender } from "../federation/sender.ts";
+import type { XmlElement } from "../presence/xml.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { SipUri } from "../sip/message/uri.ts";
 import type { Reply } from "../sip/transaction/outbound.ts";
@@ -56,6 +57,8 @@ export interface Handlers {
   store(handed: Handed, plan: StorePlan): Promise<boolean>;
   /** False: it cannot be kept either, so it is answered as if nothing could be. */
   keep(handed: Handed, untaken: Untaken): Promise<boolean>;
+  /** Server -> its last document about the user, where somebody watches him through this proxy; null: nobody does. */
+  presence(aor: string): ReadonlyMap<string, XmlElement> | null;
   /** His server has claimed a user again for whom something is stored: no binding changed, and yet he may be there only now. */
   claimedAgain(aor: string): void;
 }
@@ -69,6 +72,7 @@ export const NO_HANDLERS: Handlers = {
   winfo: notBuilt,
   store: notBuilt,
   keep: notBuilt,
+  presence: () => null,
   claimedAgain: () => undefined,
 };
 

@@ -1,4 +1,5 @@
 import type { DecisionSettings, ModelFacts, Onward } from "../federation/facts.ts";
+import type { Algorithm } from "../federation/routing-choice.ts";
 import type { SipUri } from "../sip/message/uri.ts";
 
 /** One federated server, as the proxy is told of it. */
@@ -56,6 +57,13 @@ export interface ProxyOptions {
   readonly hold: { readonly users: "known" | "any"; readonly events: readonly string[] };
   /** What becomes of a MESSAGE that cannot be delivered now. */
   readonly absentMessages: "refuse" | "store";
+  /** MESSAGEs to users of several servers. */
+  readonly imRouting: {
+    /** Of users who have no setting of their own. */
+    readonly algorithm: Algorithm;
+    /** What such a user writes from one of his servers is shown to the others. */
+    readonly copies: boolean;
+  };
   /** Trees over servers, and whether some listener is for what goes down in them. */
   readonly unions: DecisionSettings["unions"];
   /** Claims in the exclusive model. */

@@ -20,6 +20,7 @@ import type { Core } from "./core.ts";
 import { DigestNonces } from "./digest.ts";
 import { Exchange } from "./exchange.ts";
 import { type Handlers, NO_HANDLERS } from "./handlers.ts";
+import { type DocumentReader, ImRouting, NO_DOCUMENTS } from "./im-routing.ts";
 import { KnownCredentials } from "./known-credentials.ts";
 import { SEPARATOR } from "./loop.ts";
 import { OpenForks } from "./open-forks.ts";
@@ -44,6 +45,8 @@ export interface ProxyParts {
   readonly cache: DirectoryCache;
   /** Absent: each server's own is all there is. */
   readonly policy?: Policy;
+  /** Absent: nobody has documents of his own. */
+  readonly documents?: DocumentReader;
 }
 
 export interface ExplainQuestion {
@@ -68,6 +71,7 @@ export class ProxyCore implements Core, TransactionUser {
   readonly keys: RouteKeys;
   readonly nonces: DigestNonces;
   readonly credentials: KnownCredentials;
+  readonly imRouting: ImRouting;
   readonly openForks: OpenForks;
   readonly subscriptionForks: SubscriptionForks;
   options: ProxyOptions;
@@ -106,6 +110,13 @@ export class ProxyCore implements Core, TransactionUser {
     this.keys = new RouteKeys(random.bytes(32));
     this.nonces = new DigestNonces(clock, random);
     this.credentials = new KnownCredentials(this.directory);
+    this.imRouting = new ImRouting({
+      random,
+      telemetry: this.telemetry,
+      documents: parts.documents ?? NO_DOCUMENTS,
+      presence: (aor) => this.handlers.presence(aor),
+      standard: () => this.options.imRouting.algorithm,
+    });
     this.openForks = new OpenForks(this.runtime, this.directory, options.maxWaiting);
     this.subscriptionForks = new SubscriptionForks(this.runtime, options.maxWaiting);
     this.#locator = createLocator(this.runtime.network.resolver, random, clock);

@@ -42,6 +42,18 @@ export interface Events {
   retransmission: { readonly side: "client" | "server"; readonly method: string };
   /** One answer of one branch of a fork or relay. `status` 0: timeout or transport error. */
   branch: { readonly method: string; readonly server: string; readonly status: number; readonly durationMs: number };
+  /** A request for a user of several servers has ended. `servers`: in the order they were asked; `took`: those that answered 2xx. */
+  spread: {
+    readonly method: string;
+    readonly callId: string;
+    readonly aor: string;
+    /** Which rule chose them: `all`, `roundrobin`, `Request-Disposition: no-fork; …` */
+    readonly rule: string;
+    readonly servers: readonly string[];
+    readonly took: readonly string[];
+  };
+  /** What a user wrote was shown to another of his servers. `status` 0: nobody answered. */
+  copied: { readonly aor: string; readonly server: string; readonly status: number };
   learned: { readonly aor: string; readonly server: string; readonly epoch: number };
   unlearned: { readonly aor: string; readonly server: string; readonly reason: string };
   /** Two servers proved to have the same user. */

@@ -102,6 +102,15 @@ const SOURCES: Sources = {
     },
   ),
   retransmission: source("debug", "retransmission", (e) => ({ side: e.side, method: text(e.method) })),
+  spread: source("info", "spread", (e) => ({
+    method: text(e.method),
+    callId: text(e.callId),
+    aor: text(e.aor),
+    rule: e.rule,
+    servers: e.servers,
+    took: e.took,
+  })),
+  copied: source("debug", "copied", (e) => ({ aor: text(e.aor), server: e.server, outcome: e.status })),
   branch: source("debug", "branch", (e) => ({
     method: text(e.method),
     server: e.server,

@@ -29,6 +29,7 @@ const METHODS = [
   "REFER",
 ];
 const PLANS = ["relay", "fork", "redirect", "reject", "bind", "hold", "compose", "store", "in-dialog", "stateless"];
+const SPREAD_RULES = ["all", "mostactive", "roundrobin", "weighted", "only", "part", "Request-Disposition"];
 const CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 const TRANSPORTS = ["udp", "tcp", "tls", "ws", "wss"];
 const ORIGINS = ["learned", "published", "registered", "admin", "provisioned"];
@@ -152,6 +153,23 @@ export class Metrics {
       branches.add(e.server, e.method, statusClass(e.status));
       durations.add(e.server, e.durationMs / 1000);
     });
+    const spreads = this.#tally("spreads", "Requests to users of several servers, by the rule that chose them.", {
+      method: words(METHODS),
+      rule: words(SPREAD_RULES),
+    });
+    const asked = this.#tally("spread_branches", "Servers that they went to; took: answered 2xx.", {
+      server: server(),
+      result: words(["took", "not"]),
+    });
+    this.#on("spread", (e) => {
+      spreads.add(e.method, /^[A-Za-z-]*/.exec(e.rule)![0]);
+      for (const each of e.servers) asked.add(each, e.took.includes(each) ? "took" : "not");
+    });
+    const copies = this.#tally("copies", "Copies of what users wrote to their other servers; none: no answer.", {
+      server: server(),
+      status: words(CLASSES),
+    });
+    this.#on("copied", (e) => copies.add(e.server, statusClass(e.status)));
     const health = this.#tally("health_changes", "Nodes that went in or out of rotation.", {
       server: server(),
       state: words(["up", "down"]),

@@ -210,6 +210,8 @@ describe("metrics", () => {
         },
         retransmission: { side: a as "client", method: b },
         branch: { method: a, server: b, status: n, durationMs: n },
+        spread: { method: a, callId: b, aor: c, rule: a, servers: [b, c], took: [c] },
+        copied: { aor: a, server: b, status: n },
         learned: { aor: a, server: b, epoch: n },
         unlearned: { aor: a, server: b, reason: c },
         conflict: { aor: a, servers: [b] },

@@ -22,6 +22,8 @@ export interface ServerWay {
   readonly path: number | undefined;
   /** It is stored where it is not delivered in time, and a late answer counts. */
   readonly lingers?: boolean;
+  /** Monotonic milliseconds; default: when the time for the decision is over. */
+  readonly deadline?: number;
 }
 
 /** Of the time for a decision, what storing is given. */
@@ -46,7 +48,7 @@ function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipU
     fork: to.fork,
     maxBreadth: to.maxBreadth,
     path: to.path,
-    deadline: exchange.transaction.receivedAt + core.options.decisionMs - (to.lingers ? STORE_MS : 0),
+    deadline: to.deadline ?? exchange.transaction.receivedAt + core.options.decisionMs - (to.lingers ? STORE_MS : 0),
     lingers: to.lingers ?? false,
     loopHash: loopHashFor(exchange),
     report: (target, answered, reason) => core.rotation.report(to.server, nodeOf(nodes, target), answered, reason),

@@ -1,0 +1,193 @@
+import { DirectoryUnavailable } from "../../base/errors.ts";
+import type { Grant } from "../../directory/unions.ts";
+import { CREDIT_MS, creditFor } from "../../federation/credit.ts";
+import { splitBreadth } from "../../federation/loop-hash.ts";
+import type { ForkPlan, SpreadPlan } from "../../federation/plan.ts";
+import { dispositionOf, type Routing } from "../../federation/routing-choice.ts";
+import { isKept } from "../../federation/storing.ts";
+import { fansOut, type Union, unionOf } from "../../federation/union-view.ts";
+import type { Core } from "../core.ts";
+import type { Exchange } from "../exchange.ts";
+import { ForkRun } from "../fork-run.ts";
+import { breadthOf } from "../next-hop.ts";
+import type { OpenForkHandle } from "../open-forks.ts";
+import { answer } from "../responses.ts";
+import { spenderOf } from "./credit.ts";
+
+/**
+ * A MESSAGE or INVITE to a user of several servers (models.md, "Unioned"; draft, "Conversation Consistency"): a message
+ * goes to all of them or as he has set it, and the first 2xx is the answer; a call rings at all of them, the first who
+ * answers takes it, and the others are taken back. Nothing is learned of it, and nobody waits for it.
+ *
+ * What a server may send on is on record before it is sent there. That what comes back is told from what its users write
+ * is the credit step's; here it is that of a server's copies, one for each of its children, the first goes to all of them.
+ */
+export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): Promise<void> {
+  if (await isSentOnAgain(core, exchange)) {
+    if (exchange.transaction.completed) return;
+    const reason = "those below it have it already";
+    core.telemetry.emit("loop", { callId: exchange.request.callId, status: 482, reason });
+    return answer(core, exchange, { status: 482, phrase: "Loop Detected", warning: reason });
+  }
+  const routing = plan.choice === "all" ? { ...PART, stages: [plan.servers] } : await routingFor(core, exchange, plan);
+  // RFC 5393 5.3.3, as for a fork.
+  const widest = Math.max(...routing.stages.map((stage) => stage.length));
+  if (splitBreadth(breadthOf(core, exchange.request), widest) === null) {
+    return answer(core, exchange, { status: 440, phrase: "Max-Breadth Exceeded" });
+  }
+  const asked = routing.stages.flat();
+  const grants = grantsFor(exchange, plan, asked);
+  if (grants.length > 0) {
+    try {
+      await core.directory.unions.grant(
+        spenderOf(exchange),
+        grants,
+        core.runtime.clock.wall() + lifeOf(core, exchange),
+      );
+    } catch (error) {
+      if (!(error instanceof DirectoryUnavailable)) throw error;
+      if (grants.some(({ server }) => server in plan.credits)) {
+        return answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });
+      }
+    }
+  }
+  if (exchange.transaction.completed) return;
+  exchange.plan = { ...plan, routing };
+  const left = plan.servers.filter((server) => !asked.includes(server));
+  const order: ForkPlan = {
+    kind: "fork",
+    stages: routing.stages,
+    unasked: [...plan.unasked, ...left],
+    provers: NOBODY,
+    identities: plan.identities,
+    unlearn: null,
+    reasons: plan.reasons,
+  };
+  new ForkRun(core, exchange, { ...order, moveOn: routing.moveOn }, NO_RECORD, {
+    reserveMs: isStorable(exchange) ? STORE_MS : 0,
+    untaken: (server) => store(core, exchange, server),
+    over: (took) => over(core, exchange, routing, asked, took, grants),
+  }).start();
+}
+
+const NOBODY: readonly string[] = [];
+/** It is on record nowhere that it is open: all its servers may have him, so that there is nothing to wait for. */
+const NO_RECORD: OpenForkHandle = { release: () => undefined, close: () => undefined };
+const PART: Omit<Routing, "stages"> = {
+  moveOn: "untaken",
+  rule: "part: a server sends it on to those below it",
+  tookTurn: false,
+};
+/** Of the time for a decision, what storing is given. */
+const STORE_MS = 1_000;
+/** An INVITE that was under way when its call was taken elsewhere arrives within this time (T4, RFC 3261 17.1.2.2). */
+const UNDER_WAY_MS = 5_000;
+
+async function routingFor(core: Core, { request, aor, method }: Exchange, { servers }: SpreadPlan): Promise<Routing> {
+  const known = core.imRouting.settingOf(aor);
+  const setting = known instanceof Promise ? await known : known;
+  return core.imRouting.choose(aor, setting, { method, servers, disposition: dispositionFor(request) });
+}
+
+/** RFC 3841 10: `d` is its compact form. */
+export function dispositionFor(request: { values(name: string): readonly string[] }): ReturnType<typeof dispositionOf> {
+  return dispositionOf([...request.values("Request-Disposition"), ...request.values("d")]);
+}
+
+/** In a tree: the server that sends it, where it sends on to its children by itself. */
+function sendsOn(exchange: Exchange, union: Union | null): string | null {
+  const { origin, facts } = exchange;
+  if (origin.kind !== "server" || union === null || union.tops === null || facts === null) return null;
+  const { server } = origin;
+  if (union.below(server).length === 0) return null;
+  return facts.servers.some((each) => each.name === server && fansOut(each)) ? server : null;
+}
+
+function unionFor({ facts }: Exchange): Union | null {
+  if (facts === null || facts.model.model !== "unioned") return null;
+  return unionOf(facts.model, facts.settings.unions.trees, facts.servers);
+}
+
+/**
+ * A node of a tree may send what it was sent to each of its children, and all of these copies come to us: true for each
+ * but the first. Of the root no credit tells whether it was sent this or whether its own user writes it.
+ */
+async function isSentOnAgain(core: Core, exchange: Exchange): Promise<boolean> {
+  const union = unionFor(exchange);
+  const server = sendsOn(exchange, union);
+  if (server === null) return false;
+  const { unions } = core.directory;
+  const by = spenderOf(exchange);
+  try {
+    const sent = exchange.direction === "down" || (await unions.spend(creditFor(exchange, sentTo(server)), by));
+    if (sent) exchange.sentOn = true;
+    return sent && !(await unions.spend(creditFor(exchange, childrenOf(server)), by));
+  } catch (error) {
+    if (!(error instanceof DirectoryUnavailable)) throw error;
+    // Twice at a child is better than not at all.
+    return false;
+  }
+}
+
+/** Names beside those of servers, which have no slash in them. */
+const sentTo = (server: string): string => `${server}/sent`;
+const childrenOf = (server: string): string => `${server}/children`;
+
+function grantsFor(exchange: Exchange, plan: SpreadPlan, asked: readonly string[]): readonly Grant[] {
+  const grants: Grant[] = [];
+  const union = unionFor(exchange);
+  for (const server of asked) {
+    const count = plan.credits[server];
+    if (count !== undefined) grants.push({ ...creditFor(exchange, server), count });
+    if (union === null || union.tops === null) continue;
+    const below = union.below(server).length;
+    if (below === 0 || !exchange.facts?.servers.some((each) => each.name === server && fansOut(each))) continue;
+    grants.push({ ...creditFor(exchange, childrenOf(server)), count: 1 });
+    if (union.tops.includes(server)) grants.push({ ...creditFor(exchange, sentTo(server)), count: below });
+  }
+  return grants;
+}
+
+/** A server may let a call ring at its own phones first: as long as the call is open. */
+function lifeOf(core: Core, { isInvite }: Exchange): number {
+  return isInvite ? Math.max(core.options.timerCMs, CREDIT_MS) : CREDIT_MS;
+}
+
+function isStorable({ facts, method }: Exchange): boolean {
+  return method === "MESSAGE" && facts !== null && isKept(facts);
+}
+
+/** Nobody has taken it, and somebody could not be asked. False: it cannot be kept. */
+function store(core: Core, exchange: Exchange, server: string | null): Promise<boolean> {
+  if (!isStorable(exchange) || server === null) return Promise.resolve(false);
+  return core.handlers.keep(exchange, { server, reply: "timeout", late: null });
+}
+
+function over(
+  core: Core,
+  exchange: Exchange,
+  { rule }: Routing,
+  asked: readonly string[],
+  took: readonly string[],
+  grants: readonly Grant[],
+): void {
+  const { method, aor, request, isInvite } = exchange;
+  core.telemetry.emit("spread", { method, callId: request.callId, aor, rule, servers: asked, took });
+  if (isInvite && grants.length > 0) void takeBack(core, exchange, grants).catch(() => undefined);
+}
+
+/**
+ * The call has been taken or given up: what its servers could still send on counts no more, so that the caller may call
+ * again from there; but for what is under way this very moment.
+ */
+async function takeBack(core: Core, exchange: Exchange, grants: readonly Grant[]): Promise<void> {
+  const { unions } = core.directory;
+  const by = spenderOf(exchange);
+  const left: Grant[] = [];
+  for (const { count, ...credit } of grants) {
+    let unspent = 0;
+    while (unspent < count && (await unions.spend(credit, `${by}/${unspent}`))) unspent++;
+    if (unspent > 0) left.push({ ...credit, count: unspent });
+  }
+  if (left.length > 0) await unions.grant(`${by}/over`, left, core.runtime.clock.wall() + UNDER_WAY_MS);
+}
