@@ -6,8 +6,10 @@
  *   mark                                     forgets when things were seen, and counts from 0
  *   settle FIRST COUNT SERVER SECONDS        until each was shown the document of that server
  *   told FIRST COUNT SECONDS                 until each was sent a NOTIFY
+ *   publish FIRST COUNT WINDOW SECONDS       servers in turn change what they show, so many not yet seen by their watchers at a time
  *   dump FIRST COUNT FILE                    a line a subscription: user, REGISTER sent, answered, SUBSCRIBE seen, document shown
  *   counts                                   what was received and sent since `mark`
+ * With -d 1 every server has all users, and keeps its dialogs for `publish`. Watchers take what is too large for a datagram over TCP (RFC 3261 18.1.1).
  * Moments are those of CLOCK_MONOTONIC. Of its own only servers'
  * NOTIFYs are sent again; what a proxy sends again is counted and answered again. */
 #define _GNU_SOURCE
@@ -24,10 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, SIZE = 4096, PEERS = 8, CODES = 700 };
+enum { BATCH = 64, SIZE = 16384, PEERS = 8, CODES = 700, STREAM = 1 << 20 };
 
 typedef struct {
-  int fd, port, queued;
+  int fd, port, queued, is_stream;
   char out[BATCH][SIZE];
   struct sockaddr_in to[BATCH];
   size_t length[BATCH];
@@ -36,8 +38,11 @@ typedef struct {
 typedef struct {
   /* Of the SUBSCRIBE and of its answer; of the first NOTIFY; of the leg's SUBSCRIBE; of the last document; of the first NOTIFY since `mark`. 0: not yet. */
   double asked, answered, notified, leg, shown, told;
-  uint64_t leg_branch;
+  uint64_t leg_branch[PEERS];
   uint32_t notify_cseq;
+  /* Of `publish`: what it waits to be shown, since when; 0: nothing. */
+  uint32_t change;
+  double changed;
   /* Server whose document was shown last; -1: none. */
   int8_t server;
 } Subscription;
@@ -56,7 +61,17 @@ typedef struct Unanswered {
   char text[];
 } Unanswered;
 
-static Peer watchers, servers[PEERS];
+/* A leg's dialog, as its server writes it. */
+typedef struct {
+  char *contact, *from, *to, *call;
+  struct sockaddr_in where;
+} Dialog;
+
+static Peer watchers, servers[PEERS], streams[PEERS];
+static char *stream_in[PEERS];
+static size_t stream_filled[PEERS];
+static int listening = -1, keeps_dialogs;
+static Dialog *dialogs[PEERS];
 static int server_count, proxies[PEERS], proxy_count, watched_by = 1;
 static const char *event = "presence";
 static uint32_t total, run;
@@ -76,6 +91,7 @@ static struct {
   int server, shift;
   double rate, began, until, last;
   long codes[CODES];
+  double *took;
 } phase;
 
 static double now(void) {
@@ -100,7 +116,21 @@ static void open_peer(Peer *peer, int port) {
   }
 }
 
+static void flush_stream(Peer *peer) {
+  for (int i = 0; i < peer->queued && peer->fd >= 0; i++)
+    for (size_t done = 0; done < peer->length[i];) {
+      ssize_t n = send(peer->fd, peer->out[i] + done, peer->length[i] - done, MSG_NOSIGNAL);
+      if (n <= 0) break;
+      done += n;
+    }
+  peer->queued = 0;
+}
+
 static void flush(Peer *peer) {
+  if (peer->is_stream) {
+    flush_stream(peer);
+    return;
+  }
   struct mmsghdr batch[BATCH];
   struct iovec parts[BATCH];
   for (int i = 0; i < peer->queued; i++) {
@@ -214,33 +244,58 @@ static void send_again(int server, double t) {
   }
 }
 
-static void tell(Peer *peer, int server, const char *subscribe, struct sockaddr_in to, uint32_t watcher, long user, int expires) {
+static char *copied(const char *text, size_t length, const char *more) {
+  char *own = malloc(length + strlen(more) + 1);
+  memcpy(own, text, length);
+  strcpy(own + length, more);
+  return own;
+}
+
+/* A NOTIFY with the user's document as this server has it now; `expires` 0: the last one, without. */
+static void notify(int server, uint32_t watcher, long user, const Dialog *dialog, int expires, uint32_t change) {
+  Peer *peer = &servers[server];
+  char body[1024] = "";
+  int size = 0;
+  if (expires > 0)
+    size = sprintf(body,
+                   "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"pres:user%ld@example.com\">\n"
+                   "  <tuple id=\"at-%d\">\n    <status><basic>open</basic></status>\n    <contact priority=\"0.8\">sip:user%ld@example.com</contact>\n"
+                   "    <note>at the desk n%u.</note>\n  </tuple>\n</presence>\n",
+                   user, server, user, change);
+  char *out = room(peer);
+  notify_cseq++;
+  int length = snprintf(out, SIZE,
+                        "NOTIFY %s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bK%08xn%08x\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\n"
+                        "Call-ID: %s\r\nCSeq: %u NOTIFY\r\nContact: <sip:127.0.0.1:%d>\r\nEvent: presence\r\nSubscription-State: %s\r\n%sContent-Length: %d\r\n\r\n%s",
+                        dialog->contact, peer->port, run, notify_cseq, dialog->to, dialog->from, dialog->call, notify_cseq, peer->port,
+                        expires > 0 ? "active;expires=3600" : "terminated;reason=timeout", size ? "Content-Type: application/pidf+xml\r\n" : "", size, body);
+  keep(server, watcher, dialog->where, out, length);
+  queue(peer, dialog->where, length);
+  counts.told++;
+}
+
+static void forget(Dialog *dialog) {
+  free(dialog->contact), free(dialog->from), free(dialog->to), free(dialog->call);
+  memset(dialog, 0, sizeof *dialog);
+}
+
+static void tell(int server, const char *subscribe, struct sockaddr_in to, uint32_t watcher, long user, int expires) {
   size_t from_length, to_length, call_length, contact_length;
   const char *from = header(subscribe, "From", &from_length), *whom = header(subscribe, "To", &to_length);
   const char *call = header(subscribe, "Call-ID", &call_length), *contact = header(subscribe, "Contact", &contact_length);
   const char *open = memchr(contact, '<', contact_length), *close = open ? memchr(open, '>', contact + contact_length - open) : NULL;
   if (!close) return;
-  char body[1024] = "", own[16];
-  int size = 0;
+  char own[16];
   snprintf(own, sizeof own, ";tag=s%d", server);
   if (memmem(whom, to_length, ";tag=", 5)) own[0] = 0;
-  if (expires > 0)
-    size = sprintf(body,
-                   "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"pres:user%ld@example.com\">\n"
-                   "  <tuple id=\"at-%d\">\n    <status><basic>open</basic></status>\n    <contact priority=\"0.8\">sip:user%ld@example.com</contact>\n"
-                   "    <note>at the desk</note>\n  </tuple>\n</presence>\n",
-                   user, server, user);
-  char *out = room(peer);
-  notify_cseq++;
-  int length = snprintf(out, SIZE,
-                        "NOTIFY %.*s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bK%08xn%08x\r\nMax-Forwards: 70\r\nFrom: %.*s%s\r\nTo: %.*s\r\n"
-                        "Call-ID: %.*s\r\nCSeq: %u NOTIFY\r\nContact: <sip:127.0.0.1:%d>\r\nEvent: presence\r\nSubscription-State: %s\r\n%sContent-Length: %d\r\n\r\n%s",
-                        (int)(close - open - 1), open + 1, peer->port, run, notify_cseq, (int)to_length, whom, own, (int)from_length, from, (int)call_length, call,
-                        notify_cseq, peer->port, expires > 0 ? "active;expires=3600" : "terminated;reason=timeout",
-                        size ? "Content-Type: application/pidf+xml\r\n" : "", size, body);
-  keep(server, watcher, to, out, length);
-  queue(peer, to, length);
-  counts.told++;
+  Dialog dialog = {copied(open + 1, close - open - 1, ""), copied(from, from_length, ""), copied(whom, to_length, own), copied(call, call_length, ""), to};
+  notify(server, watcher, user, &dialog, expires, 0);
+  if (keeps_dialogs && expires > 0) {
+    forget(&dialogs[server][watcher]);
+    dialogs[server][watcher] = dialog;
+  } else {
+    forget(&dialog);
+  }
 }
 
 static void on_subscribe(int server, const char *request, struct sockaddr_in from, double at) {
@@ -258,22 +313,31 @@ static void on_subscribe(int server, const char *request, struct sockaddr_in fro
   }
   Subscription *each = &subscriptions[watcher];
   uint64_t branch = branch_of(request);
-  if (branch == each->leg_branch) {
+  if (branch == each->leg_branch[server]) {
     counts.repeated++;
     return;
   }
-  each->leg_branch = branch;
+  each->leg_branch[server] = branch;
   if (expires > 0) {
     counts.legs++;
     if (each->leg == 0) each->leg = at;
   } else {
     counts.ended++;
   }
-  tell(peer, server, request, from, watcher, user, expires);
+  tell(server, request, from, watcher, user, expires);
 }
 
-static void on_notify(const char *request, struct sockaddr_in from, double at) {
-  answer(&watchers, request, from, "w", -1);
+static void took(uint32_t i, double at) {
+  Subscription *each = &subscriptions[i];
+  if (phase.kind == 'c') {
+    phase.took[phase.ok++] = (at - each->changed) * 1e3;
+    phase.open--;
+  }
+  each->change = 0;
+}
+
+static void on_notify(Peer *peer, const char *request, struct sockaddr_in from, double at) {
+  answer(peer, request, from, "w", -1);
   size_t length;
   uint32_t i, its_run, cseq;
   const char *call = header(request, "Call-ID", &length);
@@ -298,6 +362,11 @@ static void on_notify(const char *request, struct sockaddr_in from, double at) {
   const char *mark = strstr(request, "id=\"at-");
   each->server = mark ? atoi(mark + 7) : -1;
   if (mark) each->shown = at;
+  if (each->change != 0) {
+    char text[24];
+    snprintf(text, sizeof text, " n%u.<", each->change);
+    if (strstr(request, text)) took(i, at);
+  }
 }
 
 static void on_answer(int server, const char *response, double at) {
@@ -339,10 +408,62 @@ static void receive(Peer *peer, int server) {
   for (int i = 0; i < got; i++) {
     in[i][batch[i].msg_len] = 0;
     if (!strncmp(in[i], "SIP/2.0 ", 8)) on_answer(server, in[i], at);
-    else if (!strncmp(in[i], "NOTIFY ", 7)) on_notify(in[i], from[i], at);
+    else if (!strncmp(in[i], "NOTIFY ", 7)) on_notify(peer, in[i], from[i], at);
     else if (!strncmp(in[i], "SUBSCRIBE ", 10) && server >= 0) on_subscribe(server, in[i], from[i], at);
     else if (!strncmp(in[i], "OPTIONS ", 8)) answer(peer, in[i], from[i], "o", -1);
   }
+}
+
+static void accept_stream(void) {
+  int fd = accept(listening, NULL, NULL);
+  for (int i = 0; fd >= 0 && i < PEERS; i++) {
+    if (streams[i].fd >= 0) continue;
+    streams[i].fd = fd, streams[i].port = watchers.port, stream_filled[i] = 0;
+    if (!stream_in[i]) stream_in[i] = malloc(STREAM + 1);
+    return;
+  }
+  if (fd >= 0) close(fd);
+}
+
+/* Messages of one connection: each as long as its Content-Length says (RFC 3261 18.3). */
+static void receive_stream(int i) {
+  Peer *peer = &streams[i];
+  struct sockaddr_in nowhere = {0};
+  ssize_t got = recv(peer->fd, stream_in[i] + stream_filled[i], STREAM - stream_filled[i], 0);
+  if (got <= 0) {
+    close(peer->fd);
+    peer->fd = -1;
+    return;
+  }
+  double at = now();
+  char *start = stream_in[i], *end = start + stream_filled[i] + got;
+  *end = 0;
+  while (start < end) {
+    if (*start == '\r' || *start == '\n') {
+      start++;
+      continue;
+    }
+    char *head = strstr(start, "\r\n\r\n");
+    if (!head) break;
+    size_t length;
+    const char *value = header(start, "Content-Length", &length);
+    char *next = head + 4 + (length ? atoi(value) : 0);
+    if (next > end) break;
+    char kept = *next;
+    *next = 0;
+    if (!strncmp(start, "NOTIFY ", 7)) on_notify(peer, start, nowhere, at);
+    *next = kept;
+    start = next;
+  }
+  stream_filled[i] = end - start;
+  memmove(stream_in[i], start, stream_filled[i]);
+  flush(peer);
+}
+
+static void change(uint32_t i, int server, uint32_t number) {
+  Subscription *each = &subscriptions[i];
+  each->change = number, each->changed = now();
+  notify(server, i, i / watched_by, &dialogs[server][i], 3600, number);
 }
 
 static void subscribe(uint32_t i) {
@@ -434,6 +555,27 @@ static void drive(void) {
     }
     return;
   }
+  if (phase.kind == 'c') {
+    for (int some = 0; some < BATCH && phase.open < phase.window && t < phase.until; some++) {
+      uint32_t n = phase.next, i = phase.first + n % phase.count;
+      int server = (n / phase.count + n) % server_count;
+      if (subscriptions[i].change != 0 && t < subscriptions[i].changed + 8) break;
+      if (subscriptions[i].change != 0) phase.open--;
+      phase.next++;
+      if (!dialogs[server][i].contact) continue;
+      phase.open++;
+      change(i, server, n + 1);
+      phase.last = t;
+    }
+    if (t < phase.until || (phase.open > 0 && t < phase.last + 8)) return;
+    qsort(phase.took, phase.ok, sizeof *phase.took, by_value);
+    printf("{\"changes\":%u,\"shown\":%u,\"seconds\":%.3f,\"p50\":%.2f,\"p99\":%.2f}\n", phase.next, phase.ok, t - phase.began,
+           phase.ok ? phase.took[phase.ok / 2] : 0, phase.ok ? phase.took[(uint32_t)((phase.ok - 1) * 0.99)] : 0);
+    free(phase.took);
+    for (uint32_t i = 0; i < total; i++) subscriptions[i].change = 0;
+    phase.kind = 0;
+    return;
+  }
   uint32_t due = phase.rate > 0 ? (uint32_t)((t - phase.began) * phase.rate) : UINT32_MAX;
   for (int some = 0; some < BATCH && phase.next < phase.count && phase.next < due && phase.open < phase.window && t < phase.until; some++) {
     uint32_t i = phase.first + phase.next++;
@@ -464,6 +606,9 @@ static void command(char *line) {
     phase.kind = 'd', phase.server = server, phase.until = phase.began + seconds;
   } else if (sscanf(line, "told %u %u %lf", &first, &count, &seconds) == 3) {
     phase.kind = 't', phase.until = phase.began + seconds;
+  } else if (sscanf(line, "publish %u %u %u %lf", &first, &count, &window, &seconds) == 4 && keeps_dialogs) {
+    phase.kind = 'c', phase.until = phase.began + seconds;
+    phase.took = malloc((size_t)(seconds * 200000 + 1000) * sizeof *phase.took);
   } else if (sscanf(line, "dump %u %u %1000s", &first, &count, file) == 3) {
     FILE *out = fopen(file, "w");
     for (uint32_t i = first; out && i < first + count; i++) {
@@ -505,6 +650,7 @@ int main(int argc, char **argv) {
       case 'w': own = atoi(value); break;
       case 'n': total = strtoul(value, NULL, 10); break;
       case 'e': event = value; break;
+      case 'd': keeps_dialogs = atoi(value); break;
       case 'k': watched_by = atoi(value); break;
       default: fprintf(stderr, "unknown option %s\n", argv[i]); return 2;
     }
@@ -517,10 +663,21 @@ int main(int argc, char **argv) {
   subscriptions = calloc(total, sizeof *subscriptions);
   bindings = calloc(total, sizeof *bindings);
   open_peer(&watchers, own);
+  int on = 1;
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(own)};
+  at.sin_addr.s_addr = inet_addr("127.0.0.1");
+  listening = socket(AF_INET, SOCK_STREAM, 0);
+  setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(listening, (void *)&at, sizeof at) || listen(listening, 16)) {
+    perror("listen");
+    return 1;
+  }
+  for (int i = 0; i < PEERS; i++) streams[i].fd = -1, streams[i].is_stream = 1;
   for (int i = 0; i < server_count; i++) {
     open_peer(&servers[i], server_ports[i]);
     unanswered[i] = calloc(total, sizeof *unanswered[i]);
     waiting[i].next = waiting[i].previous = &waiting[i];
+    if (keeps_dialogs) dialogs[i] = calloc(total, sizeof *dialogs[i]);
   }
   printf("{\"ready\":true}\n");
   fflush(stdout);
@@ -528,12 +685,18 @@ int main(int argc, char **argv) {
   size_t filled = 0;
   double looked = 0;
   while (1) {
-    struct pollfd ready[PEERS + 2] = {{.fd = 0, .events = phase.kind ? 0 : POLLIN}, {.fd = watchers.fd, .events = POLLIN}};
-    for (int i = 0; i < server_count; i++) ready[i + 2] = (struct pollfd){.fd = servers[i].fd, .events = POLLIN};
-    poll(ready, server_count + 2, phase.kind == 'd' || phase.kind == 't' ? 20 : phase.kind ? 1 : 100);
+    struct pollfd ready[2 * PEERS + 3] = {{.fd = 0, .events = phase.kind ? 0 : POLLIN}, {.fd = watchers.fd, .events = POLLIN}, {.fd = listening, .events = POLLIN}};
+    for (int i = 0; i < PEERS; i++) {
+      ready[i + 3] = (struct pollfd){.fd = streams[i].fd, .events = POLLIN};
+      ready[i + 3 + PEERS] = (struct pollfd){.fd = i < server_count ? servers[i].fd : -1, .events = POLLIN};
+    }
+    poll(ready, 2 * PEERS + 3, phase.kind == 'd' || phase.kind == 't' ? 20 : phase.kind ? 1 : 100);
     if (ready[1].revents) receive(&watchers, -1);
-    for (int i = 0; i < server_count; i++)
-      if (ready[i + 2].revents) receive(&servers[i], i);
+    if (ready[2].revents) accept_stream();
+    for (int i = 0; i < PEERS; i++) {
+      if (ready[i + 3].revents) receive_stream(i);
+      if (ready[i + 3 + PEERS].revents) receive(&servers[i], i);
+    }
     if (ready[0].revents) {
       ssize_t n = read(0, line + filled, sizeof line - 1 - filled);
       if (n <= 0) return 0;

@@ -45,6 +45,15 @@ export interface Counts {
   readonly at: number;
 }
 
+/** Times in milliseconds, from a server's NOTIFY to the watcher's. */
+export interface Published {
+  readonly changes: number;
+  readonly shown: number;
+  readonly seconds: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
 export interface LoadOptions {
   readonly proxies: readonly number[];
   readonly watchers: number;
@@ -53,6 +62,8 @@ export interface LoadOptions {
   readonly perUser: number;
   /** Default presence. */
   readonly event?: string;
+  /** Every server has all users, and publishes changes. */
+  readonly publishes?: boolean;
 }
 
 /** Watchers and servers as bare UDP peers, in one process of presence-load.c. One order at a time. */
@@ -81,6 +92,8 @@ export class PresenceLoad {
       subscriptions,
       "-k",
       perUser,
+      "-d",
+      options.publishes === true ? 1 : 0,
     ];
     const child = spawn(...pinned(cpu, program, args.map(String)), { stdio: ["pipe", "pipe", "inherit"] });
     const load = new PresenceLoad(child);
@@ -128,6 +141,11 @@ export class PresenceLoad {
     seconds: number,
   ): Promise<{ readonly told: number; readonly first: number; readonly last: number }> {
     return this.#ask(`told ${first} ${count} ${seconds}`);
+  }
+
+  /** For so many seconds servers in turn change what they show, at most `window` changes at a time that their watchers have not seen. */
+  publish(first: number, count: number, window: number, seconds: number): Promise<Published> {
+    return this.#ask(`publish ${first} ${count} ${window} ${seconds}`);
   }
 
   dump(first: number, count: number, file: string): Promise<object> {

@@ -22,6 +22,8 @@ export interface DomainOptions {
   readonly standby?: boolean;
   /** Processors of the proxies, and of PostgreSQL and the generator; undefined: wherever there is room. */
   readonly cpus: readonly [number | undefined, number | undefined];
+  /** Users are on so many servers at once, which are peers (unioned), in place of on one of two. */
+  readonly children?: number;
   /** Writes a .cpuprofile of each proxy there. */
   readonly profile?: string;
 }
@@ -36,8 +38,8 @@ export interface Spent {
 
 export const PROXY_PORTS = [5160, 5161] as const;
 export const WATCHER_PORT = 5180;
-export const SERVER_PORTS = [5190, 5191] as const;
-const SERVERS = ["east", "north"] as const;
+export const SERVER_PORTS = [5190, 5191, 5192, 5193, 5194, 5195, 5196, 5197] as const;
+const SERVERS = ["east", "north", "south", "up", "down", "left", "right", "out"] as const;
 
 /**
  * A domain to be measured: PostgreSQL as the product embeds it, one or two proxies, users with a record each, and the
@@ -65,6 +67,7 @@ export class Domain {
     const { directory, subscriptions, perUser, cpus } = options;
     const program = await compilePresenceLoad(directory);
     const ports = PROXY_PORTS.slice(0, options.proxies);
+    const children = options.children ?? 0;
     const postgres = await EmbeddedPostgres.start(createRealRuntime(), new Telemetry(), {
       directory: join(directory, `data-${options.proxies}`),
     });
@@ -78,9 +81,10 @@ export class Domain {
         {
           proxies: options.standby === true ? ports.slice(0, -1) : ports,
           watchers: WATCHER_PORT,
-          servers: SERVER_PORTS,
+          servers: SERVER_PORTS.slice(0, children || EXCLUSIVE_SERVERS),
           subscriptions,
           perUser,
+          publishes: children > 0,
         },
         cpus[1],
       );
@@ -90,7 +94,7 @@ export class Domain {
         admin = `http://127.0.0.1:${await freePort()}`;
         const file = join(directory, `proxy-${port}.yaml`);
         const stamps = join(directory, `stamps-${port}`);
-        writeFileSync(file, configuration(port, admin, postgres.url));
+        writeFileSync(file, configuration(port, admin, postgres.url, children));
         const node = options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
         const self = fileURLToPath(new URL("stamped-proxy.ts", import.meta.url));
         const child = startChild(
@@ -186,8 +190,13 @@ async function importUsers(url: string, count: number): Promise<void> {
   }
 }
 
-function configuration(port: number, admin: string, url: string): string {
-  const servers = SERVERS.map((name, i) => `  ${name}: { uri: "sip:127.0.0.1:${SERVER_PORTS[i]}", proves: [] }`);
+const EXCLUSIVE_SERVERS = 2;
+
+function configuration(port: number, admin: string, url: string, children: number): string {
+  const names = SERVERS.slice(0, children || EXCLUSIVE_SERVERS);
+  const model =
+    children > 0 ? `model: unioned, style: peer, servers: [${names}]` : "model: exclusive, conflict: takeover";
+  const servers = names.map((name, i) => `  ${name}: { uri: "sip:127.0.0.1:${SERVER_PORTS[i]}", proves: [] }`);
   return `
 domain: example.com
 proxy-name: "proxy-${port}"
@@ -198,7 +207,7 @@ servers:
   west: { uri: "sip:127.0.0.1:${WATCHER_PORT}", proves: [] }
 ${servers.join("\n")}
 models:
-  - { match: "*@example.com", model: exclusive, conflict: takeover }
+  - { match: "*@example.com", ${model} }
 health: { interval: 1h }
 logging: { level: off }
 `;
