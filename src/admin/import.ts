@@ -25,7 +25,7 @@ export function importRoutes(app: App, { options, names }: Desk): void {
     if (row.server !== null) names.server(row.server);
     names.servers(Object.keys(row.identities), "identities");
     checkSettings(row.model, row.settings);
-    names.servers(row.settings.servers ?? [], "settings.servers");
+    names.union(row.settings);
     return { ...row, aor: user };
   }
 

@@ -1,6 +1,7 @@
 import type { Directory, DirectoryCache } from "../directory/directory.ts";
 import type { UserDocuments } from "../directory/user-documents.ts";
 import type { Explanation } from "../federation/explain.ts";
+import type { DecisionSettings } from "../federation/facts.ts";
 import type { ModelTable } from "../federation/model.ts";
 import type { Checker } from "../moving/checker.ts";
 
@@ -39,6 +40,7 @@ export interface ProxyPort {
   /** Requests that have no final answer yet. */
   readonly open: number;
   readonly models: ModelTable;
+  readonly settings: Pick<DecisionSettings, "unions">;
   readonly openForks: { readonly size: number; readonly waiting: number };
   readonly subscriptionForks: { readonly size: number };
 }

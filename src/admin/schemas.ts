@@ -57,7 +57,7 @@ const modelSettings = {
   "refuse-with": z.literal([403, 302]).describe("exclusive: the answer to a refused claim"),
   style: z.enum(["hierarchical", "peer"]).describe("unioned"),
   tree: z.string().min(1).max(64).describe("unioned, hierarchical: name of the tree"),
-  servers: z.array(serverName).max(100).describe("unioned, peer: the user's servers"),
+  servers: z.array(serverName).min(1).max(100).describe("unioned, peer: the user's servers"),
 };
 
 export const settingsSchema = component("ModelSettings", z.strictObject(modelSettings).partial());

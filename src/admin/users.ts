@@ -73,7 +73,7 @@ export function userRoutes(app: App, { options, names }: Desk): void {
       const { password, ...fields } = request.body;
       names.servers(Object.keys(fields.identities), "identities");
       checkSettings(fields.model, fields.settings);
-      names.servers(fields.settings.servers ?? [], "settings.servers");
+      names.union(fields.settings);
       await directory.putUser({ aor: user, ...fields }, request.actor);
       if (password !== undefined) await setPassword(user, password, request.actor);
       return detail(directory, user);

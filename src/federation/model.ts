@@ -32,7 +32,17 @@ export function compileModels(rules: readonly ModelRule[]): ModelTable {
 }
 
 export function modelOf(table: ModelTable, aor: string, record: UserRecord | null): FoundModel {
-  if (record?.model != null) return { model: modelOfRecord(record.model, record.settings), from: "user record" };
+  if (record?.model == null) return configuredFor(table, aor);
+  const { model, settings } = record;
+  const names = settings["style"] ?? settings["tree"] ?? settings["servers"];
+  if (model === "unioned" && names === undefined) {
+    const configured = configuredFor(table, aor);
+    if (configured.model.model === model) return configured;
+  }
+  return { model: modelOfRecord(model, settings), from: "user record" };
+}
+
+function configuredFor(table: ModelTable, aor: string): FoundModel {
   for (const rule of table.rules) if (rule.matches(aor)) return rule.found;
   return DEFAULT;
 }
@@ -50,7 +60,7 @@ function modelOfRecord(model: NonNullable<UserRecord["model"]>, settings: UserRe
     const { style, tree, servers } = settings;
     return {
       model,
-      style: style === "peer" ? "peer" : "hierarchical",
+      style: style === "peer" || (style !== "hierarchical" && tree === undefined) ? "peer" : "hierarchical",
       ...(typeof tree === "string" ? { tree } : {}),
       ...(Array.isArray(servers) ? { servers: servers.filter((each) => typeof each === "string") } : {}),
     };

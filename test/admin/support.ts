@@ -59,6 +59,7 @@ function fakeProxy(directory: Directory): FakeProxy {
         return true;
       },
     },
+    settings: { unions: UNIONS },
     openForks: { size: 1, waiting: 2 },
     subscriptionForks: { size: 3 },
     async explain({ method, aor, from, watcher, event }) {
@@ -98,10 +99,9 @@ function fakeProxy(directory: Directory): FakeProxy {
           subdomains: {},
           hold: { users: "known", events: ["presence"] },
           absentMessages: "refuse",
-          imRouting: { algorithm: "all", copies: false },
           exclusive: { damping: null, graceMs: 0 },
           watcherinfo: false,
-          unions: { trees: [], downListener: false, unreachable: "wait" },
+          unions: UNIONS,
           retryAfter: 10,
         },
         mayQueue: true,
@@ -113,6 +113,12 @@ function fakeProxy(directory: Directory): FakeProxy {
     },
   };
 }
+
+const UNIONS = {
+  trees: [{ name: "hq", root: "east", children: { east: ["west"] } }],
+  downListener: false,
+  unreachable: "wait",
+} as const;
 
 /** The admin API over an in-memory directory; nothing listens. */
 export async function openDesk(over: Partial<AdminOptions> = {}): Promise<TestDesk> {

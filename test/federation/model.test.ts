@@ -52,11 +52,21 @@ describe("the model of a user", () => {
       refuseWith: 403,
     });
     expect(of("unioned", { tree: "hq" })).toEqual({ model: "unioned", style: "hierarchical", tree: "hq" });
-    expect(of("unioned", { style: "peer", servers: ["east", 3] })).toEqual({
-      model: "unioned",
-      style: "peer",
-      servers: ["east"],
-    });
+    for (const style of [{ style: "peer" }, {}, { style: 7 }]) {
+      expect(of("unioned", { ...style, servers: ["east", 3] })).toEqual({
+        model: "unioned",
+        style: "peer",
+        servers: ["east"],
+      });
+    }
+    expect(of("unioned", { style: "hierarchical" })).toEqual({ model: "unioned", style: "hierarchical" });
+  });
+
+  it("a unioned record that names neither tree nor servers has the configuration's for him", () => {
+    const of = (aor: string) => modelOf(TABLE, aor, record({ model: "unioned" }));
+    expect(of("alice@example.com")).toMatchObject({ model: { tree: "hq" }, from: "models[0] alice@example.com" });
+    expect(of("x.lab@example.com")).toMatchObject({ model: { style: "peer", servers: ["east", "west"] } });
+    expect(of("joe@example.com")).toEqual({ model: { model: "unioned", style: "peer" }, from: "user record" });
   });
 });
 
