@@ -42,6 +42,11 @@ interface Leg {
   document: string;
 }
 
+interface Shared {
+  readonly back: BackEnd;
+  readonly told: Set<() => void>;
+}
+
 /** Not the user's: answers after which a server goes on without that input (draft, "Peer Model", "Routing": 482). */
 const OUT: ReadonlySet<number> = new Set([404, 405, 406, 410, 415, 482, 489, 501, 604]);
 const DENIED: ReadonlySet<number> = new Set([401, 403, 407, 600, 603]);
@@ -54,6 +59,8 @@ export class Onward {
   readonly #name: string;
   readonly #domain: string;
   readonly #watches: Watches;
+  /** One for all devices of one of its own watchers; by `watcher user`. */
+  readonly #shared = new Map<string, Shared>();
 
   constructor(
     runtime: Runtime,
@@ -82,6 +89,51 @@ export class Onward {
     const from = this.#isProxy(request) ? "asked" : "own";
     const count = this.#rules.legs(user, from);
     if (count === 0) return undefined;
+    // What tells devices apart is passed on, so each has its own; else they would take each other for loops.
+    if (from === "asked" || this.#rules.passes === true) return this.#ask(request, user, watcher, from, count, changed);
+    const key = `${watcher} ${user}`;
+    const shared =
+      this.#shared.get(key) ?? this.#share(key, (told) => this.#ask(request, user, watcher, from, count, told));
+    shared.told.add(changed);
+    const end = (): void => {
+      if (!shared.told.delete(changed) || shared.told.size > 0) return;
+      if (this.#shared.get(key) === shared) this.#shared.delete(key);
+      shared.back.end();
+    };
+    return {
+      get state() {
+        return shared.back.state;
+      },
+      get documents() {
+        return shared.back.documents;
+      },
+      end,
+    };
+  }
+
+  /** What is shared is forgotten with the dialogs. */
+  forget(): void {
+    this.#shared.clear();
+  }
+
+  #share(key: string, ask: (changed: () => void) => BackEnd): Shared {
+    const told = new Set<() => void>();
+    const back = ask(() => {
+      for (const each of [...told]) each();
+    });
+    const shared = { back, told };
+    this.#shared.set(key, shared);
+    return shared;
+  }
+
+  #ask(
+    request: SipRequest,
+    user: string,
+    watcher: string,
+    from: "own" | "asked",
+    count: number,
+    changed: () => void,
+  ): BackEnd {
     const legs = Array.from({ length: count }, () => this.#leg(request, user, watcher, from, changed));
     return {
       get state() {

@@ -227,6 +227,7 @@ export class PresenceAgent {
       subscription.again.cancel();
     }
     this.#subscriptions.clear();
+    this.#rules.onward?.forget();
   }
 
   #grant(transaction: ServerTransaction, subscription: Subscription, notifyFirst: boolean): void {

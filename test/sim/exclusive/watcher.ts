@@ -1,7 +1,7 @@
 import { askingDialog, contactOf, type Dialog, inDialog, notifiedDialog } from "../../../src/demo/dialog.ts";
 import type { Timer } from "../../../src/runtime/runtime.ts";
 import type { Simulation } from "../../../src/runtime/simulated.ts";
-import { buildResponse } from "../../../src/sip/message/build.ts";
+import { buildResponse, type HeaderPair } from "../../../src/sip/message/build.ts";
 import type { SipRequest } from "../../../src/sip/message/message.ts";
 import type { ServerTransaction } from "../../../src/sip/transaction/transaction.ts";
 import type { Client } from "../../support/world.ts";
@@ -18,6 +18,8 @@ export interface Watch {
   readonly user: string;
   readonly request: SipRequest;
   readonly expires: number;
+  /** When it was asked for. */
+  readonly begun: number;
   state: "asked" | "live" | "over";
   dialog: Dialog | undefined;
   /** The last NOTIFY taken. */
@@ -81,19 +83,21 @@ export class Watcher {
   }
 
   /** @param expires seconds; 0: a look. */
-  async subscribe(user: string, proxy: string, expires: number): Promise<void> {
+  async subscribe(user: string, proxy: string, expires: number, headers: readonly HeaderPair[] = []): Promise<void> {
     const id = `${this.aor.split("@")[0]}-${user}-${++this.#made}`;
     const request = this.client.request("SUBSCRIBE", `sip:${user}@example.com`, {
       from: `sip:${this.aor}`,
       fromTag: `f-${id}`,
       callId: `c-${id}`,
       expires,
+      headers,
     });
     const watch: Watch = {
       id,
       user,
       request,
       expires,
+      begun: this.#simulation.now,
       state: "asked",
       dialog: undefined,
       cseq: 0,

@@ -1,0 +1,200 @@
+import { canonicalForm, compareText } from "../../../src/presence/canonical.ts";
+import { parsePidf } from "../../../src/presence/pidf.ts";
+import { withoutMark } from "../../../src/presence/source-mark.ts";
+import { isElement } from "../../../src/presence/xml.ts";
+import type { Shown } from "../exclusive/documents.ts";
+import type { Story } from "../exclusive/story.ts";
+import type { Seen, Watch, Watcher } from "../exclusive/watcher.ts";
+
+/** What the judge is told of the world. */
+export interface Known {
+  readonly now: number;
+  /** Since when he is denied by some server of the user's, without a break; undefined: he is not. */
+  deniedSince(user: string, watcher: string): number | undefined;
+  /** The same user under whatever name a server has for him. */
+  canonical(user: string): string;
+  /** Documents may be on their way for so long after a denial. */
+  readonly slackMs: number;
+  mayEnd(watcher: Watcher, watch: Watch): boolean;
+}
+
+const OUR_TAG = /^cdm-/;
+/** More transactions than this for one request are a loop. */
+const MOST_HOPS = 24;
+/** More new subscriptions of one pair than this within a second are a storm. */
+const MOST_AT_ONCE = 120;
+
+interface DialogSeen {
+  cseq: number;
+  readonly branches: Set<string>;
+}
+
+interface Beginnings {
+  /** When each was sent, milliseconds; the last hundreds. */
+  readonly at: number[];
+  all: number;
+}
+
+/**
+ * Looks on from outside: at every datagram of the proxies, and at what watchers were shown. It knows the rules (models.md,
+ * "Unioned" and "Composition"), and nothing of how they are kept.
+ */
+export class Judge implements Seen {
+  someoneDied = false;
+  packets = 0;
+  /** SUBSCRIBEs outside dialogs that left proxies. */
+  begun = 0;
+  /** Answers 482 that left proxies. */
+  loops = 0;
+  /** NOTIFYs with a document that came to watchers. */
+  documents = 0;
+  readonly #story: Story;
+  readonly #known: Known;
+  readonly #dialogs = new Map<string, DialogSeen>();
+  readonly #hops = new Map<string, Set<string>>();
+  readonly #beginnings = new Map<string, Beginnings>();
+  readonly #firsts = new Set<string>();
+  /** `pair` -> where its new subscriptions went. */
+  readonly #targets = new Map<string, string[]>();
+
+  constructor(story: Story, known: Known) {
+    this.#story = story;
+    this.#known = known;
+  }
+
+  /** @param to `host:port` */
+  left(process: string, bytes: Uint8Array, to: string): void {
+    const text = Buffer.from(bytes).toString("latin1");
+    if (text.startsWith("SIP/2.0 ")) {
+      if (text.startsWith("SIP/2.0 482") && header(text, "CSeq").endsWith("SUBSCRIBE")) this.loops++;
+    } else if (!text.startsWith("OPTIONS ")) this.#request(process, text, to);
+  }
+
+  /** How many subscriptions proxies have begun of each pair since the last call, by pair and target. */
+  newTargets(): ReadonlyMap<string, readonly string[]> {
+    const found = new Map(this.#targets);
+    this.#targets.clear();
+    return found;
+  }
+
+  /** The most new subscriptions of one pair. */
+  get most(): number {
+    return Math.max(0, ...[...this.#beginnings.values()].map(({ all }) => all));
+  }
+
+  shown(watcher: Watcher, watch: Watch, document: Shown): void {
+    this.documents++;
+    const user = this.#known.canonical(watch.user);
+    const since = this.#known.deniedSince(user, watcher.aor);
+    if (since === undefined) return;
+    const begun = watch.begun;
+    if (begun >= since || this.#known.now > since + this.#known.slackMs) {
+      this.#story.wrong(
+        user,
+        `${watch.id} is denied, and is shown ${marksOf(document.body).join(", ") || "a document"}`,
+      );
+    }
+  }
+
+  terminated(watcher: Watcher, watch: Watch, reason: string): void {
+    const user = this.#known.canonical(watch.user);
+    if (reason !== "rejected" || watch.ending) return;
+    if (this.#known.mayEnd(watcher, watch)) return;
+    this.#story.wrong(user, `${watch.id} is rejected, and nobody denies him`);
+  }
+
+  mayEnd(watcher: Watcher, watch: Watch): boolean {
+    return this.#known.mayEnd(watcher, watch);
+  }
+
+  #request(process: string, text: string, to: string): void {
+    this.packets++;
+    const method = text.slice(0, text.indexOf(" "));
+    const callId = header(text, "Call-ID");
+    const cseq = Number.parseInt(header(text, "CSeq"), 10);
+    const branch = /branch=([^;\s,]+)/.exec(header(text, "Via"))?.[1] ?? "";
+    const from = tagOf(header(text, "From"));
+    const target = tagOf(header(text, "To"));
+    const hop = `${callId} ${from} ${target} ${cseq} ${method}`;
+    const hops = (this.#hops.get(hop) ?? new Set<string>()).add(`${process} ${branch}`);
+    this.#hops.set(hop, hops);
+    if (hops.size === MOST_HOPS) this.#story.wrong("", `${hop} went through ${MOST_HOPS} times`);
+    if (!OUR_TAG.test(from)) return;
+    const user = this.#known.canonical(/^\w+ sips?:([^@;>\s]+)@/.exec(text)?.[1] ?? "");
+    this.#order(
+      `${callId} ${from} ${target} ${method === "NOTIFY" ? "" : to}`,
+      cseq,
+      branch,
+      user,
+      `${process}: ${method} ${cseq} in ${from}`,
+    );
+    if (method === "SUBSCRIBE" && target === "") this.#began(process, text, callId, from, to);
+    else if (method === "SUBSCRIBE") this.#story.tell(user, `${process}: refresh ${cseq} in ${from} to ${to}`);
+    else if (method === "NOTIFY")
+      this.#story.tell(
+        this.#userIn(text),
+        `${process}: NOTIFY ${cseq} ${header(text, "Subscription-State")} in ${from} to ${to} ${marksOf(text).join(", ")}`,
+      );
+  }
+
+  #userIn(text: string): string {
+    return this.#known.canonical(/<sips?:([^@;>\s]+)@/.exec(header(text, "From"))?.[1] ?? "");
+  }
+
+  /** RFC 3261 12.2.1.1. */
+  #order(dialog: string, cseq: number, branch: string, user: string, what: string): void {
+    const seen = this.#dialogs.get(dialog);
+    if (seen?.branches.has(branch)) return;
+    if (seen !== undefined && cseq <= seen.cseq) this.#story.wrong(user, `${what}, after ${seen.cseq}`);
+    const branches = (seen?.branches ?? new Set<string>()).add(branch);
+    this.#dialogs.set(dialog, { cseq: Math.max(cseq, seen?.cseq ?? 0), branches });
+  }
+
+  #began(process: string, text: string, callId: string, from: string, to: string): void {
+    const first = `${callId} ${from} ${to}`;
+    if (this.#firsts.has(first)) return;
+    this.#firsts.add(first);
+    const watcher =
+      /<?sips?:([^@;>\s]+@[^;>\s]+)/.exec(header(text, "P-Asserted-Identity") || header(text, "From"))?.[1] ?? "";
+    const user = this.#known.canonical(/^\w+ sips?:([^@;>\s]+)@/.exec(text)?.[1] ?? "");
+    this.#story.tell(user, `${process}: SUBSCRIBE for ${watcher} to ${to} (${from})`);
+    this.begun++;
+    const pair = `${watcher} ${user}`;
+    this.#targets.set(pair, [...(this.#targets.get(pair) ?? []), to]);
+    const beginnings = this.#beginnings.get(pair) ?? { at: [], all: 0 };
+    this.#beginnings.set(pair, beginnings);
+    beginnings.all++;
+    beginnings.at.push(this.#known.now);
+    if (beginnings.at.length <= MOST_AT_ONCE) return;
+    const oldest = beginnings.at.shift()!;
+    if (this.#known.now - oldest < 1_000) {
+      beginnings.at.length = 0;
+      this.#story.wrong(user, `${MOST_AT_ONCE} subscriptions of ${pair} were begun within a second`);
+    }
+  }
+}
+
+/** `server serial` of every part of a document, in its order. */
+export function marksOf(body: string): string[] {
+  return Array.from(
+    body.matchAll(/<(?:\w+:)?note[^>]*>(\w+) (\d+)<\//g),
+    ([, server, serial]) => `${server} ${serial}`,
+  );
+}
+
+/** What a document says, whoever composed it in whatever order: equal for equal contents. */
+export function contentsOf(body: string): string {
+  const elements = parsePidf(body).children.filter(isElement);
+  return elements
+    .map((each) => canonicalForm(withoutMark(each).element))
+    .sort(compareText)
+    .join("\n");
+}
+
+function tagOf(value: string): string {
+  return /;\s*tag=([^;\s>]+)/.exec(value)?.[1] ?? "";
+}
+
+function header(text: string, name: string): string {
+  return new RegExp(`^${name}[ \\t]*:[ \\t]*([^\\r\\n]*)`, "im").exec(text)?.[1] ?? "";
+}
