@@ -63,6 +63,8 @@ const KEPT: readonly EventName[] = [
   "evicted",
   "proofRemoved",
   "health",
+  "spread",
+  "copied",
 ];
 
 /** Does not drive the simulation. Rejects where the database does not answer: then it is as if the proxy had been killed. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Grant } from "../../directory/unions.ts";
 import { CREDIT_MS, creditFor } from "../../federation/credit.ts";
@@ -19,13 +20,13 @@ import { spenderOf } from "./credit.ts";
  * goes to all of them or as he has set it, and the first 2xx is the answer; a call rings at all of them, the first who
  * answers takes it, and the others are taken back. Nothing is learned of it, and nobody waits for it.
  *
- * What a server may send on is on record before it is sent there. That what comes back is told from what its users write
- * is the credit step's; here it is that of a server's copies, one for each of its children, the first goes to all of them.
+ * What a server may send on is on record before it is sent there. What comes back is told from what its users write by
+ * the credit step.
  */
 export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): Promise<void> {
-  if (await isSentOnAgain(core, exchange)) {
+  if (await isAnotherCopy(core, exchange)) {
     if (exchange.transaction.completed) return;
-    const reason = "those below it have it already";
+    const reason = "another copy of it has come from there before";
     core.telemetry.emit("loop", { callId: exchange.request.callId, status: 482, reason });
     return answer(core, exchange, { status: 482, phrase: "Loop Detected", warning: reason });
   }
@@ -109,25 +110,49 @@ function unionFor({ facts }: Exchange): Union | null {
 }
 
 /**
- * A node of a tree may send what it was sent to each of its children, and all of these copies come to us: true for each
- * but the first. Of the root no credit tells whether it was sent this or whether its own user writes it.
+ * A server that sends on to others may send a copy for each of them, and all come to us, where the first is sent to them
+ * all: true for each but the first. As a proxy it forks, and its copies are one request (RFC 3261 8.2.2.2); with new
+ * identifiers they are told by what the server was sent.
  */
+async function isAnotherCopy(core: Core, exchange: Exchange): Promise<boolean> {
+  const { origin, facts } = exchange;
+  if (origin.kind !== "server") return false;
+  const from = facts?.servers.find((each) => each.name === origin.server);
+  if (from === undefined || from.onward === "none") return false;
+  try {
+    return (await isMerged(core, exchange, origin.server)) || (await isSentOnAgain(core, exchange));
+  } catch (error) {
+    if (!(error instanceof DirectoryUnavailable)) throw error;
+    // Twice at a server is better than not at all.
+    return false;
+  }
+}
+
+/** A test-and-set: the first copy's granting is all of theirs, and the first one spends it. Up and down again it is another. */
+async function isMerged(core: Core, exchange: Exchange, server: string): Promise<boolean> {
+  const { request, direction } = exchange;
+  const { callId, from, cseq, requestUri } = request;
+  const id = sha256(`${server} ${direction} ${callId} ${from.tag ?? ""} ${cseq.number} ${requestUri}`);
+  // Whoever sends it: the digest is of one request.
+  const own = { ...creditFor(exchange, `${server}/merged`), watcher: exchange.aor, digest: id, count: 1 };
+  const { unions } = core.directory;
+  await unions.grant(id, [own], core.runtime.clock.wall() + CREDIT_MS);
+  return !(await unions.spend(own, spenderOf(exchange)));
+}
+
+/** Of the root no credit tells whether it was sent this or whether its own user writes it. */
 async function isSentOnAgain(core: Core, exchange: Exchange): Promise<boolean> {
   const union = unionFor(exchange);
   const server = sendsOn(exchange, union);
   if (server === null) return false;
   const { unions } = core.directory;
   const by = spenderOf(exchange);
-  try {
-    const sent = exchange.direction === "down" || (await unions.spend(creditFor(exchange, sentTo(server)), by));
-    if (sent) exchange.sentOn = true;
-    return sent && !(await unions.spend(creditFor(exchange, childrenOf(server)), by));
-  } catch (error) {
-    if (!(error instanceof DirectoryUnavailable)) throw error;
-    // Twice at a child is better than not at all.
-    return false;
-  }
+  const sent = exchange.direction === "down" || (await unions.spend(creditFor(exchange, sentTo(server)), by));
+  if (sent) exchange.sentOn = true;
+  return sent && !(await unions.spend(creditFor(exchange, childrenOf(server)), by));
 }
+
+const sha256 = (text: string): string => createHash("sha256").update(text, "latin1").digest("base64url");
 
 /** Names beside those of servers, which have no slash in them. */
 const sentTo = (server: string): string => `${server}/sent`;

@@ -1,0 +1,190 @@
+import { afterEach, describe, expect, it } from "vitest";
+import type { ProxyOptions } from "../../src/proxy/options.ts";
+import { buildRequest } from "../../src/sip/message/build.ts";
+import type { SipRequest } from "../../src/sip/message/message.ts";
+import type { Client, Script, World } from "../support/world.ts";
+import { createWorld, reply } from "../support/world.ts";
+
+let world: World;
+afterEach(async () => {
+  await world.stop();
+});
+
+const BOB = "sip:bob@example.com";
+const AOR = "bob@example.com";
+const NAMES = ["east", "west", "north", "south"] as const;
+
+type As = "proxy" | "B2BUA";
+
+/** As it goes on from a server: the same request one hop further, or one of its own for the same two. */
+function onward(request: SipRequest, as: As, own: string): SipRequest {
+  if (as === "proxy") {
+    return request
+      .edit()
+      .set("Max-Forwards", String((request.maxForwards ?? 70) - 1))
+      .build();
+  }
+  return buildRequest({
+    method: request.method,
+    uri: request.requestUri,
+    headers: [
+      ["Max-Forwards", "70"],
+      ["From", `<${request.from.uri.raw}>;tag=${own}`],
+      ["To", `<${request.to.uri.raw}>`],
+      ["Call-ID", own],
+      ["CSeq", `1 ${request.method}`],
+      ["Contact", "<sip:b2bua@127.0.0.1>"],
+    ],
+    body: request.body,
+  });
+}
+
+/** Delivers to its own phones, and sends so many copies on through a proxy, whatever comes; 482 of them are counted. */
+function sendsOn(as: As, copies: number, proxy: string, refused: number[]): Script {
+  let sent = 0;
+  return (transaction, self) => {
+    const { request } = transaction;
+    for (let i = 0; i < copies; i++) {
+      sent++;
+      const copy = onward(request, as, `${self.host}-${sent}`);
+      const listen = {
+        onResponse: ({ status }: { status: number }) => void (status >= 200 && refused.push(status)),
+        onTimeout: () => void refused.push(408),
+        onTransportError: () => void refused.push(503),
+      };
+      void self.stack.send(copy, listen, { host: proxy, port: 5060 });
+    }
+    if (request.method === "INVITE") {
+      reply(transaction, self, 180);
+      self.stack.runtime.timers.after(3_000, () => reply(transaction, self, self.host === "127.0.0.11" ? 200 : 486));
+    } else reply(transaction, self, 200);
+  };
+}
+
+const PEER: ProxyOptions["models"] = [{ match: AOR, model: { model: "unioned", style: "peer", servers: [...NAMES] } }];
+const TREE: Partial<ProxyOptions> = {
+  models: [{ match: AOR, model: { model: "unioned", style: "hierarchical", tree: "t" } }],
+  unions: {
+    trees: [{ name: "t", root: "east", children: { east: ["west", "north"], west: ["south"] } }],
+    downListener: false,
+    unreachable: "wait",
+  },
+};
+
+const at = (name: string): Client => world.scripted[name]!;
+const got = (method = "MESSAGE") => NAMES.map((name) => at(name).seen(method).length);
+
+async function domain(
+  as: As,
+  proxies: number,
+  copies: Partial<Record<(typeof NAMES)[number], number>>,
+  options: Partial<ProxyOptions>,
+): Promise<number[]> {
+  const refused: number[] = [];
+  world = await createWorld({
+    proxies,
+    servers: Object.fromEntries(
+      NAMES.map((name, i) => [
+        name,
+        { script: sendsOn(as, copies[name] ?? 0, `127.0.0.${1 + (i % proxies)}`, refused) },
+      ]),
+    ),
+    each: Object.fromEntries(NAMES.map((name) => [name, { onward: copies[name] === undefined ? "none" : "both" }])),
+    options,
+  });
+  return refused;
+}
+
+const WAYS = [
+  ["as proxies", "proxy", 1],
+  ["as B2BUAs with new identifiers", "B2BUA", 1],
+  ["as proxies, through two proxies", "proxy", 2],
+  ["as B2BUAs with new identifiers, through two proxies", "B2BUA", 2],
+] as const;
+
+describe.each(WAYS)("peers that send everything on to the others %s", (_, as, proxies) => {
+  const ALL = { east: 3, west: 3, north: 3, south: 3 };
+
+  it("a client's MESSAGE reaches each server once, and what comes back gets 482", async () => {
+    const refused = await domain(as, proxies, ALL, { models: PEER });
+    const client = world.client("127.0.0.50");
+    expect(await client.status("MESSAGE", BOB, { body: "ok" })).toBe(200);
+    await world.simulation.advance(5_000);
+    expect(got()).toEqual([1, 1, 1, 1]);
+    expect(refused).toEqual(Array(12).fill(482));
+    expect(await world.leftOver()).toEqual([]);
+  });
+
+  it("a second 'ok' from the sender's side is always new, at once and later", async () => {
+    await domain(as, proxies, ALL, { models: PEER });
+    const client = world.client("127.0.0.50");
+    const both = [client.begin("MESSAGE", BOB, { body: "ok" }), client.begin("MESSAGE", BOB, { body: "ok" })];
+    await client.all(...both);
+    expect(await client.status("MESSAGE", BOB, { body: "ok", proxy: `127.0.0.${proxies}` })).toBe(200);
+    await world.simulation.advance(10_000);
+    expect(got()).toEqual([3, 3, 3, 3]);
+  });
+
+  it("from the sender's own server, which is the root for it, it reaches the others once, and so does a second 'ok'", async () => {
+    await domain(as, proxies, ALL, { models: PEER });
+    for (const expected of [1, 2]) {
+      const sent = at("east").begin("MESSAGE", BOB, { body: "ok" });
+      await at("east").all(sent);
+      expect(sent.final).toBe(200);
+      await world.simulation.advance(2_000);
+      expect(got()).toEqual([0, expected, expected, expected]);
+    }
+  });
+
+  it("an INVITE rings once at each, and a second call after it rings again", async () => {
+    const refused = await domain(as, proxies, ALL, { models: PEER });
+    const client = world.client("127.0.0.50");
+    for (const expected of [1, 2]) {
+      const call = client.begin("INVITE", BOB, { body: `v=0 o=- ${expected}` });
+      await client.all(call);
+      expect(call.final).toBe(200);
+      await world.simulation.advance(10_000);
+      expect(got("INVITE")).toEqual(Array(4).fill(expected));
+    }
+    expect(refused).toEqual(Array(24).fill(482));
+  });
+
+  it("a call from the side of a server that was called a moment ago is new", async () => {
+    await domain(as, proxies, ALL, { models: PEER });
+    const client = world.client("127.0.0.50");
+    await client.all(client.begin("INVITE", BOB));
+    // What was under way when the call was taken counts a moment longer.
+    await world.simulation.advance(6_000);
+    const call = at("west").begin("INVITE", BOB);
+    await at("west").all(call);
+    expect(call.final).toBe(200);
+  });
+});
+
+describe.each(WAYS)("nodes of a tree that send on to their children %s", (_, as, proxies) => {
+  // One copy for all children, or one for each of them.
+  it.each([
+    ["one copy", { east: 1, west: 1 }],
+    ["one copy a child", { east: 2, west: 1 }],
+  ])("%s: a client's MESSAGE goes to the root, down, and reaches each server once", async (_name, copies) => {
+    await domain(as, proxies, copies, TREE);
+    const client = world.client("127.0.0.50");
+    for (const expected of [1, 2]) {
+      expect(await client.status("MESSAGE", BOB, { body: "ok" })).toBe(200);
+      await world.simulation.advance(2_000);
+      expect(got()).toEqual(Array(4).fill(expected));
+    }
+    expect(await world.leftOver()).toEqual([]);
+  });
+
+  it("what a leaf or a middle node sends goes to the root and comes down to all, the sender among them", async () => {
+    await domain(as, proxies, { east: 2, west: 1 }, TREE);
+    for (const [i, name] of (["south", "west"] as const).entries()) {
+      const sent = at(name).begin("MESSAGE", BOB, { body: `from ${name}` });
+      await at(name).all(sent);
+      expect(sent.final).toBe(200);
+      await world.simulation.advance(2_000);
+      expect(got()).toEqual(Array(4).fill(i + 1));
+    }
+  });
+});
