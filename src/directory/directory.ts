@@ -5,6 +5,8 @@ import type { Moves } from "./moves.ts";
 import type { Reconciliation } from "./reconciliation.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
 import type { UnionStore } from "./unions.ts";
+import type { DocumentKind } from "./user-documents.ts";
+import type { WatcherStore } from "./watchers.ts";
 
 /**
  * Where users are: the port. `postgres/` is the real one, `memory.ts` its twin for the simulation; both pass the same
@@ -189,12 +191,16 @@ export type Change =
       readonly epoch: number;
     }
   | { readonly kind: "user"; readonly aor: string }
+  /** A document about him was written or removed (user-documents.ts). */
+  | { readonly kind: "document"; readonly aor: string; readonly document: DocumentKind }
   | { readonly kind: "fork-closed"; readonly aor: string; readonly fork: string; readonly result: ForkResult }
   /**
    * A move that makes before it breaks is about to happen: second legs go up to `server` now, and come down again where
    * no binding change followed by `until` (milliseconds since 1970). A hint: nothing may depend on its arrival.
    */
   | { readonly kind: "preparing"; readonly aor: string; readonly server: string; readonly until: number }
+  /** Who watches him has changed, or what they may see. Told where somebody is told of it (RFC 3857). */
+  | { readonly kind: "watchers"; readonly aor: string }
   /** The feed was interrupted: drop everything. */
   | { readonly kind: "reset" };
 
@@ -284,6 +290,7 @@ export interface Directory {
   readonly subscriptions: SubscriptionStore;
   readonly messages: MessageStore;
   readonly unions: UnionStore;
+  readonly watchers: WatcherStore;
   readonly moves: Moves;
   readonly reconciliation: Reconciliation;
 
