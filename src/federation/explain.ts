@@ -1,5 +1,7 @@
+import { decide } from "./decide.ts";
+import { explainUnion, type UnionExplanation, unionLines } from "./explain-union.ts";
 import type { Facts, Origin, ServerFacts } from "./facts.ts";
-import type { BindPlan, Plan } from "./plan.ts";
+import type { BindPlan, ComposePlan, Plan } from "./plan.ts";
 
 /** What `codomain explain` and the admin API show of one decision. */
 export interface Explanation {
@@ -25,12 +27,18 @@ export interface ExplanationJson {
     readonly expiresAt: string | null;
   };
   readonly servers: readonly { readonly name: string; readonly up: boolean; readonly drained: boolean }[];
+  /** Null: the user is of another model. */
+  readonly union: UnionExplanation | null;
   readonly plan: Plan;
+  /** Where a credit decides: the plan with one, and without. */
+  readonly either: { readonly spent: Plan; readonly none: Plan } | null;
   /** `relay east`, `fork east,west | north`, `reject 480 Temporarily Unavailable`. */
   readonly summary: string;
 }
 
 export function renderExplanation(facts: Facts, plan: Plan): Explanation {
+  const union = explainUnion(facts, plan);
+  const either = plan.kind === "credit" ? eitherOf(facts) : null;
   const json: ExplanationJson = {
     method: facts.method,
     event: facts.event,
@@ -41,7 +49,9 @@ export function renderExplanation(facts: Facts, plan: Plan): Explanation {
     modelFrom: facts.modelFrom,
     binding: bindingOf(facts),
     servers: facts.servers.map(({ name, up, drained }) => ({ name, up, drained })),
+    union,
     plan,
+    either,
     summary: planSummary(plan),
   };
   const event = facts.event === "" ? "" : ` (${facts.event})`;
@@ -51,12 +61,27 @@ export function renderExplanation(facts: Facts, plan: Plan): Explanation {
     `model: ${facts.model.model}, by ${facts.modelFrom}`,
     `binding: ${bindingText(facts)}`,
     `servers: ${facts.servers.map(serverText).join(", ")}`,
+    ...(union === null ? [] : unionLines(union)),
     ...(facts.without.length > 0 ? [`not asked again: ${facts.without.join(", ")}`] : []),
     ...plan.reasons.map((reason) => `- ${reason}`),
     `plan: ${json.summary}`,
     ...details(facts, plan).map((line) => `  ${line}`),
+    ...(either === null ? [] : eitherLines(either)),
   ];
   return { text, json };
+}
+
+function eitherOf(facts: Facts): NonNullable<ExplanationJson["either"]> {
+  return { spent: decide({ ...facts, credit: "spent" }), none: decide({ ...facts, credit: "none" }) };
+}
+
+function eitherLines({ spent, none }: NonNullable<ExplanationJson["either"]>): string[] {
+  return [
+    `where it has a credit, as what it was sent: ${planSummary(spent)}`,
+    ...spent.reasons.map((reason) => `  - ${reason}`),
+    `where it has none, as its own user's: ${planSummary(none)}`,
+    ...none.reasons.map((reason) => `  - ${reason}`),
+  ];
 }
 
 /** As log lines have it: `server:east`, `client`, `client:joe@example.com`, `peer:a.com`, `unknown`. */
@@ -94,7 +119,7 @@ export function planSummary(plan: Plan): string {
     case "compose":
       return `compose ${plan.servers.join(", ")}`;
     case "credit":
-      return `fan-out or upward: a credit of ${plan.server} decides`;
+      return `as a credit of ${plan.server} decides`;
     case "spread":
       return `spread to ${plan.servers.join(", ")}`;
     case "winfo":
@@ -126,12 +151,37 @@ function details(facts: Facts, plan: Plan): string[] {
       lines.push(`a success proves of: ${plan.provers.length === 0 ? "none" : plan.provers.join(", ")}`);
       if (plan.unasked.length > 0) lines.push(`not asked, so that no 404 can come of it: ${plan.unasked.join(", ")}`);
       break;
+    case "compose":
+      lines.push("one document of all of them; pending until each has confirmed or dropped out");
+      if (plan.visited)
+        lines.push("a server that a live chain of this watcher has visited is left out; 482 where none is left");
+      lines.push(...waitingLines(facts, plan));
+      break;
+    case "spread":
+      lines.push(
+        plan.choice === "all"
+          ? "to all of them: it is a server's part of the whole"
+          : "which of them, the user's setting says",
+      );
+      if (plan.unasked.length > 0) lines.push(`cannot be asked now: ${plan.unasked.join(", ")}`);
+      break;
     case "reject":
       if (plan.retryAfter !== null) lines.push(`Retry-After: ${plan.retryAfter}`);
       if (plan.warning !== null) lines.push(`Warning: ${plan.warning}`);
       break;
   }
   return lines;
+}
+
+/** What becomes of a composed subscription while servers cannot be asked. */
+function waitingLines({ servers, settings }: Facts, plan: ComposePlan): string[] {
+  const down = servers.filter((each) => plan.servers.includes(each.name) && !each.up);
+  const without = settings.unions.unreachable === "without";
+  return down.map(({ name, neverDenies }) =>
+    without && neverDenies
+      ? `shown without ${name}, which never denies`
+      : `${name} cannot be asked now: it waits for it`,
+  );
 }
 
 /** What a claim does to the server that has the user now. */
