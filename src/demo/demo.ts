@@ -1,6 +1,7 @@
 import { type DomainParts, startDomain } from "./domain.ts";
 import { movingScenes } from "./moving-scenes.ts";
 import { SCENES } from "./scenes.ts";
+import { unionScenes } from "./union-scenes.ts";
 
 /** Plays every scene and prints its ladder and checks. Gives the number of checks that did not hold. */
 export async function playDemo(parts: DomainParts, print: (text: string) => void): Promise<number> {
@@ -9,7 +10,7 @@ export async function playDemo(parts: DomainParts, print: (text: string) => void
   let checked = 0;
   try {
     print("One domain, three servers, and the proxy between them; mappings in Postgres, nothing provisioned.");
-    for (const [i, scene] of [...SCENES, ...movingScenes()].entries()) {
+    for (const [i, scene] of [...SCENES, ...movingScenes(), ...unionScenes()].entries()) {
       print(`\n${i + 1}. ${scene.title}\n`);
       const checks = await scene.play(domain);
       print(

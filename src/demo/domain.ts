@@ -21,9 +21,13 @@ export interface ExampleDomain {
   readonly east: ExampleServer;
   readonly west: ExampleServer;
   readonly north: ExampleServer;
+  /** Devices of users: each may send to the server it is connected to, and is no server of the proxy's. */
+  readonly phones: ExampleServer;
   readonly proxy: RunningServer;
   /** Draws what was said since the last call. */
   ladder(): string[];
+  /** How many messages since then begin so. */
+  said(line: RegExp): number;
   /** Lets what is under way come to its end: until nothing is said for 100 ms, or 2 s have passed. */
   quiet(): Promise<void>;
   /** Until it is so, 5 s at most. */
@@ -53,9 +57,18 @@ export async function startDomain(parts: DomainParts): Promise<ExampleDomain> {
       domain: DOMAIN,
       proxy: proxyAt,
       onUnknown: "404",
+      ...(name === "north" ? {} : { onward: { legs: (user, from) => legsOf(name, user, from), proxies: [proxyAt] } }),
     }),
   ) as [ExampleServer, ExampleServer, ExampleServer];
   const [east, west, north] = servers;
+  const phones = createExampleServer(tap, {
+    name: "phones",
+    listen: { host: HOST, port: FIRST_PORT + 4 },
+    users: [],
+    domain: DOMAIN,
+    proxy: proxyAt,
+    onUnknown: "404",
+  });
   const columns: Column[] = [
     { name: "east", port: FIRST_PORT + 1 },
     { name: "codomain", port: FIRST_PORT },
@@ -67,7 +80,7 @@ export async function startDomain(parts: DomainParts): Promise<ExampleDomain> {
     for (const each of stops.splice(0).reverse()) await each();
   };
   try {
-    for (const server of servers) {
+    for (const server of [...servers, phones]) {
       await server.start();
       stops.push(() => server.stop());
     }
@@ -83,7 +96,9 @@ export async function startDomain(parts: DomainParts): Promise<ExampleDomain> {
       east,
       west,
       north,
+      phones,
       proxy,
+      said: (line) => said.slice(shown).filter(({ text }) => line.test(text)).length,
       ladder: () => {
         const arrows = said.slice(shown).flatMap(({ from, to, text }) => {
           const label = labelOf(text);
@@ -112,8 +127,12 @@ listen: [ "udp://${HOST}:${FIRST_PORT}" ]
 database: ${JSON.stringify(`embedded:${parts.data}`)}
 admin: { url: "http://${HOST}:0" }
 servers:
-${servers.map((server) => `  ${server.name}: { uri: "${server.uri}" }`).join("\n")}
+${servers.map(({ name, uri }) => `  ${name}: { uri: "${uri}", onward: ${name === "north" ? "none" : "both"} }`).join("\n")}
+trees:
+  offices: { root: east, children: { east: [west], west: [north] } }
 models:
+  - { match: "*.team@${DOMAIN}", model: unioned, style: peer, servers: [east, west, north] }
+  - { match: "*.office@${DOMAIN}", model: unioned, style: hierarchical, tree: offices }
   - { match: "*.desk@${DOMAIN}", model: exclusive, conflict: refuse }
   - { match: "*.mobile@${DOMAIN}", model: exclusive, conflict: takeover }
 logging: { level: off }
@@ -121,6 +140,15 @@ logging: { level: off }
   const loaded = loadConfig(text);
   if (loaded.config === undefined) throw new Error(`the demo's configuration is faulty: ${loaded.faults[0]?.message}`);
   return loaded.config;
+}
+
+/**
+ * How many back-end subscriptions a server makes (draft, "Unioned"): among peers one, for whoever asks; in the tree of
+ * offices what its parent asks goes to its child, what its own users ask goes up, but from the root.
+ */
+function legsOf(server: string, user: string, from: "own" | "asked"): number {
+  if (user.endsWith(".team")) return 1;
+  return user.endsWith(".office") && (server === "west" || from === "own" || server === "east") ? 1 : 0;
 }
 
 function quiet(runtime: Runtime, said: () => number): Promise<void> {
