@@ -19,7 +19,7 @@ import {
 
 const NO_UNION = Object.freeze(["the user's record names a tree that there is none of, or no servers"]);
 const NONE_LEFT = Object.freeze(["none of the servers the user is on is configured"]);
-const ASKER_IS_ALL = Object.freeze(["asked by the only server the user is on, or by one that nothing is below"]);
+const ASKER_IS_ALL = Object.freeze(["asked by the only server the user is on"]);
 const TREE = Object.freeze(["from outside of the tree or a client: it is for the whole tree"]);
 const UP = Object.freeze(["from a server of the tree, for its own user: it is for the whole tree"]);
 const ROOT = Object.freeze(["from the root of the tree: it is for the servers below it"]);
