@@ -4,6 +4,7 @@ import { parseArgs, promisify } from "node:util";
 import type { Change } from "../src/directory/directory.ts";
 import type { Leases } from "../src/directory/leases.ts";
 import type { SubscriptionStore } from "../src/directory/subscriptions.ts";
+import type { UnionStore } from "../src/directory/unions.ts";
 import { NO_POLICY } from "../src/policy/policy.ts";
 import { createRealRuntime } from "../src/runtime/real.ts";
 import { SipRequest, type SipResponse } from "../src/sip/message/message.ts";
@@ -141,6 +142,16 @@ const ROWS: SubscriptionStore = {
   count: () => Promise.resolve({ held: 0, live: 0, composed: 0, reg: 0, winfo: 0 }),
 };
 
+const UNIONS: UnionStore = {
+  enter: (_owner, { id }, { servers }) =>
+    Promise.resolve({ outcome: "entered", chain: id, servers, slot: { server: null, epoch: 0 } }),
+  visit: () => Promise.resolve("taken"),
+  leave: () => Promise.resolve(),
+  visited: () => Promise.resolve([]),
+  grant: () => Promise.resolve(),
+  spend: () => Promise.resolve(false),
+};
+
 /** The subscription layer alone: rows are written nowhere, watchers and servers answer at once. */
 export async function measureHeld(count: number, watchers: number): Promise<HeldMemory> {
   const gc = (globalThis as { gc?: () => void }).gc;
@@ -171,6 +182,7 @@ export async function measureHeld(count: number, watchers: number): Promise<Held
       directory: {
         leases: LEASES,
         subscriptions: ROWS,
+        unions: UNIONS,
         onChange: (listener) => {
           changed = listener;
           return () => undefined;
@@ -181,6 +193,9 @@ export async function measureHeld(count: number, watchers: number): Promise<Held
       servers: {
         takesLegs: () => true,
         nameOn: (aor) => ({ identity: aor, uri: `sip:${aor}` }),
+        union: () => "away",
+        mayBeMissing: () => false,
+        traits: () => null,
         onUp: () => () => undefined,
       },
       points: () => [POINT],

@@ -1,6 +1,8 @@
-import type { Directory } from "./directory/directory.ts";
+import type { Directory, Lookup } from "./directory/directory.ts";
 import { identityOn } from "./federation/identity.ts";
 import { modelOf } from "./federation/model.ts";
+import type { UnionView } from "./federation/plan.ts";
+import { childrenOf } from "./federation/union-view.ts";
 import { createMessaging, type Messaging } from "./messaging/messaging.ts";
 import {
   DELIVERY_OPTIONS,
@@ -14,11 +16,12 @@ import { Reconciler, type ReconcilerOptions } from "./moving/reconciler.ts";
 import { planDelivery } from "./proxy/delivery.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
 import { Accepting } from "./subscription/accept.ts";
+import { ComposedAccepting } from "./subscription/composed-accept.ts";
 import { Evictor } from "./subscription/evictor.ts";
 import { InDialogs } from "./subscription/in-dialog.ts";
 import { isOwnTag } from "./subscription/leg.ts";
 import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
-import type { ServerDesk } from "./subscription/ports.ts";
+import type { ServerDesk, UnionFound } from "./subscription/ports.ts";
 import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
 import { type ClaimRules, RegSubscriber } from "./subscription/reg-subscriber.ts";
 import { Subscriptions } from "./subscription/service.ts";
@@ -100,6 +103,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     },
   );
   const accepting = new Accepting(subscriptions);
+  const composedAccepting = new ComposedAccepting(subscriptions, accepting);
   const inDialogs = new InDialogs(subscriptions);
   const regNotifier = new RegNotifier(subscriptions, regDesk(proxy, directory));
   subscriptions.serve("reg", regNotifier);
@@ -114,7 +118,10 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     nameOn: named,
   });
   subscriptions.registry.watched = (aor, isWatched) => regSubscriber.watched(aor, isWatched);
-  const endReloads = telemetry.on("configReloaded", () => regSubscriber.reconfigured(subscriptions.registry.users()));
+  const endReloads = telemetry.on("configReloaded", () => {
+    regSubscriber.reconfigured(subscriptions.registry.users());
+    subscriptions.reconfigured();
+  });
   const messaging = createMessaging(
     { runtime, telemetry, directory, outbound, router: routerOf(proxy), options: options.messages },
     options.delivery,
@@ -128,12 +135,12 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     },
     hold: (handed, { server, epoch, known }) =>
       accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
-    compose: () => Promise.reject(new Error("nobody composes yet")),
+    compose: (handed, plan) => composedAccepting.subscribe(handed, plan),
     winfo: () => Promise.reject(new Error("nobody tells watchers yet")),
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
-    presence: () => null,
+    presence: (aor) => subscriptions.composing.activity(aor),
     claimedAgain: (aor) => messaging.deliverer.claimedAgain(aor),
   };
   return {
@@ -171,8 +178,29 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
       const host = identity.lastIndexOf("@") + 1;
       return { identity, uri: `sip:${subdomain === undefined ? identity : identity.slice(0, host) + subdomain}` };
     },
+    union: (aor, view) => {
+      const known = proxy.cache.peek(aor);
+      if (known !== undefined) return unionNow(proxy, aor, view, known);
+      return proxy.cache.lookup(aor).then(
+        (each) => unionNow(proxy, aor, view, each),
+        () => "away" as const,
+      );
+    },
+    mayBeMissing: (server) =>
+      proxy.settings.unions.unreachable === "without" &&
+      proxy.rotation.facts.some((each) => each.name === server && each.neverDenies),
+    traits: (server) => proxy.rotation.facts.find((each) => each.name === server) ?? null,
     onUp: (listener) => proxy.onServerUp(listener),
   };
+}
+
+/** As the decision about a SUBSCRIBE finds it (federation/unioned.ts). */
+function unionNow(proxy: ProxyCore, aor: string, view: UnionView, known: Lookup): UnionFound {
+  const record = known.state === "bound" || known.state === "no-binding" ? known.user : null;
+  const { model } = modelOf(proxy.models, aor, record);
+  if (model.model !== "unioned") return "elsewise";
+  const found = childrenOf(model, proxy.settings.unions, proxy.rotation.facts, view);
+  return found.servers.length === 0 ? "elsewise" : found;
 }
 
 function regDesk(proxy: ProxyCore, directory: Directory): RegDesk {

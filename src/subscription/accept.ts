@@ -1,6 +1,8 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
-import { FIRST_FENCE, type InsertOutcome, RESERVE, type StoredSubscription } from "../directory/subscriptions.ts";
-import type { Sender } from "../federation/sender.ts";
+import { FIRST_FENCE, RESERVE, type StoredSubscription } from "../directory/subscriptions.ts";
+import { warningValue } from "../federation/claim-answer.ts";
+import { principalOf, type Sender } from "../federation/sender.ts";
+import type { WatcherVerdict } from "../policy/policy.ts";
 import { packDialog, uasDialog } from "../sip/dialog/dialog.ts";
 import { beginNotifier, judgeFirst } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
@@ -42,81 +44,169 @@ export class Accepting {
   }
 
   async subscribe(handed: Handed, asked: Asked): Promise<void> {
-    const { request } = handed;
-    const { notifierRules, owner } = this.#subscriptions;
-    if (this.#recent.isMerged(request.from.tag ?? "", request.callId, request.cseq.number)) {
-      return this.#refuse(handed, 482);
-    }
-    const required = unsupported(request);
-    if (required !== null) return this.#refuse(handed, 420, [["Unsupported", required]]);
-    if (isUnreadable(request)) return this.#refuse(handed, 415, [["Accept", ""]]);
-    // RFC 6665 4.1.2.1 has one Event in every SUBSCRIBE; 7.2: what is none of ours is a bad one.
-    if (handed.event === "") return this.#refuse(handed, 489, [["Allow-Events", "presence"]]);
-    const judged = judgeFirst(request.expires, notifierRules);
-    if (judged.status !== 200) return answerSubscribe(handed, this.#tag(), judged);
-    const unfit = unkeepable(request);
-    if (unfit !== null) return this.#refuse(handed, unfit);
-    if (judged.expires === 0) return this.#fetch(handed, asked);
-    const full = this.#full(handed, asked.aor);
-    if (full !== null) return this.#turnAway(handed, full);
-    const { name } = owner;
-    if (name === null || !owner.maySend()) return this.#away(handed);
-    await this.#store(handed, asked, this.#make(handed, asked), name);
+    const expires = this.judge(handed);
+    if (expires === null) return;
+    const answer = this.permit(handed, asked);
+    const permit = answer instanceof Promise ? await answer : answer;
+    if (permit === null) return;
+    if (expires === 0) return this.#fetch(handed, asked, permit);
+    if (this.isFull(handed, asked.aor)) return;
+    const subscription = this.make(handed, asked, permit);
+    const kept = await this.keep(handed, subscription, (owner, row) =>
+      this.#subscriptions.parts.directory.subscriptions.insert(owner, row, asked.known),
+    );
+    if (kept === null) return;
+    this.#subscriptions.following.learn(subscription, kept.slot.server, kept.slot.epoch);
+    this.#subscriptions.whole(subscription);
+    this.#subscriptions.gate.settle(subscription);
   }
 
-  async #store(handed: Handed, asked: Asked, subscription: Subscription, owner: string): Promise<void> {
-    const { registry, rows, following, watchers, parts, notifierRules } = this.#subscriptions;
+  /** What the rules say of who asks (gate.ts); at once where they say it at once. Null: he may not, and was answered. */
+  permit(handed: Handed, { kind, aor }: Pick<Asked, "kind" | "aor">): Permit | null | Promise<Permit | null> {
+    const { gate } = this.#subscriptions;
+    if (!gate.governs({ kind })) return UNGOVERNED;
+    const { changes } = gate;
+    const { aor: watcher, trusted } = watcherOf(handed);
+    const verdict = gate.ask({ watcher, trusted, aor, event: handed.event });
+    return verdict instanceof Promise
+      ? verdict.then((each) => this.#permitted(handed, each, changes))
+      : this.#permitted(handed, verdict, changes);
+  }
+
+  #permitted(handed: Handed, verdict: WatcherVerdict | null, changes: number): Permit | null {
+    if (verdict === null) return this.away(handed);
+    // RFC 5025 3.2.1; RFC 6665 4.2.1.3.
+    return verdict.handling === "block" ? this.refuse(handed, 403) : { verdict, changes };
+  }
+
+  /** What the request itself is refused for. @returns seconds granted; 0: a fetch; null: it was answered. */
+  judge(handed: Handed): number | null {
+    const { request } = handed;
+    if (this.#recent.isMerged(request.from.tag ?? "", request.callId, request.cseq.number)) {
+      return this.refuse(handed, 482);
+    }
+    const required = unsupported(request);
+    if (required !== null) return this.refuse(handed, 420, [["Unsupported", required]]);
+    if (isUnreadable(request)) return this.refuse(handed, 415, [["Accept", ""]]);
+    // RFC 6665 4.1.2.1 has one Event in every SUBSCRIBE; 7.2: what is none of ours is a bad one.
+    if (handed.event === "") return this.refuse(handed, 489, [["Allow-Events", "presence"]]);
+    const judged = judgeFirst(request.expires, this.#subscriptions.notifierRules);
+    if (judged.status !== 200) {
+      answerSubscribe(handed, this.#tag(), judged);
+      return null;
+    }
+    const unfit = unkeepable(request);
+    return unfit === null ? judged.expires : this.refuse(handed, unfit);
+  }
+
+  /** True: a cap is reached, and it was turned away. */
+  isFull(handed: Handed, aor: string): boolean {
+    const full = this.#full(handed, aor);
+    if (full !== null) this.turnAway(handed, full);
+    return full !== null;
+  }
+
+  /**
+   * In the index, then in the database, then answered, with the NOTIFY that follows at once.
+   * @param insert writes the row; durable where it says so.
+   * @returns what `insert` said; null: it is not kept, and was answered or will be.
+   */
+  async keep<Kept extends { readonly outcome: string }>(
+    handed: Handed,
+    subscription: Subscription,
+    insert: (owner: string, row: Omit<StoredSubscription, "fence">) => Promise<Kept | NotKept>,
+  ): Promise<Exclude<Kept, NotKept> | null> {
+    const { registry, rows, watchers, notifierRules, owner: lease } = this.#subscriptions;
+    const owner = lease.name;
+    if (owner === null || !lease.maySend()) return this.away(handed);
     // Its transaction may answer at any time from now on; the machine begins when the row stands.
-    const begun = beginNotifier("pending", this.#facts(handed), RESERVE, notifierRules);
+    const begun = beginNotifier("pending", this.facts(handed), RESERVE, notifierRules);
     subscription.notifier = begun.state;
     const { unsafe } = this.#subscriptions.options;
     if (unsafe?.indexedLate !== true) registry.add(subscription);
-    let outcome: InsertOutcome;
+    let kept: Kept | NotKept;
     try {
-      outcome = await parts.directory.subscriptions.insert(owner, this.#row(subscription), asked.known);
+      kept = await insert(owner, this.row(subscription));
     } catch (error) {
       // It may have been written all the same.
       if (registry.remove(subscription)) rows.remove(subscription.id, FIRST_FENCE);
-      if (error instanceof DirectoryUnavailable) return this.#away(handed);
+      if (error instanceof DirectoryUnavailable) return this.away(handed);
       throw error;
     }
     if (unsafe?.indexedLate === true) registry.add(subscription);
-    if (outcome.outcome === "over") this.#subscriptions.owner.declaredOver(owner);
-    if (outcome.outcome === "no-record") registry.remove(subscription);
-    if (outcome.outcome === "no-record") return this.#refuse(handed, 404);
-    if (outcome.outcome === "over" || !this.#subscriptions.isOurs(subscription)) return this.#away(handed);
+    if (isNotKept(kept)) return this.notKept(handed, subscription, owner, kept);
+    if (!this.#subscriptions.isOurs(subscription)) return this.away(handed);
     if (!this.#subscriptions.maySend()) {
       registry.remove(subscription);
       rows.remove(subscription.id, FIRST_FENCE);
-      return this.#away(handed);
+      return this.away(handed);
     }
     subscription.stored = true;
     watchers.take(subscription, begun, handed);
     this.#report(subscription);
-    following.learn(subscription, outcome.slot.server, outcome.slot.epoch);
-    this.#subscriptions.whole(subscription);
+    return kept as Exclude<Kept, NotKept>;
+  }
+
+  notKept(handed: Handed, subscription: Subscription, owner: string, { outcome, chain }: NotKept): null {
+    if (outcome === "over") this.#subscriptions.owner.declaredOver(owner);
+    else this.#subscriptions.registry.remove(subscription);
+    if (outcome === "no-record") return this.refuse(handed, 404);
+    if (outcome === "over") return this.away(handed);
+    const { callId } = handed.request;
+    const reason = `on chain ${chain} every server was visited`;
+    this.#subscriptions.parts.telemetry.emit("loop", { callId, status: 482, reason });
+    return this.loop(handed, "every server of the user is on this chain of subscriptions already");
+  }
+
+  /** models.md, "Unioned, peer": the server that gets this goes on with its own data. */
+  loop(handed: Handed, why: string): null {
+    const agent = handed.aor.slice(handed.aor.lastIndexOf("@") + 1);
+    return this.refuse(handed, 482, [["Warning", warningValue(agent, why)]], "Loop Detected");
   }
 
   /** Expires 0 (RFC 6665 4.4.3): nothing is kept; of a user who is somewhere his server is asked the same. */
-  #fetch(handed: Handed, asked: Asked): void {
-    const { watchers, notifierRules, parts, options } = this.#subscriptions;
-    if (this.#subscriptions.fetching >= MOST_FETCHES) return this.#turnAway(handed, "fetches under way");
-    const subscription = this.#make(handed, asked);
-    const begun = beginNotifier("pending", this.#facts(handed), FETCH_CSEQS, notifierRules);
-    const server = asked.kind === "presence" ? asked.server : null;
-    if (server === null || !parts.servers.takesLegs(server)) {
-      subscription.notifier = begun.state;
-      this.#subscriptions.tellOnly(subscription);
-      this.#subscriptions.whole(subscription);
-      return watchers.take(subscription, begun, handed);
-    }
-    answerSubscribe(handed, subscription.id, { do: "answer", status: 200, expires: 0 });
-    const until = this.#subscriptions.now() + options.legs.fetchMs * 2;
-    subscription.notifier = { ...begun.state, phase: "pending", end: "", sent: 0, inFlight: false, owed: "no", until };
-    this.#subscriptions.fetch(subscription, server);
+  #fetch(handed: Handed, asked: Asked, permit: Permit): void {
+    const { parts, gate } = this.#subscriptions;
+    if (this.isFetched(handed)) return;
+    const subscription = this.make(handed, asked, permit);
+    const server = asked.kind === "presence" && gate.follows(subscription) ? asked.server : null;
+    if (server === null || !parts.servers.takesLegs(server)) return this.endFetch(handed, subscription);
+    this.beginFetch(handed, subscription);
+    this.#subscriptions.fetch(subscription, () => this.#subscriptions.legs.begin(subscription, server, 0, 0, null));
   }
 
-  #make(handed: Handed, asked: Asked): Subscription {
+  /** A fetch for which nobody is asked: answered, with its one NOTIFY, of what is known here or may be shown anyway. */
+  endFetch(handed: Handed, subscription: Subscription): void {
+    const { watchers, gate, notifierRules } = this.#subscriptions;
+    const begun = beginNotifier("pending", this.facts(handed), FETCH_CSEQS, notifierRules);
+    subscription.notifier = begun.state;
+    subscription.active = gate.showsClosed(subscription);
+    this.#subscriptions.tellOnly(subscription);
+    this.#subscriptions.whole(subscription);
+    watchers.take(subscription, begun, handed);
+  }
+
+  /** True: too many are under way, and it was turned away. */
+  isFetched(handed: Handed): boolean {
+    const isFull = this.#subscriptions.fetching >= MOST_FETCHES;
+    if (isFull) this.turnAway(handed, "fetches under way");
+    return isFull;
+  }
+
+  /** Answered 200; its one NOTIFY follows when there is something to tell, or time is up. */
+  beginFetch(handed: Handed, subscription: Subscription): void {
+    const { notifierRules, options } = this.#subscriptions;
+    const { state } = beginNotifier("pending", this.facts(handed), FETCH_CSEQS, notifierRules);
+    answerSubscribe(handed, subscription.id, { do: "answer", status: 200, expires: 0 });
+    const until = this.#subscriptions.now() + options.legs.fetchMs * 2;
+    subscription.notifier = { ...state, phase: "pending", end: "", sent: 0, inFlight: false, owed: "no", until };
+  }
+
+  make(
+    handed: Handed,
+    asked: Pick<Asked, "kind" | "aor" | "server" | "epoch">,
+    { verdict, changes }: Permit,
+  ): Subscription {
     const { request, origin } = handed;
     const watcher = watcherOf(handed);
     const { registry, notifierRules } = this.#subscriptions;
@@ -131,11 +221,12 @@ export class Accepting {
       fence: FIRST_FENCE,
       extendedEpoch: asked.server === null ? asked.epoch : 0,
     };
-    const { state } = beginNotifier("pending", this.#facts(handed), RESERVE, notifierRules);
+    const { state } = beginNotifier("pending", this.facts(handed), RESERVE, notifierRules);
     const subscription = new Subscription(this.#subscriptions, identity, packDialog(uasDialog(request, id)), state);
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
     subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
     subscription.trusted = watcher.trusted;
+    this.#subscriptions.gate.enter(subscription, verdict, changes);
     subscription.secure = /^sips:/i.test(request.requestUri);
     subscription.connectionId = connectionOf(handed);
     subscription.server = asked.server;
@@ -143,12 +234,12 @@ export class Accepting {
     return subscription;
   }
 
-  #row(subscription: Subscription): Omit<StoredSubscription, "fence"> {
+  row(subscription: Subscription): Omit<StoredSubscription, "fence"> {
     const { id, kind, aor, watcher, origin, event } = subscription;
     return { id, kind, aor, watcher, origin, event, ...stateOf(subscription, this.#subscriptions.moment()) };
   }
 
-  #facts({ request }: Handed) {
+  facts({ request }: Handed) {
     return { now: this.#subscriptions.now(), cseq: request.cseq.number, expires: request.expires };
   }
 
@@ -162,18 +253,19 @@ export class Accepting {
     return newId((length) => this.#subscriptions.token(length));
   }
 
-  #turnAway(handed: Handed, what: string): void {
+  turnAway(handed: Handed, what: string): null {
     this.#subscriptions.parts.telemetry.emit("limited", { what, source: watcherOf(handed).aor });
-    this.#refuse(handed, 480, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
+    return this.refuse(handed, 480, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
   }
 
   /** models.md, "Always": what must be stored and cannot be gets 500. */
-  #away(handed: Handed): void {
-    this.#refuse(handed, 500, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
+  away(handed: Handed): null {
+    return this.refuse(handed, 500, [["Retry-After", String(this.#subscriptions.options.retryAfterS)]]);
   }
 
-  #refuse(handed: Handed, status: number, headers: readonly HeaderPair[] = []): void {
-    handed.respond(buildResponse(handed.transaction.request, status, undefined, { headers }));
+  refuse(handed: Handed, status: number, headers: readonly HeaderPair[] = [], phrase?: string): null {
+    handed.respond(buildResponse(handed.transaction.request, status, phrase, { headers }));
+    return null;
   }
 
   #report({ id, aor, watcher, event, epoch, server }: Subscription): void {
@@ -182,18 +274,30 @@ export class Accepting {
   }
 }
 
+/** A row that was not written. */
+export type NotKept =
+  | { readonly outcome: "over" | "no-record"; readonly chain?: undefined }
+  | { readonly outcome: "loop"; readonly chain: string };
+
+function isNotKept(kept: { readonly outcome: string }): kept is NotKept {
+  return kept.outcome === "over" || kept.outcome === "no-record" || kept.outcome === "loop";
+}
+
+/** Leave to come in, under these rules. */
+export interface Permit {
+  /** Null: nobody decides here. */
+  readonly verdict: WatcherVerdict | null;
+  /** `Gate.changes` when it was asked for. */
+  readonly changes: number;
+}
+
+const UNGOVERNED: Permit = { verdict: null, changes: 0 };
 const MOST_FETCHES = 10_000;
 /** A fetch has no row and needs no reserve. */
 const FETCH_CSEQS = Number.MAX_SAFE_INTEGER;
 
-/**
- * A client who has proved who he is watches as himself, whatever his From says: behind us From is believed. One who
- * wants to stay unknown (RFC 3323 4.1.1.3) is asserted nowhere.
- */
 function watcherOf({ origin, sender }: Handed): Sender {
-  if (origin.kind !== "client" || origin.authenticated === null || /@anonymous\.invalid$/.test(sender.aor))
-    return sender;
-  return { aor: origin.authenticated, trusted: true };
+  return principalOf(origin, sender);
 }
 
 /** Usual names are kept once for all. */

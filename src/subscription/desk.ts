@@ -31,11 +31,15 @@ export interface Desk {
   /** Its next moment may have changed. */
   arm(subscription: Subscription): void;
   save(subscription: Subscription): Promise<Saved>;
+  /** The database says that it is another's, or gone. */
+  lost(subscription: Subscription): void;
+  /** A fetch has what there is to tell. */
+  fetched(subscription: Subscription, reason: "timeout" | "rejected" | "noresource" | "deactivated"): void;
   /** Its end was decided: it takes no more requests, its legs and its row go. */
   ending(subscription: Subscription): void;
   /** Nothing will happen any more. `answer`: of a NOTIFY that he refused; null: none did. */
   ended(subscription: Subscription, answer: string | null): void;
-  /** Of a kind without legs: where its user is was learned, or looked at again. */
+  /** Of a kind that follows no binding: where its user is was learned, or looked at again. */
   moved(subscription: Subscription): void;
   /** What a leg's server said. */
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void;

@@ -86,6 +86,7 @@ export class InDialogs {
     const facts = { now: this.#subscriptions.now(), cseq, expires: request.expires };
     const judged = judgeWithin(subscription.notifier, facts, this.#subscriptions.notifierRules);
     if (judged.status === 200) {
+      if (subscription.composed !== null) this.#subscriptions.composing.refreshing(subscription);
       watchers.step(subscription, { kind: "subscribe", ...facts }, handed);
       this.#subscriptions.whole(subscription);
     } else answerSubscribe(handed, subscription.id, judged);

@@ -1,3 +1,5 @@
+import { PIDF } from "../presence/closed-document.ts";
+import { PIDF_DIFF_TYPE } from "../presence/pidf-diff.ts";
 import { buildRequest, type HeaderPair } from "../sip/message/build.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Flow } from "../sip/transport/transport.ts";
@@ -27,12 +29,12 @@ export function subscribeForLeg(
     method: "SUBSCRIBE",
     uri: scheme(names.user.uri),
     headers: [
-      ["Max-Forwards", "70"],
+      ["Max-Forwards", String(subscription.composed?.maxForwards ?? 70)],
       ["From", `${watcher};tag=${legTag(subscription.id, leg.number)}`],
       ["To", `<${scheme(uriOf(names.user.identity))}>`],
       ["Call-ID", leg.callId],
       ["CSeq", `${cseq} SUBSCRIBE`],
-      ["Contact", `<${scheme(contactAt(flow.point))}>`],
+      ["Contact", `<${scheme(contactAt(flow.point))}>${instanceOf(subscription)}`],
       ...(subscription.trusted ? [["P-Asserted-Identity", watcher] as const] : []),
       ...subscribeHeaders(subscription, expires),
     ],
@@ -41,13 +43,26 @@ export function subscribeForLeg(
 
 /** What every SUBSCRIBE of a leg carries (RFC 6665 4.1.2.1). */
 export function subscribeHeaders(subscription: Subscription, expires: number): HeaderPair[] {
-  const accept = acceptForLeg(subscription.accept.split(", ").filter(Boolean), subscription.event);
+  const { composed } = subscription;
+  const wanted = subscription.accept.split(", ").filter(Boolean);
+  const accept = composed === null ? acceptForLeg(wanted, subscription.event) : ACCEPT_COMPOSED;
   const headers: HeaderPair[] = [
     ["Event", subscription.event],
     ["Expires", String(expires)],
   ];
   if (accept !== "") headers.push(["Accept", accept]);
+  // RFC 7989 6: the session is the watcher's, end to end; who his peer is nobody knows yet.
+  if (composed !== null && composed.session !== "") headers.push(["Session-ID", `${composed.session};remote=${NIL}`]);
   return headers;
+}
+
+/** RFC 5263 4.1: differences are preferred. */
+const ACCEPT_COMPOSED = `${PIDF};q=0.8, ${PIDF_DIFF_TYPE};q=1`;
+const NIL = "0".repeat(32);
+
+/** RFC 5626 4.1, of the watcher's device: what tells it from his others. */
+function instanceOf({ composed }: Subscription): string {
+  return composed === null || composed.instance === "" ? "" : `;+sip.instance="${composed.instance}"`;
 }
 
 /** Of an AoR; one that is a URI already (tel) stays as it is. */

@@ -22,6 +22,8 @@ import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Flow } from "../sip/transport/transport.ts";
+import type { Child } from "./composed.ts";
+import { isDenial } from "./composed-decision.ts";
 import { contactAt } from "./contact.ts";
 import { meaningOfGone } from "./decision.ts";
 import type { Desk } from "./desk.ts";
@@ -64,16 +66,18 @@ export class LegSide {
   }
 
   /**
-   * Subscribes at a server; the leg is `next` until somebody says otherwise.
-   * @param epoch of the binding; 0: it is opened ahead.
+   * Subscribes at a server.
+   * @param epoch of the binding; 0: it is opened ahead, or there is none.
    * @param expires seconds; 0: a fetch.
+   * @param child whose leg it is; null: it is `next` until somebody says otherwise.
    */
-  begin(subscription: Subscription, server: string, epoch: number, expires: number): Leg {
+  begin(subscription: Subscription, server: string, epoch: number, expires: number, child: Child | null): Leg {
     const now = this.#desk.now();
     const begun = beginSubscriber(now, expires, FIRST_CSEQS, this.#desk.subscriberRules, this.#desk.maySend());
     subscription.legs++;
     const leg = new Leg(subscription.legs, server, epoch, this.#desk.token(CALL_ID_CHARACTERS), begun.state);
-    subscription.next = leg;
+    if (child === null) subscription.next = leg;
+    else child.leg = leg;
     this.#take(subscription, leg, begun, null);
     return leg;
   }
@@ -98,10 +102,15 @@ export class LegSide {
     this.#desk.arm(subscription);
   }
 
+  /** The whole document is wanted, now. */
+  refresh(subscription: Subscription, leg: Leg): void {
+    this.step(subscription, leg, { kind: "refresh", now: this.#desk.now() });
+  }
+
   /** The leg that a NOTIFY with this tag of ours is for. */
   find(subscription: Subscription | undefined, tag: string, number: number): Found | undefined {
-    const leg = subscription?.leg?.number === number ? subscription.leg : subscription?.next;
-    if (subscription !== undefined && leg?.number === number) return { subscription, leg };
+    const leg = subscription?.legNumbered(number) ?? null;
+    if (subscription !== undefined && leg !== null) return { subscription, leg };
     return this.#leaving.get(tag);
   }
 
@@ -161,7 +170,7 @@ export class LegSide {
 
   #isLive(subscription: Subscription, leg: Leg): boolean {
     if (this.#leaving.get(legTag(subscription.id, leg.number))?.leg === leg) return true;
-    return (subscription.leg === leg || subscription.next === leg) && this.#desk.isOurs(subscription);
+    return subscription.legNumbered(leg.number) === leg && this.#desk.isOurs(subscription);
   }
 
   #take(subscription: Subscription, leg: Leg, step: SubscriberStep, handed: Handed | null): void {
@@ -197,7 +206,7 @@ export class LegSide {
     if (this.#leaving.has(legTag(subscription.id, leg.number)) && !unsafe) return;
     leg.active = phase === "active";
     const content = leg.active ? this.#contentOf(handed.request, subscription, leg) : null;
-    this.#desk.said(subscription, leg, phase, { content, retryAfter: undefined, what: phase });
+    this.#desk.said(subscription, leg, phase, { content, retryAfter: undefined, gone: null, what: phase });
   }
 
   #gone(subscription: Subscription, leg: Leg, { cause, again }: Gone, handed: Handed | null, hadCome: boolean): void {
@@ -214,12 +223,13 @@ export class LegSide {
       cause.by === "notifier"
         ? `terminated;reason=${cause.reason}`
         : String("answer" in cause ? cause.answer : cause.by);
-    this.#desk.said(subscription, leg, meaningOfGone(cause, hadCome, retryAfter), { content, retryAfter, what });
+    const event = meaningOfGone(cause, hadCome, retryAfter);
+    this.#desk.said(subscription, leg, event, { content, retryAfter, gone: { cause, hadCome }, what });
   }
 
   /** concurrency.md 7. What the row does not know yet nobody can take over: there is nothing to reserve for. */
   #reserve(subscription: Subscription, leg: Leg): void {
-    if (subscription.leg === leg && subscription.stored) void this.#desk.save(subscription);
+    if (subscription.stored && subscription.isWritten(leg)) void this.#desk.save(subscription);
     else leg.machine = { ...leg.machine, reserved: leg.machine.reserved + FIRST_CSEQS, reserving: false };
   }
 
@@ -238,7 +248,20 @@ export class LegSide {
       release();
     }
     if (typeof reply !== "string" && reply.status < 300) this.#accepted(leg, reply);
+    if (typeof reply !== "string") this.#heedDenial(subscription, leg, reply.status);
     this.step(subscription, leg, { kind: "answered", now: this.#desk.now(), ...readReply(reply) });
+  }
+
+  /**
+   * models.md, "Composition": of several servers each may deny at any time, a refresh too, which ends no subscription by
+   * itself (RFC 6665 4.1.2.2).
+   */
+  #heedDenial(subscription: Subscription, leg: Leg, status: number): void {
+    if (subscription.composed === null || !leg.notified || !isDenial(status) || !this.#isLive(subscription, leg))
+      return;
+    if (this.#leaving.has(legTag(subscription.id, leg.number))) return;
+    const said = { content: null, retryAfter: undefined, gone: null, what: String(status) };
+    this.#desk.said(subscription, leg, "denied", said);
   }
 
   /** concurrency.md 7: what was to be sent waits for the lease to run again, or for the end of what it was for. */

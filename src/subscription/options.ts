@@ -50,6 +50,8 @@ export interface SubscriptionOptions {
     readonly withoutLease?: boolean;
     /** Documents of legs for an older epoch are shown. */
     readonly showsSuperseded?: boolean;
+    /** A server that denies a watcher after he was shown something is taken for one that ended. */
+    readonly ignoresDenials?: boolean;
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Directory } from "../directory/directory.ts";
-import type { Origin } from "../federation/facts.ts";
+import type { Origin, ServerFacts } from "../federation/facts.ts";
+import type { UnionView } from "../federation/plan.ts";
 import type { Sender } from "../federation/sender.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -15,7 +16,7 @@ import type { Telemetry } from "../telemetry/events.ts";
 export interface SubscriptionParts {
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
-  readonly directory: Pick<Directory, "leases" | "subscriptions" | "onChange">;
+  readonly directory: Pick<Directory, "leases" | "subscriptions" | "unions" | "onChange">;
   readonly outbound: Outbound;
   readonly servers: ServerDesk;
   /** Who may watch whom. */
@@ -30,8 +31,26 @@ export interface ServerDesk {
   takesLegs(server: string): boolean;
   /** How a server is asked about a user; from memory at once where it can be. Never rejects. */
   nameOn(aor: string, server: string): ServerName | Promise<ServerName>;
+  /** Which of a unioned user's servers are asked, as it is now; from memory at once where it can be. Never rejects. */
+  union(aor: string, view: UnionView): UnionFound | Promise<UnionFound>;
+  /** Where it cannot be asked the whole is shown without it (`unreachable: without`, `policy: none`). */
+  mayBeMissing(server: string): boolean;
+  /** What it does with requests, and leaves alone of them. */
+  traits(server: string): Pick<ServerFacts, "onward" | "preserves"> | null;
   /** Told of every server that comes back into rotation. Returns the way to end it. */
   onUp(listener: (server: string) => void): () => void;
+}
+
+/** `elsewise`: he is of another model now, or on no server. `away`: nobody can say for the moment. */
+export type UnionFound = UnionNow | "elsewise" | "away";
+
+export interface UnionNow {
+  /** In order, none twice. Not empty. */
+  readonly servers: readonly string[];
+  /** How often each of them will send it on, where only credits tell. */
+  readonly credits: Readonly<Record<string, number>>;
+  /** Peer: a visited row is taken before a server is asked. */
+  readonly visited: boolean;
 }
 
 export interface ServerName {

@@ -15,10 +15,16 @@ export class Registry {
   watched: (aor: string, isWatched: boolean) => void = () => undefined;
 
   #live = 0;
+  #composed = 0;
 
   /** With a leg. */
   get live(): number {
     return this.#live;
+  }
+
+  /** Of several servers. */
+  get composed(): number {
+    return this.#composed;
   }
 
   get size(): number {
@@ -45,6 +51,11 @@ export class Registry {
     return found;
   }
 
+  /** How many a watcher has. */
+  ofWatcher(watcher: string): number {
+    return this.#byWatcher.get(watcher)?.count ?? 0;
+  }
+
   /** Which limit one more would pass; null: none. */
   full(caps: SubscriptionOptions["caps"], aor: string, watcher: string, origin: string | null): string | null {
     if (this.size >= caps.inAll) return "subscriptions in all";
@@ -64,6 +75,7 @@ export class Registry {
     const { id, aor, watcher, origin } = subscription;
     this.#byId.set(id, subscription);
     if (subscription.leg !== null) this.#live++;
+    if (subscription.composed !== null) this.#composed++;
     const users = this.#byUser.get(aor);
     if (users === undefined) {
       this.#byUser.set(aor, { name: aor, count: 1, first: subscription });
@@ -83,6 +95,7 @@ export class Registry {
     if (this.#byId.get(subscription.id) !== subscription) return false;
     this.#byId.delete(subscription.id);
     if (subscription.leg !== null) this.#live--;
+    if (subscription.composed !== null) this.#composed--;
     const { aor, previousOfUser: previous, nextOfUser: next } = subscription;
     const users = this.#byUser.get(aor)!;
     users.count--;
@@ -112,6 +125,7 @@ export class Registry {
   clear(): void {
     for (const aor of this.#byUser.keys()) this.watched(aor, false);
     this.#live = 0;
+    this.#composed = 0;
     this.#byId.clear();
     this.#byUser.clear();
     this.#byWatcher.clear();

@@ -3,6 +3,7 @@ import type { StoredSubscription, TakenSubscription } from "../directory/subscri
 import { type NotifierRules, notifierWakeAt } from "../sip/dialog/notifier.ts";
 import { type SubscriberRules, subscriberWakeAt } from "../sip/dialog/subscriber.ts";
 import { TimerWheel } from "../sip/transaction/timer-wheel.ts";
+import { Composing } from "./composing.ts";
 import { contactOfProxy } from "./contact.ts";
 import type { LegEvent } from "./decision.ts";
 import type { Desk, Said } from "./desk.ts";
@@ -47,6 +48,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   readonly watchers: WatcherSide;
   readonly legs: LegSide;
   readonly following: Following;
+  readonly composing: Composing;
   readonly #upkeep: Upkeep;
   /** Of whom only the end is left to be told. */
   readonly #endings = new Set<Subscription>();
@@ -84,8 +86,7 @@ export class Subscriptions implements Desk, TimeKeeper {
       moment: () => this.moment(),
       reserved: (subscription, state) => {
         const now = this.now();
-        const { leg } = subscription;
-        if (leg !== null && state.leg !== null)
+        for (const leg of state.leg === null ? [] : subscription.writtenLegs())
           this.legs.step(subscription, leg, { kind: "reserved", now, upTo: state.legReserved });
         this.watchers.step(subscription, { kind: "reserved", now, upTo: state.notifyReserved });
       },
@@ -94,6 +95,17 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.watchers = new WatcherSide(this, outbound);
     this.legs = new LegSide(this, outbound, servers, this.documents);
     this.following = new Following(this, telemetry, servers, this.documents, this.registry, this.watchers, this.legs);
+    this.composing = new Composing({
+      desk: this,
+      telemetry,
+      unions: directory.unions,
+      servers,
+      documents: this.documents,
+      registry: this.registry,
+      watchers: this.watchers,
+      legs: this.legs,
+      owner: () => this.owner.name,
+    });
     this.#upkeep = new Upkeep(parts, options, this);
   }
 
@@ -124,9 +136,9 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   /** What this process owns. */
-  get counts(): { readonly held: number; readonly live: number } {
-    const { size, live } = this.registry;
-    return { held: size - live, live };
+  get counts(): { readonly held: number; readonly live: number; readonly composed: number } {
+    const { size, live, composed } = this.registry;
+    return { held: size - live - composed, live, composed };
   }
 
   /** What is still to be done about subscriptions that have ended. */
@@ -188,6 +200,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     if (retryAt > 0) at = Math.min(at, retryAt);
     if (saveAt > 0) at = Math.min(at, saveAt);
     if (subscription.judgeAt > 0) at = Math.min(at, subscription.judgeAt);
+    if (subscription.composed !== null && !subscription.ending) at = Math.min(at, subscription.composed.wakeAt());
     if (at === NEVER) return this.wheel.stop(subscription.timer);
     const now = this.now();
     this.wheel.start(subscription.timer, Math.max(at - now, this.maySend() ? 0 : LAPSED_MS), "due", now);
@@ -210,6 +223,7 @@ export class Subscriptions implements Desk, TimeKeeper {
       if (this.#fetches.get(subscription.id) === subscription) return this.fetched(subscription, "timeout");
       this.following.due(subscription);
     }
+    if (subscription.composed !== null && !subscription.ending) this.composing.due(subscription, now);
     const { leg, next } = subscription;
     if (leg !== null && subscriberWakeAt(leg.machine) <= now) this.legs.step(subscription, leg, { kind: "time", now });
     if (next !== null && next.ahead > 0 && next.ahead <= now) this.following.lapse(subscription);
@@ -220,6 +234,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
+    if (subscription.composed !== null) return this.composing.said(subscription, leg, event, said);
     if (this.#fetches.get(subscription.id) !== subscription) return this.following.said(subscription, leg, event, said);
     subscription.content = said.content;
     subscription.active = said.content !== null;
@@ -233,7 +248,9 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#endings.add(subscription);
     this.#endLegs(subscription);
     this.#sources.get(subscription.kind)?.ended(subscription);
-    // A fetch was never accepted to be kept.
+    if (subscription.composed !== null) this.composing.ended(subscription);
+    // A fetch was never accepted to be kept; but the servers it has visited go with a row.
+    if (!kept && subscription.composed?.visits === true) this.rows.remove(subscription.id, subscription.fence);
     if (!kept) return;
     const { id, aor, watcher, event, epoch, server, notifier } = subscription;
     const change = "ended";
@@ -249,6 +266,10 @@ export class Subscriptions implements Desk, TimeKeeper {
 
   // ── One subscription as a whole ───────────────────────────────────────────────────────────────────────────────────
 
+  lost(subscription: Subscription): void {
+    this.forget(subscription);
+  }
+
   /** It is another's now, or gone: nothing is said to anybody. */
   forget(subscription: Subscription): void {
     this.registry.remove(subscription);
@@ -256,11 +277,11 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#release(subscription);
   }
 
-  /** A fetch of a user who is somewhere: it waits for the server's document, for a while. */
-  fetch(subscription: Subscription, server: string): void {
+  /** A fetch of a user who is somewhere: it waits for his server's document, or servers', for a while. */
+  fetch(subscription: Subscription, begin: () => void): void {
     this.#fetches.set(subscription.id, subscription);
     subscription.retryAt = this.now() + this.options.legs.fetchMs;
-    this.legs.begin(subscription, server, 0, 0);
+    begin();
     this.arm(subscription);
   }
 
@@ -268,7 +289,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     return this.#fetches.size;
   }
 
-  fetched(subscription: Subscription, reason: "timeout" | "rejected"): void {
+  fetched(subscription: Subscription, reason: "timeout" | "rejected" | "noresource" | "deactivated"): void {
     this.#fetches.delete(subscription.id);
     this.#endings.add(subscription);
     subscription.retryAt = 0;
@@ -285,11 +306,13 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   moved(subscription: Subscription): void {
+    if (subscription.composed !== null) return this.composing.moved(subscription);
     this.#sources.get(subscription.kind)?.moved(subscription);
   }
 
   /** Of a source: what is to be shown now. */
   whole(subscription: Subscription): void {
+    if (subscription.composed !== null) this.composing.refreshed(subscription);
     this.#sources.get(subscription.kind)?.whole(subscription);
   }
 
@@ -310,6 +333,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.watchers.step(subscription, { kind: "time", now });
     const { leg } = subscription;
     if (leg !== null) this.legs.step(subscription, leg, { kind: "time", now });
+    if (subscription.composed !== null) this.composing.adopted(subscription);
     this.following.learn(subscription, slot.server, slot.epoch);
     if (subscription.kind !== "presence") this.whole(subscription);
     this.gate.settle(subscription);
@@ -317,7 +341,7 @@ export class Subscriptions implements Desk, TimeKeeper {
 
   #leaveAlone(subscription: Subscription): void {
     this.rows.remove(subscription.id, subscription.fence);
-    if (subscription.leg !== null) this.legs.end(subscription, subscription.leg);
+    for (const leg of subscription.writtenLegs()) this.legs.end(subscription, leg);
   }
 
   #endLegs(subscription: Subscription): void {
@@ -330,6 +354,7 @@ export class Subscriptions implements Desk, TimeKeeper {
 
   #release(subscription: Subscription): void {
     this.wheel.stop(subscription.timer);
+    if (subscription.composed !== null) this.composing.release(subscription);
     this.documents.release(subscription.content);
     subscription.content = null;
   }
@@ -348,15 +373,20 @@ export class Subscriptions implements Desk, TimeKeeper {
         for (const each of this.registry.ofUser(change.aor)) this.following.prepare(each, change.server, until);
         return;
       }
+      case "user":
+        return this.composing.userChanged(change.aor);
       case "reset":
+        this.composing.changed();
         this.#upkeep.hurry();
     }
   }
 
   /** Who waits for a server to answer again waits no longer; what it had may be forgotten there, and is asked for soon. */
   #cameUp(server: string): void {
-    const spread = Math.max(1_000, this.registry.live * RENEWED_EVERY_MS);
+    const spread = Math.max(1_000, (this.registry.live + this.registry.composed) * RENEWED_EVERY_MS);
     this.#upkeep.each((subscription) => {
+      if (subscription.composed !== null)
+        return this.composing.cameUp(subscription, server, this.now() + this.#below(spread));
       const { leg } = subscription;
       if (leg?.server === server) this.legs.renew(subscription, leg, this.now() + this.#below(spread));
       if (subscription.server !== server || subscription.retryAt === 0 || leg?.epoch === subscription.epoch) return;
@@ -372,12 +402,23 @@ export class Subscriptions implements Desk, TimeKeeper {
       isOurs: (subscription) => this.isOurs(subscription),
       failed: (what, error) => this.failed(what, error),
       arm: (subscription) => this.arm(subscription),
-      rejudged: (subscription) => this.following.place(subscription),
+      rejudged: (subscription) => {
+        if (subscription.composed !== null) this.composing.judged(subscription);
+        else this.following.place(subscription);
+      },
       show: (subscription) => this.watchers.show(subscription),
       reject: (subscription) => this.watchers.end(subscription, "rejected"),
       ofUser: (aor) => this.registry.ofUser(aor),
       each: (run) => this.#upkeep.each(run),
     };
+  }
+
+  /** The configuration is another: servers, trees, models. */
+  reconfigured(): void {
+    this.composing.changed();
+    this.#upkeep.each((subscription) => {
+      if (subscription.composed !== null) this.composing.moved(subscription);
+    });
   }
 
   #below(most: number): number {

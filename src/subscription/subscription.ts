@@ -2,6 +2,8 @@ import { RESERVE, type StoredSubscription, type SubscriptionState } from "../dir
 import type { WatcherVerdict } from "../policy/policy.ts";
 import { type NotifierState, resumeNotifier } from "../sip/dialog/notifier.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
+import type { Composed } from "./composed.ts";
+import { packAsked, packChildren, unpackComposed } from "./composed-row.ts";
 import type { Content } from "./documents.ts";
 import { Leg } from "./leg.ts";
 
@@ -83,6 +85,11 @@ export class Subscription implements TimerOwner<"due"> {
   /** When the next try is made, or what was shown is looked at again; 0: nothing is due. */
   retryAt = 0;
 
+  /** Of kind `composed`: its servers, of which each has a leg; null: of any other. */
+  composed: Composed | null = null;
+  /** It was another owner's. */
+  isTakenOver = false;
+
   readonly timer: WheelTimer<"due">;
   readonly #keeper: TimeKeeper;
   /** The registry's links: the others of the same user. */
@@ -109,6 +116,22 @@ export class Subscription implements TimerOwner<"due"> {
     return this.notifier.phase === "ending" || this.notifier.phase === "terminated";
   }
 
+  legNumbered(number: number): Leg | null {
+    if (this.composed !== null) return this.composed.legNumbered(number);
+    if (this.leg?.number === number) return this.leg;
+    return this.next?.number === number ? this.next : null;
+  }
+
+  /** Whether a new owner would find it: only for these CSeqs are reserved. */
+  isWritten(leg: Leg): boolean {
+    return this.composed === null ? this.leg === leg : leg.notified;
+  }
+
+  writtenLegs(): readonly Leg[] {
+    if (this.composed === null) return this.leg === null ? [] : [this.leg];
+    return this.composed.children.flatMap(({ leg }) => (leg?.notified === true ? [leg] : []));
+  }
+
   fired(): void {
     this.#keeper.due(this);
   }
@@ -130,10 +153,10 @@ const OWN_CELLS = 5;
  * @param reserve raises both reserves: CSeqs up to there are ours once it is written.
  */
 export function stateOf(subscription: Subscription, { now, wall }: Moment): SubscriptionState {
-  const { leg, notifier } = subscription;
+  const { leg, notifier, composed } = subscription;
   return {
     dialog: [
-      flagsOf(subscription),
+      flagsOf(subscription) + (composed === null ? "" : packAsked(composed)),
       notifier.heard,
       subscription.connectionId,
       subscription.eventId ?? "",
@@ -142,15 +165,23 @@ export function stateOf(subscription: Subscription, { now, wall }: Moment): Subs
     ].join("\n"),
     expiresAt: Math.round(notifier.until - now + wall),
     notifyReserved: Math.max(notifier.reserved, notifier.sent + RESERVE),
-    leg: leg?.pack() ?? null,
-    legServer: leg === null || leg.pack() === null ? null : leg.server,
-    legReserved: leg === null ? 0 : Math.max(leg.machine.reserved, leg.machine.sent + RESERVE),
+    ...(composed === null ? packLeg(leg) : packChildren(composed)),
     extendedEpoch: subscription.extendedEpoch,
   };
 }
 
-function flagsOf({ active, trusted, secure }: Subscription): string {
-  return (active ? FLAG_ACTIVE : "") + (trusted ? FLAG_TRUSTED : "") + (secure ? FLAG_SECURE : "");
+function packLeg(leg: Leg | null): Pick<SubscriptionState, "leg" | "legServer" | "legReserved"> {
+  const packed = leg?.pack() ?? null;
+  return {
+    leg: packed,
+    legServer: leg === null || packed === null ? null : leg.server,
+    legReserved: leg === null ? 0 : Math.max(leg.machine.reserved, leg.machine.sent + RESERVE),
+  };
+}
+
+function flagsOf({ active, trusted, secure, composed }: Subscription): string {
+  const isActive = active || (composed !== null && composed.activation !== "no");
+  return (isActive ? FLAG_ACTIVE : "") + (trusted ? FLAG_TRUSTED : "") + (secure ? FLAG_SECURE : "");
 }
 
 /**
@@ -164,7 +195,8 @@ export function subscriptionFrom(
   used: "reserve" | "before-reserve",
 ): Subscription {
   const cells = stored.dialog.split("\n");
-  const flags = cells[0] ?? "";
+  const own = cells[0] ?? "";
+  const flags = own.split(" ")[0]!;
   const active = flags.includes(FLAG_ACTIVE);
   const sent = used === "reserve" ? stored.notifyReserved : stored.notifyReserved - RESERVE;
   const notifier = resumeNotifier({
@@ -183,7 +215,13 @@ export function subscriptionFrom(
   subscription.accept = cells[4] ?? "";
   subscription.stored = true;
   subscription.heard = true;
-  if (stored.leg !== null && stored.legServer !== null) {
+  subscription.isTakenOver = true;
+  if (stored.kind === "composed") {
+    const legSent = used === "reserve" ? stored.legReserved : stored.legReserved - RESERVE;
+    subscription.composed = unpackComposed(stored, own, legSent, now);
+    if (active) subscription.composed.activation = "written";
+    subscription.legs = Math.max(0, ...subscription.composed.children.map(({ leg }) => leg?.number ?? 0));
+  } else if (stored.leg !== null && stored.legServer !== null) {
     const legSent = used === "reserve" ? stored.legReserved : stored.legReserved - RESERVE;
     subscription.leg = Leg.unpack(stored.leg, stored.legServer, legSent, stored.legReserved, now);
     subscription.legs = subscription.leg.number;

@@ -1,0 +1,173 @@
+import { DirectoryUnavailable } from "../base/errors.ts";
+import { FIRST_FENCE, type InsertOutcome, type StoredSubscription } from "../directory/subscriptions.ts";
+import type { EnterOutcome, Entry } from "../directory/unions.ts";
+import type { ComposePlan } from "../federation/plan.ts";
+import type { SipRequest } from "../sip/message/message.ts";
+import type { Accepting, NotKept } from "./accept.ts";
+import { Composed, evidenceOf } from "./composed.ts";
+import { ownText } from "./documents.ts";
+import { isId, readTag } from "./leg.ts";
+import { takesPresence } from "./partial-content.ts";
+import type { Handed } from "./ports.ts";
+import type { Subscriptions } from "./service.ts";
+import type { Subscription } from "./subscription.ts";
+
+/**
+ * A SUBSCRIBE to a user of several servers (models.md, "Composition"): answered by us, and asked of each of them. Among
+ * peers it comes in by `UnionStore.enter`, which is the loop check; in a tree only so many of one watcher from one server.
+ */
+export class ComposedAccepting {
+  readonly #subscriptions: Subscriptions;
+  readonly #accepting: Accepting;
+
+  constructor(subscriptions: Subscriptions, accepting: Accepting) {
+    this.#subscriptions = subscriptions;
+    this.#accepting = accepting;
+  }
+
+  async subscribe(handed: Handed, plan: ComposePlan): Promise<void> {
+    const accepting = this.#accepting;
+    const { aor, request } = handed;
+    const expires = accepting.judge(handed);
+    if (expires === null) return;
+    // RFC 3261 21.4.7: what there is to be told is a presence document.
+    if (!takesPresence(request.values("Accept").join(", "))) return void accepting.refuse(handed, 406);
+    // RFC 7332 4: it would go on with none left.
+    if (request.maxForwards === 0) return void accepting.refuse(handed, 483);
+    const asked = { kind: "composed", aor, server: null, epoch: 0 } as const;
+    const answer = accepting.permit(handed, asked);
+    const permit = answer instanceof Promise ? await answer : answer;
+    if (permit === null || handed.transaction.completed) return;
+    const isFetch = expires === 0;
+    if (isFetch ? accepting.isFetched(handed) : accepting.isFull(handed, aor)) return;
+    const subscription = accepting.make(handed, asked, permit);
+    subscription.composed = this.#composed(request, plan, isFetch);
+    if (!plan.visited && this.#goesRound(subscription)) {
+      return void accepting.loop(handed, `${MOST_FROM_SERVER} subscriptions of this watcher come from there already`);
+    }
+    if (isFetch) return this.#fetch(handed, plan, subscription);
+    const kept = await accepting.keep(handed, subscription, (owner, row) =>
+      this.#insert(handed, plan, subscription, owner, row),
+    );
+    if (kept === null) return;
+    this.#begin(subscription, plan, kept);
+    this.#subscriptions.gate.settle(subscription);
+  }
+
+  #begin(subscription: Subscription, { servers }: ComposePlan, kept: InsertOutcome | EnterOutcome): void {
+    if ("slot" in kept) subscription.epoch = kept.slot.epoch;
+    this.#subscriptions.composing.begin(subscription, servers, "servers" in kept ? kept.servers : servers);
+  }
+
+  #insert(
+    handed: Handed,
+    plan: ComposePlan,
+    subscription: Subscription,
+    owner: string,
+    row: Omit<StoredSubscription, "fence">,
+  ): Promise<InsertOutcome | EnterOutcome> {
+    const { unions, subscriptions } = this.#subscriptions.parts.directory;
+    if (!plan.visited) return subscriptions.insert(owner, row, false);
+    return unions.enter(owner, row, this.#entry(handed, plan, subscription.composed!));
+  }
+
+  /** Nothing is kept of a fetch but, among peers, what it visits while it lasts. */
+  async #fetch(handed: Handed, plan: ComposePlan, subscription: Subscription): Promise<void> {
+    const accepting = this.#accepting;
+    const { gate, owner, rows } = this.#subscriptions;
+    if (gate.follows(subscription) !== true) return accepting.endFetch(handed, subscription);
+    let kept: EnterOutcome | null = null;
+    if (plan.visited) {
+      const name = owner.name;
+      if (name === null || !owner.maySend()) return void accepting.away(handed);
+      const row = { ...accepting.row(subscription), expiresAt: this.#subscriptions.moment().wall + FETCH_ROW_MS };
+      try {
+        const entered = await this.#insert(handed, plan, subscription, name, row);
+        if (entered.outcome !== "entered")
+          return void accepting.notKept(handed, subscription, name, entered as NotKept);
+        kept = entered;
+      } catch (error) {
+        rows.remove(subscription.id, FIRST_FENCE);
+        if (error instanceof DirectoryUnavailable) return void accepting.away(handed);
+        throw error;
+      }
+    }
+    accepting.beginFetch(handed, subscription);
+    const { servers } = plan;
+    this.#subscriptions.fetch(subscription, () =>
+      this.#subscriptions.composing.begin(subscription, servers, kept?.servers ?? servers),
+    );
+  }
+
+  #composed(request: SipRequest, plan: ComposePlan, isFetch: boolean): Composed {
+    const { view, visited, credits } = plan;
+    const hops = request.maxForwards ?? DEFAULT_HOPS;
+    return new Composed({
+      view,
+      visits: visited,
+      credits,
+      isFetch,
+      maxForwards: Math.min(hops, DEFAULT_HOPS) - 1,
+      session: sessionOf(request) ?? this.#newSession(),
+      instance: instanceOf(request) ?? "",
+    });
+  }
+
+  #entry({ request, origin }: Handed, { servers }: ComposePlan, composed: Composed): Entry {
+    const { traits } = this.#subscriptions.parts.servers;
+    const from = origin.kind === "server" ? origin.server : null;
+    const preserves = from === null ? null : (traits(from)?.preserves ?? []);
+    const session = preserves?.includes("session-id") === false ? undefined : sessionOf(request);
+    const instance = preserves?.includes("instance") === false ? undefined : instanceOf(request);
+    const { id } = readTag(request.from.tag ?? "");
+    return {
+      origin: from,
+      // A client's own is what its legs carry: whatever comes back with it is this very subscription.
+      evidence: from === null ? evidenceOf(composed) : (session ?? instance ?? null),
+      sent: evidenceOf(composed),
+      within: isId(id) ? id : null,
+      servers,
+      onward: [...servers, ...(from === null ? [] : [from])].filter(
+        (each) => (traits(each)?.onward ?? "none") !== "none",
+      ),
+      most: MOST_FROM_SERVER,
+    };
+  }
+
+  /** models.md, "Unioned, hierarchical": credits tell what goes down from what goes up; this is for what they do not see. */
+  #goesRound({ aor, watcher, origin }: Subscription): boolean {
+    if (origin === null) return false;
+    const { registry } = this.#subscriptions;
+    if (registry.ofWatcher(watcher) < MOST_FROM_SERVER) return false;
+    const same = registry
+      .ofUser(aor)
+      .filter((each) => each.composed !== null && each.watcher === watcher && each.origin === origin);
+    return same.length >= MOST_FROM_SERVER;
+  }
+
+  /** RFC 7989 5: 32 digits of lower case, which are not all 0. */
+  #newSession(): string {
+    const { random } = this.#subscriptions.parts.runtime;
+    return Buffer.from(random.bytes(16)).toString("hex");
+  }
+}
+
+/** Live ones of one watcher to one user that one server may have: his devices, each of which subscribes by itself. */
+const MOST_FROM_SERVER = 8;
+const DEFAULT_HOPS = 70;
+/** A fetch is over before. */
+const FETCH_ROW_MS = 10_000;
+
+/** The UUID of who asks (RFC 7989 5); undefined: it says none, or the nil one. */
+function sessionOf(request: SipRequest): string | undefined {
+  const uuid = /^\s*([0-9a-f]{32})\s*(;|$)/i.exec(request.header("Session-ID") ?? "")?.[1]?.toLowerCase();
+  return uuid === undefined || /^0+$/.test(uuid) ? undefined : ownText(uuid);
+}
+
+/** RFC 5626 4.1; undefined: the Contact has none, or one nobody would write. */
+function instanceOf(request: SipRequest): string | undefined {
+  const instance = /;[ \t]*\+sip\.instance[ \t]*=[ \t]*"(<[^"<>\\]{1,200}>)"/i.exec(
+    request.header("Contact") ?? "",
+  )?.[1];
+  return instance === undefined ? undefined : ownText(instance);
+}

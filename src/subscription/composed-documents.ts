@@ -1,0 +1,163 @@
+import { canonicalForm } from "../presence/canonical.ts";
+import { PIDF } from "../presence/closed-document.ts";
+import { type Composition, join, NOTHING_KNOWN, type Report, seenFrom } from "../presence/composition.ts";
+import { parsePidf } from "../presence/pidf.ts";
+import { PIDF_DIFF_TYPE, parsePidfDiff, updatePresence } from "../presence/pidf-diff.ts";
+import { project } from "../presence/projection.ts";
+import { MalformedDocument, printXml, type XmlElement } from "../presence/xml.ts";
+import { type Child, type Composed, NO_VERSION, UNVERSIONED } from "./composed.ts";
+import { partOf } from "./composed-decision.ts";
+import type { Content, Document, Documents } from "./documents.ts";
+
+/** What a NOTIFY of a child brought. */
+export type Read =
+  /** `content`: the whole, held; null: there is nothing to show. `version`: of a partial document, else as before. */
+  | { readonly outcome: "read"; readonly content: Document | null; readonly version: number }
+  /** A difference that does not fit: the whole is to be asked for. */
+  | { readonly outcome: "refresh"; readonly why: string }
+  | { readonly outcome: "unreadable"; readonly why: string };
+
+/**
+ * Documents of children, read and put together. Ten thousand watchers of one user see the same: each document is kept,
+ * read and composed once for all of them.
+ */
+export class ComposedDocuments {
+  readonly #documents: Documents;
+  readonly #trees = new WeakMap<Document, XmlElement>();
+  readonly #forms = new WeakMap<Document, string>();
+  readonly #numbers = new WeakMap<Document, number>();
+  #lastNumber = 0;
+  /** By the first child's document: which others with it -> the text. */
+  readonly #composed = new WeakMap<Document, Map<string, string>>();
+
+  constructor(documents: Documents) {
+    this.#documents = documents;
+  }
+
+  /** @param content as it came, under our name for the user; it is given back or kept. */
+  read(child: Child, content: Content | null): Read {
+    if (content === null) return { outcome: "read", content: null, version: child.version };
+    try {
+      return this.#read(child, content as Document);
+    } catch (error) {
+      this.#documents.release(content);
+      if (!(error instanceof MalformedDocument)) throw error;
+      return { outcome: "unreadable", why: error.message };
+    }
+  }
+
+  #read(child: Child, content: Document): Read {
+    const type = content.type.split(";")[0]!.trim().toLowerCase();
+    if (type === PIDF) {
+      this.treeOf(content);
+      return { outcome: "read", content, version: Math.max(child.version, UNVERSIONED) };
+    }
+    if (type !== PIDF_DIFF_TYPE) throw new MalformedDocument(`It is ${type}.`);
+    const update = parsePidfDiff(content.text);
+    // RFC 5263 4.5: the counter outlives a refresh; but where the whole was asked for, whatever whole comes is taken.
+    const begins = child.version === NO_VERSION || (child.wholeAsked && update.kind === "full");
+    const known = begins || child.content === null ? null : this.treeOf(child.content);
+    const version = child.version < 0 ? null : child.version;
+    const updated = updatePresence(known === null ? null : { version, presence: known }, update);
+    this.#documents.release(content);
+    switch (updated.outcome) {
+      case "discarded":
+        if (child.content !== null) this.#documents.hold(child.content.type, child.content.text);
+        return { outcome: "read", content: child.content, version: child.version };
+      case "refresh":
+        return { outcome: "refresh", why: updated.why };
+      case "applied": {
+        const { presence, version: now } = updated.state;
+        return { outcome: "read", content: this.#hold(presence), version: now ?? UNVERSIONED };
+      }
+    }
+  }
+
+  /** What the watcher may see of what all of them have said; held. @param aor the user. */
+  compose({ children, view }: Composed, aor: string): Document {
+    const key = this.#keyOf(children, view.from);
+    const first = children.find((each) => each.content !== null)?.content ?? null;
+    const known = first === null ? undefined : this.#composed.get(first)?.get(key);
+    if (known !== undefined) return this.#documents.hold(PIDF, known);
+    const document = this.#hold(project(this.#joined(children, view.from), `sip:${aor}`));
+    if (first !== null) this.#remember(first, key, document.text);
+    return document;
+  }
+
+  /** What is known of each server. */
+  known(children: readonly Child[]): Composition {
+    let known = NOTHING_KNOWN;
+    for (const child of children) {
+      const part = partOf(child.view);
+      if (part === "not-asked") continue;
+      const document: Report["document"] =
+        part === "gone" ? "gone" : child.content === null ? "none" : this.treeOf(child.content);
+      known = join(known, new Map([[child.server, child.report(document)]]));
+    }
+    return known;
+  }
+
+  /**
+   * Whoever asks and is none of the children has his own data: what others tell of him he is not told. One that asks for
+   * its own user in a tree gets the whole, with what we have of itself.
+   */
+  #joined(children: readonly Child[], from: string | null): Composition {
+    const known = this.known(children);
+    return from === null || children.some(({ server }) => server === from) ? known : seenFrom(from, known);
+  }
+
+  /** Said to be the same: whoever was shown the one need not be shown the other. */
+  isSame(a: Document, b: Document): boolean {
+    return a === b || this.#formOf(a) === this.#formOf(b);
+  }
+
+  /** @throws MalformedDocument */
+  treeOf(document: Document): XmlElement {
+    let tree = this.#trees.get(document);
+    if (tree === undefined) {
+      tree = parsePidf(document.text);
+      this.#trees.set(document, tree);
+    }
+    return tree;
+  }
+
+  #hold(presence: XmlElement): Document {
+    const document = this.#documents.hold(PIDF, printXml(presence));
+    if (!this.#trees.has(document)) this.#trees.set(document, presence);
+    return document;
+  }
+
+  #formOf(document: Document): string {
+    let form = this.#forms.get(document);
+    if (form === undefined) {
+      form = canonicalForm(this.treeOf(document));
+      this.#forms.set(document, form);
+    }
+    return form;
+  }
+
+  #keyOf(children: readonly Child[], from: string | null): string {
+    const parts = children.map((child) => {
+      const part = partOf(child.view);
+      const shown = part !== "own" ? part : child.content === null ? "none" : this.#numberOf(child.content);
+      return `${child.server}:${shown}`;
+    });
+    return `${from ?? ""} ${parts.join(" ")}`;
+  }
+
+  #numberOf(document: Document): number {
+    const known = this.#numbers.get(document) ?? ++this.#lastNumber;
+    this.#numbers.set(document, known);
+    return known;
+  }
+
+  #remember(first: Document, key: string, text: string): void {
+    const known = this.#composed.get(first) ?? new Map<string, string>();
+    // From where it is looked at makes a handful; what it was made of changes, and the oldest goes.
+    if (known.size >= MOST_REMEMBERED) known.delete(known.keys().next().value!);
+    known.set(key, text);
+    this.#composed.set(first, known);
+  }
+}
+
+const MOST_REMEMBERED = 16;

@@ -1,0 +1,137 @@
+import type { UnionView } from "../federation/plan.ts";
+import type { Report } from "../presence/composition.ts";
+import { subscriberWakeAt } from "../sip/dialog/subscriber.ts";
+import type { ChildView, Standing } from "./composed-decision.ts";
+import type { Document } from "./documents.ts";
+import type { Leg } from "./leg.ts";
+
+/** Nothing has come on this leg. */
+export const NO_VERSION = -2;
+/** What came had no version. */
+export const UNVERSIONED = -1;
+
+/** 64*T1: as long as it takes to find out that a server does not answer. */
+export const STALE_MS = 32_000;
+
+/** One server of a composed subscription: its leg, and what it has said. All moments are monotonic. */
+export class Child {
+  readonly server: string;
+  standing: Standing = "asked";
+  /** Null: it has dropped out, it waits for the next try, or the try is being prepared. */
+  leg: Leg | null = null;
+  /** When it is asked again; 0: not by the clock. */
+  retryAt = 0;
+  /** Tries in a row that came to nothing, or not for long. */
+  failures = 0;
+  /** What it has shown stays true for ever: it is asked no more. */
+  isFinal = false;
+  /** From when on nobody waits for it; 0: it speaks, or is `late` already. */
+  staleAt = 0;
+  late = false;
+  /** Where the whole may be shown without it, nobody waits. */
+  optional = false;
+  /** A visited row stands for it. */
+  taken = false;
+  /** Something about the next try is being asked of the database. */
+  preparing = false;
+  /** Number of the leg that the row has; 0: none. */
+  written = 0;
+
+  /** Of what it has shown: number of the leg, CSeq of the NOTIFY. 0: nothing in this process. */
+  epoch = 0;
+  cseq = 0;
+  /** Its last good document, a whole one; null: it has nothing to show. */
+  content: Document | null = null;
+  /** Of the last document on this leg that had one (RFC 5262). */
+  version = NO_VERSION;
+  /** The whole was asked for, because a difference did not fit. */
+  wholeAsked = false;
+
+  constructor(server: string) {
+    this.server = server;
+  }
+
+  get view(): ChildView {
+    const { standing, late, optional, leg, retryAt } = this;
+    return { standing, late, optional, heard: this.epoch > 0, away: leg === null && retryAt > 0 };
+  }
+
+  /** @param document read of `content`. */
+  report(document: Report["document"]): Report {
+    return { epoch: this.epoch, cseq: this.cseq, document };
+  }
+}
+
+export type Activation =
+  | "no"
+  /** That he is told `active` is being written down. */
+  | "asked"
+  /** It is: no owner after this one takes him back to pending. */
+  | "written";
+
+/** What a subscription to a user of several servers has beside the watcher's side. */
+export class Composed {
+  readonly view: UnionView;
+  /** Of the first SUBSCRIBE of each leg (RFC 7332 4). */
+  readonly maxForwards: number;
+  /** Session-ID: the watcher's local UUID (RFC 7989); empty: none is told. */
+  readonly session: string;
+  /** `+sip.instance` of the watcher's device, without quotes; empty: he has none. */
+  readonly instance: string;
+  /** Peer: a visited row is taken before a server is asked. */
+  visits: boolean;
+  /** One document is wanted, and then it ends. */
+  readonly isFetch: boolean;
+  children: Child[] = [];
+  /** How often each server may send it on, whenever it is asked. */
+  credits: Readonly<Record<string, number>>;
+  activation: Activation = "no";
+  /** Which of the union's changes it was looked at for. */
+  seen = 0;
+
+  constructor(given: ComposedParts) {
+    this.view = given.view;
+    this.maxForwards = given.maxForwards;
+    this.session = given.session;
+    this.instance = given.instance;
+    this.visits = given.visits;
+    this.isFetch = given.isFetch;
+    this.credits = given.credits;
+  }
+
+  childOf(leg: Leg): Child | undefined {
+    return this.children.find((each) => each.leg === leg);
+  }
+
+  legNumbered(number: number): Leg | null {
+    for (const { leg } of this.children) if (leg?.number === number) return leg;
+    return null;
+  }
+
+  /** When something is due next; Infinity: nothing. */
+  wakeAt(): number {
+    let at = Number.POSITIVE_INFINITY;
+    for (const { leg, retryAt, staleAt } of this.children) {
+      if (leg !== null) at = Math.min(at, subscriberWakeAt(leg.machine));
+      if (retryAt > 0) at = Math.min(at, retryAt);
+      if (staleAt > 0) at = Math.min(at, staleAt);
+    }
+    return at;
+  }
+}
+
+export interface ComposedParts {
+  readonly view: UnionView;
+  readonly maxForwards: number;
+  readonly session: string;
+  readonly instance: string;
+  readonly visits: boolean;
+  readonly isFetch: boolean;
+  readonly credits: Readonly<Record<string, number>>;
+}
+
+/** What a leg's chain carries so that one device of a watcher is told from another; null: nothing. */
+export function evidenceOf({ session, instance }: Pick<Composed, "session" | "instance">): string | null {
+  if (session !== "") return session;
+  return instance === "" ? null : instance;
+}
