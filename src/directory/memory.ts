@@ -36,6 +36,7 @@ import { MemorySubscriptions } from "./memory-subscriptions.ts";
 import type { Statement } from "./memory-transaction.ts";
 import { MemoryUnions } from "./memory-unions.ts";
 import { MemoryUsers } from "./memory-users.ts";
+import { MemoryWatchers } from "./memory-watchers.ts";
 import { isAor, learning, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
 /** One simulated database; every proxy takes its own Directory from it. */
@@ -91,6 +92,7 @@ class MemoryDirectory implements Directory {
   readonly subscriptions: MemorySubscriptions;
   readonly messages: MemoryMessages;
   readonly unions: MemoryUnions;
+  readonly watchers: MemoryWatchers;
   readonly moves: MemoryMoves;
   readonly reconciliation: MemoryReconciliation;
   readonly #store: MemoryStore;
@@ -115,6 +117,7 @@ class MemoryDirectory implements Directory {
       (answer) => this.#guard(answer),
       (aor) => this.#emit({ kind: "user", aor }),
     );
+    this.watchers = new MemoryWatchers(store, access, (aor) => this.#emit({ kind: "watchers", aor }));
     this.unions = new MemoryUnions(store, access, (answer) => this.#guard(answer));
     this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
     this.reconciliation = new MemoryReconciliation(access, () => this.#now());
@@ -348,6 +351,7 @@ class MemoryDirectory implements Directory {
       this.#sweepExpired()
         .then(() => this.subscriptions.sweep())
         .then(() => this.unions.sweep())
+        .then(() => this.watchers.sweep())
         .then(again, again);
     });
   }

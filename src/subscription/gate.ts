@@ -234,6 +234,12 @@ export class Gate {
     return verdict.handling === "allow" || (verdict.bySphere && verdict.handling !== "block");
   }
 
+  /** True: he is to take the user for one who is nowhere. */
+  showsClosed(subscription: Subscription): boolean {
+    const { verdict } = subscription;
+    return this.governs(subscription) && verdict !== null && handlingOf(verdict) === "polite-block";
+  }
+
   /** True: what there is now is to be told to the watcher. */
   hasNews(subscription: Subscription): boolean {
     if (!this.governs(subscription)) return true;

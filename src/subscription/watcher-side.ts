@@ -118,7 +118,8 @@ export class WatcherSide {
   async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
     const packed = subscription.dialog;
     const dialog = unpackDialog(packed);
-    const shown = phase === "pending" || !mayBeShown(subscription, phase, state) ? null : this.#desk.gate.shown(subscription);
+    const shown =
+      phase === "pending" || !mayBeShown(subscription, phase, state) ? null : this.#desk.gate.shown(subscription);
     const body = shown?.body(cseq) ?? "";
     const headers = headersFor(subscription, state, shown);
     const reply = await this.#outbound.toUri(

@@ -18,7 +18,7 @@ import { MalformedDocument } from "../../src/presence/xml.ts";
 const text = fc.string({ unit: "grapheme", maxLength: 12 });
 const token = fc.stringMatching(/^[a-z0-9.~-]{1,12}$/);
 const seconds = fc.option(fc.nat(4_000_000));
-const watcher: fc.Arbitrary<WatcherState> = fc.record({
+const watcher = fc.record({
   id: token,
   uri: token.map((name) => `sip:${name}@example.com`),
   status: fc.constantFrom(...WATCHER_STATUSES),
@@ -32,7 +32,7 @@ const list = fc.record({
   package: fc.constantFrom("presence", "dialog"),
   watchers: fc.uniqueArray(watcher, { maxLength: 6, selector: (each) => each.id }),
 });
-const document: fc.Arbitrary<Winfo> = fc.record({
+const document = fc.record({
   version: fc.nat(0x7fff_ffff),
   state: fc.constantFrom("full", "partial"),
   lists: fc.array(list, { maxLength: 3 }),

@@ -43,7 +43,7 @@ export interface FeedRow {
   /** Null in the one row that comes where nothing is ready. */
   readonly xid: string | null;
   readonly id: string;
-  readonly kind: "binding" | "user" | "fork-closed" | "preparing";
+  readonly kind: "binding" | "user" | "fork-closed" | "preparing" | "watchers";
   readonly aor: string;
   readonly server: string | null;
   readonly previous: string | null;
@@ -62,6 +62,8 @@ export function changeOf(row: FeedRow): Change {
   switch (row.kind) {
     case "user":
       return { kind: "user", aor };
+    case "watchers":
+      return { kind: "watchers", aor };
     case "binding":
       return { kind: "binding", aor, server, previous, epoch: row.epoch ?? 0 };
     case "preparing":

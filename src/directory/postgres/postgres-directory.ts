@@ -47,6 +47,7 @@ import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
 import { PostgresUnions } from "./unions.ts";
 import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
+import { PostgresWatchers } from "./watchers.ts";
 
 export interface PostgresOptions extends PoolOptions {
   /** This proxy's name in forks, leases and the audit trail; unique among the proxies of one database. */
@@ -89,6 +90,7 @@ export class PostgresDirectory implements Directory {
   readonly reconciliation: PostgresReconciliation;
   readonly messages: PostgresMessages;
   readonly unions: PostgresUnions;
+  readonly watchers: PostgresWatchers;
   readonly #runtime: Runtime;
   readonly #options: PostgresOptions;
   readonly #pool: Pool;
@@ -118,6 +120,7 @@ export class PostgresDirectory implements Directory {
     });
     this.messages = new PostgresMessages(this.#pool, options.proxy, (aor) => this.#changed({ kind: "user", aor }));
     this.unions = new PostgresUnions(this.#pool);
+    this.watchers = new PostgresWatchers(this.#pool, (aor) => this.#changed({ kind: "watchers", aor }));
     this.#notifier = new Notifier(runtime, this.#pool);
     const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));

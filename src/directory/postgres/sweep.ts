@@ -49,7 +49,7 @@ told as (
 select (select count(*) from told)::int as ended, (select count(*) from looked)::int as looked`,
 };
 
-/** One proxy at a time clears away what nobody needs any more: lapsed credits, read changes, dead forks, old audit rows. */
+/** One proxy at a time clears away what nobody needs any more: lapsed credits and watchers, read changes, dead forks, old audit rows. */
 export const CLEAR: Verb = {
   name: "clear",
   text: `
@@ -61,6 +61,13 @@ credits as (
   delete from codomain.credits where (id, server, n) in (
     select id, server, n from codomain.credits where until_at < statement_timestamp()
     order by until_at limit ${CLEAR_BATCH})
+  and (select mine from turn)
+  returning 1
+),
+watchers as (
+  delete from codomain.put_off_watchers where ctid = any (array(
+    select ctid from codomain.put_off_watchers where until_at < statement_timestamp()
+    order by until_at limit ${CLEAR_BATCH}))
   and (select mine from turn)
   returning 1
 ),
@@ -78,6 +85,6 @@ audit as (
   and (select mine from turn)
   returning 1
 )
-select greatest((select count(*) from credits), (select count(*) from changes), (select count(*) from audit))::int
+select greatest((select count(*) from credits), (select count(*) from watchers), (select count(*) from changes), (select count(*) from audit))::int
   as cleared`,
 };
