@@ -1,5 +1,6 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
 import { Child, Composed, STALE_MS } from "./composed.ts";
+import type { Standing } from "./composed-decision.ts";
 import { Leg } from "./leg.ts";
 
 /**
@@ -50,6 +51,18 @@ export function unpackChildren(text: string | null, sent: number, reserved: numb
       if (length > 0) child.leg = Leg.unpack(text.slice(at, at + length), server, sent, reserved, now);
       at += length;
       return child;
+    });
+}
+
+/** Who of the children is known to have a leg or to have been heard, in the row of a subscription; for people. */
+export function standingsIn(leg: string | null): readonly { readonly server: string; readonly standing: Standing }[] {
+  if (leg === null) return [];
+  return leg
+    .slice(0, leg.indexOf("\n"))
+    .split(",")
+    .map((cell) => {
+      const [server = "", mark] = cell.split(" ");
+      return { server, standing: mark === "c" ? "confirmed" : mark === "p" ? "pending" : "asked" };
     });
 }
 
