@@ -11,6 +11,7 @@ import { loopHashFor } from "../loop.ts";
 import { isSecure, type Way } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
+import { bodyForServer, republish } from "./republish.ts";
 
 /** What a way to a server needs besides the server. */
 export interface ServerWay {
@@ -68,7 +69,7 @@ function nodeOf(nodes: readonly SipUri[], target: Target | Flow): SipUri {
 }
 
 /** Only what the server needs is changed: the name it knows him by, the subdomain it is reached under. */
-function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
+function requestUriFor(exchange: Exchange, to: Pick<ServerWay, "identity" | "subdomain">): string | undefined {
   if (to.identity === null && to.subdomain === null) return undefined;
   const aor = to.identity ?? exchange.aor;
   const at = aor.lastIndexOf("@");
@@ -78,6 +79,8 @@ function requestUriFor(exchange: Exchange, to: ServerWay): string | undefined {
 
 /** Sends the request to the one server that has the user. `replan` decides once more, without that server. */
 export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: () => void): void {
+  const body = bodyForServer(exchange, plan.identity);
+  if (body !== null && plan.identity !== null) return publishAnew(core, exchange, plan, plan.identity, body, replan);
   let insecure = false;
   const end = (result: BranchResult, redirected: boolean, late: Branch["late"]): void => {
     const otherwise = (): void => judge(core, exchange, plan, result, redirected, replan);
@@ -101,6 +104,22 @@ export function relay(core: Core, exchange: Exchange, plan: RelayPlan, replan: (
   };
   if (found instanceof Promise) found.then(start).catch((error: Error) => core.failed(exchange, error));
   else start(found);
+}
+
+function publishAnew(
+  core: Core,
+  exchange: Exchange,
+  plan: RelayPlan,
+  identity: string,
+  body: string,
+  replan: () => void,
+): void {
+  const { server, binding } = plan;
+  republish(core, exchange, plan, { uri: requestUriFor(exchange, plan)!, identity, body })
+    .then((outcome) => {
+      if (outcome === "not-here") searchAgain(core, exchange, server, binding!.epoch, replan);
+    })
+    .catch((error: Error) => core.failed(exchange, error));
 }
 
 function judge(
