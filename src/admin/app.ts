@@ -12,6 +12,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { auditRoutes } from "./audit.ts";
 import { bindingRoutes } from "./bindings.ts";
 import { explainRoutes } from "./explain.ts";
+import { Failures } from "./failures.ts";
 import { Guard } from "./guard.ts";
 import { importRoutes } from "./import.ts";
 import { messageRoutes } from "./messages.ts";
@@ -59,7 +60,8 @@ const MAX_CONNECTIONS = 256;
 
 /** All routes, not listening yet. Throws where the options would leave the API open. */
 export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Promise<App> {
-  const guard = new Guard(options.listen);
+  const failures = new Failures(runtime.clock);
+  const guard = new Guard(options.listen, failures);
   const app: App = fastify({
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -86,7 +88,7 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
       "referrer-policy": "no-referrer",
     });
     try {
-      request.actor = guard.check(request, request.routeOptions.config.open === true);
+      request.actor = guard.check(request, reply, request.routeOptions.config.open === true);
     } catch (error) {
       if (error instanceof Problem && error.status === 401) reply.header("www-authenticate", 'Bearer realm="codomain"');
       throw error;
@@ -107,7 +109,7 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
   reconcilerRoutes(app, desk);
   auditRoutes(app, desk);
   reloadRoutes(app, desk);
-  if (options.documents !== undefined) xcapRoutes(app, desk, guard, options.documents);
+  if (options.documents !== undefined) xcapRoutes(app, desk, guard, failures, options.documents);
   pageRoutes(app);
   await app.ready();
   return app;

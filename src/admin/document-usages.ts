@@ -1,32 +1,39 @@
 import type { DocumentKind } from "../directory/user-documents.ts";
+import { checkRouting, ROUTING_NAMESPACE, ROUTING_TYPE } from "../federation/routing-document.ts";
+import { checkRules, type RulesKind } from "../policy/check-rules.ts";
+import { COMMON_POLICY_NAMESPACE, RULES_TYPE } from "../policy/common-policy.ts";
+import { IM_RULES_NAMESPACE } from "../policy/im-rules.ts";
+import { PRES_RULES_NAMESPACE } from "../policy/pres-rules.ts";
+import { MalformedDocument } from "../presence/xml.ts";
 import type { Usage } from "../xcap/answer.ts";
-import { placesOf } from "../xcap/places.ts";
 
 /** The kinds of documents as XCAP application usages (RFC 4825 5). */
 export const USAGES: Readonly<Record<DocumentKind, Usage>> = {
   // RFC 5025 9.
-  "pres-rules": {
-    auid: "pres-rules",
-    type: "application/auth-policy+xml",
-    namespace: "urn:ietf:params:xml:ns:pres-rules",
-    understands: ["urn:ietf:params:xml:ns:common-policy", "urn:ietf:params:xml:ns:pres-rules"],
-    check: (text) => void placesOf(text),
-  },
-  "im-rules": {
-    auid: "im-rules",
-    type: "application/auth-policy+xml",
-    namespace: "urn:x-codomain:im-rules",
-    understands: ["urn:ietf:params:xml:ns:common-policy", "urn:x-codomain:im-rules"],
-    check: (text) => void placesOf(text),
-  },
+  "pres-rules": rules("pres-rules", PRES_RULES_NAMESPACE),
+  "im-rules": rules("im-rules", IM_RULES_NAMESPACE),
   "im-routing": {
     auid: "im-routing",
-    type: "application/im-routing+xml",
-    namespace: "urn:x-codomain:im-routing",
-    understands: ["urn:x-codomain:im-routing"],
-    check: (text) => void placesOf(text),
+    type: ROUTING_TYPE,
+    namespace: ROUTING_NAMESPACE,
+    understands: [ROUTING_NAMESPACE],
+    check: checkRouting,
   },
 };
+
+function rules(kind: RulesKind, namespace: string): Usage {
+  return {
+    auid: kind,
+    type: RULES_TYPE,
+    namespace,
+    understands: [COMMON_POLICY_NAMESPACE, namespace],
+    check: (text) => {
+      const fault = checkRules(kind, text).find((each) => each.severity === "error");
+      if (fault === undefined) return;
+      throw new MalformedDocument(fault.rule === "" ? fault.message : `Rule ${fault.rule}: ${fault.message}`);
+    },
+  };
+}
 
 export function usageOf(auid: string): { readonly kind: DocumentKind; readonly usage: Usage } | undefined {
   return isKind(auid) ? { kind: auid, usage: USAGES[auid] } : undefined;

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { CodomainError } from "../base/errors.ts";
+import type { Failures } from "./failures.ts";
 import type { AdminOptions } from "./ports.ts";
 import { Problem } from "./problem.ts";
 
@@ -15,6 +16,8 @@ declare module "fastify" {
   }
 }
 
+/** Wrong tokens a minute from one address. */
+const MOST_WRONG = 30;
 const ACTOR = /^[\w.@+-]{1,64}$/;
 
 /**
@@ -24,8 +27,9 @@ const ACTOR = /^[\w.@+-]{1,64}$/;
 export class Guard {
   readonly #token: Buffer | null;
   readonly #host: string;
+  readonly #failures: Failures;
 
-  constructor({ host, token }: AdminOptions["listen"]) {
+  constructor({ host, token }: AdminOptions["listen"], failures: Failures) {
     if (token === null && !isLoopback(host)) {
       throw new CodomainError(
         "admin-open",
@@ -34,10 +38,11 @@ export class Guard {
     }
     this.#token = token === null ? null : digest(token);
     this.#host = host;
+    this.#failures = failures;
   }
 
   /** Throws a Problem; gives who asks. @param open no token is needed. */
-  check(request: FastifyRequest, open: boolean): string {
+  check(request: FastifyRequest, reply: FastifyReply, open: boolean): string {
     const host = hostOf(request.headers.host ?? "");
     if (this.#token === null && !isLoopback(host) && host !== this.#host) {
       throw new Problem(403, "foreign-host", "Without a token this API answers to the names of this machine only.");
@@ -46,7 +51,7 @@ export class Guard {
     if (origin !== undefined && !isSameOrigin(origin, request.headers.host)) {
       throw new Problem(403, "foreign-origin", "Another site's page may not use this API.");
     }
-    if (!open && this.#token !== null) this.#checkToken(request.headers.authorization);
+    if (!open && this.#token !== null) this.#checkToken(request, reply);
     const actor = request.headers["x-actor"];
     const base = this.#token === null ? "local" : "token";
     if (actor === undefined) return base;
@@ -58,18 +63,30 @@ export class Guard {
     return `${base}:${actor}`;
   }
 
-  /** Whether it is `Bearer` with the token; false where there is none. */
-  holdsToken(authorization: string): boolean {
+  /** Whether it is `Bearer` with the token; false where there is none. Throws a Problem after too many wrong ones. */
+  holdsToken(authorization: string, request: FastifyRequest, reply: FastifyReply): boolean {
     const given = bearer(authorization);
+    if (given === undefined || this.#token === null) return false;
+    const key = `token ${request.ip}`;
+    const wait = this.#failures.wait(key, MOST_WRONG);
+    if (wait > 0) {
+      reply.header("retry-after", String(wait));
+      throw new Problem(429, "too-many-failures", "Too many wrong tokens: wait a minute.");
+    }
     // Digests are of one length, so that the comparison tells nothing of the token's.
-    return given !== undefined && this.#token !== null && timingSafeEqual(digest(given), this.#token);
+    if (timingSafeEqual(digest(given), this.#token)) return true;
+    this.#failures.add(key);
+    return false;
   }
 
-  #checkToken(authorization = ""): void {
+  #checkToken(request: FastifyRequest, reply: FastifyReply): void {
+    const { authorization = "" } = request.headers;
     if (bearer(authorization) === undefined) {
       throw new Problem(401, "no-token", "Send the token: Authorization: Bearer TOKEN.");
     }
-    if (!this.holdsToken(authorization)) throw new Problem(401, "wrong-token", "The token is not right.");
+    if (!this.holdsToken(authorization, request, reply)) {
+      throw new Problem(401, "wrong-token", "The token is not right.");
+    }
   }
 }
 

@@ -1,19 +1,17 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { LRUCache } from "lru-cache";
 import type { Credentials } from "../directory/directory.ts";
 import { DigestNonces, digestSecret, parseDigest, sameText } from "../proxy/digest.ts";
 import type { Desk } from "./app.ts";
+import type { Failures } from "./failures.ts";
 import { type Guard, isLoopback } from "./guard.ts";
 import { Problem } from "./problem.ts";
 
 /** Who asks over XCAP: a user for himself, or who holds the admin's token. */
 export type Caller = { readonly kind: "admin" } | { readonly kind: "user"; readonly aor: string };
 
-const WINDOW_MS = 60_000;
 /** Wrong passwords a minute: for one user from one address, and from one address for anybody. */
 const MOST_OF_ONE = 10;
 const MOST_IN_ALL = 100;
-const REMEMBERED = 10_000;
 
 /**
  * Proof of who asks (RFC 4825 8, RFC 7616): Digest with the passwords that SIP clients have, Basic where nobody listens
@@ -24,9 +22,10 @@ export class XcapDoor {
   readonly #desk: Desk;
   readonly #guard: Guard;
   readonly #nonces: DigestNonces;
-  readonly #failures = new LRUCache<string, { count: number; readonly until: number }>({ max: REMEMBERED });
+  readonly #failures: Failures;
 
-  constructor(desk: Desk, guard: Guard) {
+  constructor(desk: Desk, guard: Guard, failures: Failures) {
+    this.#failures = failures;
     this.#desk = desk;
     this.#guard = guard;
     this.#nonces = new DigestNonces(desk.runtime.clock, desk.runtime.random, {
@@ -40,9 +39,7 @@ export class XcapDoor {
     const { authorization } = request.headers;
     if (authorization === undefined) throw this.#challenge(request, reply, false, "Say who you are.");
     if (/^bearer\s/i.test(authorization)) {
-      this.#refuseGuessing(request, reply, "");
-      if (this.#guard.holdsToken(authorization)) return { kind: "admin" };
-      this.#failed(request, "");
+      if (this.#guard.holdsToken(authorization, request, reply)) return { kind: "admin" };
       throw this.#challenge(request, reply, false, "The token is not right.");
     }
     return /^basic\s/i.test(authorization)
@@ -109,23 +106,16 @@ export class XcapDoor {
   }
 
   #refuseGuessing(request: FastifyRequest, reply: FastifyReply, user: string): void {
-    const { clock } = this.#desk.runtime;
     for (const [key, most] of keysOf(request, user)) {
-      const failures = this.#failures.get(key);
-      if (failures === undefined || failures.until <= clock.now() || failures.count < most) continue;
-      reply.header("retry-after", String(Math.ceil((failures.until - clock.now()) / 1000)));
+      const wait = this.#failures.wait(key, most);
+      if (wait === 0) continue;
+      reply.header("retry-after", String(wait));
       throw new Problem(429, "too-many-failures", "Too many wrong passwords: wait a minute.");
     }
   }
 
   #failed(request: FastifyRequest, user: string): void {
-    const now = this.#desk.runtime.clock.now();
-    for (const [key] of keysOf(request, user)) {
-      const failures = this.#failures.get(key);
-      if (failures === undefined || failures.until <= now)
-        this.#failures.set(key, { count: 1, until: now + WINDOW_MS });
-      else failures.count++;
-    }
+    for (const [key] of keysOf(request, user)) this.#failures.add(key);
   }
 }
 

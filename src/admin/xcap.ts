@@ -5,6 +5,7 @@ import { parseResource, type XcapResource } from "../xcap/resource.ts";
 import type { App, Desk } from "./app.ts";
 import { USAGES, usageOf } from "./document-usages.ts";
 import { entityTags } from "./entity-tags.ts";
+import type { Failures } from "./failures.ts";
 import type { Guard } from "./guard.ts";
 import { Problem } from "./problem.ts";
 import { type Caller, XcapDoor } from "./xcap-door.ts";
@@ -21,8 +22,8 @@ const ROOT = "/xcap";
 const MOST_TRIES = 8;
 
 /** The XCAP server (RFC 4825): users' documents as HTTP resources, down to elements and attributes. */
-export function xcapRoutes(app: App, desk: Desk, guard: Guard, documents: UserDocuments): void {
-  const door = new XcapDoor(desk, guard);
+export function xcapRoutes(app: App, desk: Desk, guard: Guard, failures: Failures, documents: UserDocuments): void {
+  const door = new XcapDoor(desk, guard, failures);
   app.decorateRequest("xcapCaller", null);
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers();

@@ -131,6 +131,9 @@ describe("documents (RFC 4825 7.1-7.3)", () => {
     ['<!DOCTYPE r [<!ENTITY x "y">]><r>&x;</r>', "not-well-formed"],
     ['<?xml version="1.0" encoding="ISO-8859-1"?><r/>', "not-utf-8"],
     [Buffer.from("<r>\xe9</r>", "latin1"), "not-utf-8"],
+    ["<r/>", "schema-validation-error"],
+    [RULES.replace("allow", "perhaps"), "schema-validation-error"],
+    [RULES.replace("</ruleset>", '<rule id="friends"/></ruleset>'), "schema-validation-error"],
   ])("%j is refused with 409 and %s", async (body, error) => {
     const { put, documents } = await open();
     const answer = await put(INDEX, TYPE, body);
@@ -351,9 +354,10 @@ describe("conditions (RFC 4825 7.11, 8.2.6)", () => {
   it("another writer between a condition and its write: 412, nothing is lost", async () => {
     const { put, documents } = await open();
     const { etag } = await put(INDEX, TYPE, RULES);
-    documents.meanwhile = () => documents.put("alice@example.com", "pres-rules", "<other/>", {}, "other");
+    documents.meanwhile = () =>
+      documents.put("alice@example.com", "pres-rules", RULES.replace("friends", "others"), {}, "other");
     expect((await put(INDEX, TYPE, RULES, { "if-match": etag! })).status).toBe(412);
-    expect((await documents.get("alice@example.com", "pres-rules"))?.text).toBe("<other/>");
+    expect((await documents.get("alice@example.com", "pres-rules"))?.text).toBe(RULES.replace("friends", "others"));
   });
 
   it("a condition that is none: 400", async () => {
@@ -447,6 +451,18 @@ describe("who may (RFC 4825 5.7, 8)", () => {
     expect((await admin("GET", INDEX)).text).toBe(RULES);
     expect(documents.actors).toEqual(["token:root"]);
     expect((await admin("GET", "/xcap/pres-rules/users/sip:x@elsewhere.org/index")).status).toBe(404);
+  });
+
+  it("thirty wrong tokens a minute, then 429, on the whole API", async () => {
+    const { as, admin, desk } = await open();
+    for (let i = 0; i < 30; i++) expect((await as(`Bearer guess${i}`)("GET", INDEX)).status).toBe(401);
+    expect((await admin("GET", INDEX)).status).toBe(429);
+    const api = await ask(desk, "GET", "/api/v1/users", undefined, { authorization: `Bearer ${TOKEN}` });
+    expect([api.status, api.body.error.code, Number(api.headers["retry-after"]) > 0]).toEqual([
+      429,
+      "too-many-failures",
+      true,
+    ]);
   });
 
   it("no API without a token lets anybody in without a password", async () => {
