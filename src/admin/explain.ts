@@ -3,6 +3,7 @@ import { DirectoryUnavailable } from "../base/errors.ts";
 import { STEP_STATES } from "../directory/moves.ts";
 import { isHeld } from "../directory/subscriptions.ts";
 import type { App, Desk } from "./app.ts";
+import { unionedLines, unionedOf, unionedSchema } from "./explain-union.ts";
 import type { AdminOptions, ExplainQuestion } from "./ports.ts";
 import { aor, serverName } from "./schemas.ts";
 
@@ -19,6 +20,10 @@ const questionSchema = z.strictObject({
     .regex(/^[A-Za-z0-9_.-]{1,64}$/, "an event package")
     .optional()
     .describe("default presence, for SUBSCRIBE, NOTIFY and PUBLISH"),
+  direction: z
+    .enum(["up", "down"])
+    .optional()
+    .describe("of the listener it comes to; down: a server of a tree sends it to its children. Default up"),
 });
 
 const explanationSchema = z.object({
@@ -48,6 +53,9 @@ const explanationSchema = z.object({
     .describe(
       "of an exclusive user, what the proxies keep of him now; null: nothing is kept of him, or nothing can be read",
     ),
+  unioned: unionedSchema
+    .nullable()
+    .describe("of a unioned user, what is live now; null: he is of another model, or nothing can be read"),
 });
 
 export type ExplanationAnswer = z.output<typeof explanationSchema>;
@@ -97,18 +105,26 @@ function presentLines(present: Present | null): string[] {
 /** What would be done with a request, by the functions that traffic runs through. Sends nothing. */
 export function explainRoutes(app: App, { options, names }: Desk): void {
   async function explain(question: z.output<typeof questionSchema>): Promise<z.input<typeof explanationSchema>> {
-    const { method, from, watcher, event } = question;
+    const { method, from, event, direction } = question;
     if (from !== undefined) names.server(from, "from");
+    const watcher = question.watcher === undefined ? undefined : names.address(question.watcher, "watcher");
     const asked: ExplainQuestion = {
       method,
       aor: names.user(question.aor),
       ...(from === undefined ? {} : { from }),
-      ...(watcher === undefined ? {} : { watcher: names.address(watcher, "watcher") }),
+      ...(watcher === undefined ? {} : { watcher }),
       ...(event === undefined ? {} : { event }),
+      ...(direction === undefined ? {} : { direction }),
     };
     const { text, json } = await options.proxy.explain(asked);
     const present = json.model === "exclusive" ? await presentOf(options.directory, asked.aor) : null;
-    return { text: [...text, ...presentLines(present)], explanation: { ...json }, present };
+    const unioned = json.model === "unioned" ? await unionedOf(options.directory, asked.aor, watcher) : null;
+    return {
+      text: [...text, ...presentLines(present), ...unionedLines(unioned)],
+      explanation: { ...json },
+      present,
+      unioned,
+    };
   }
 
   const tags = ["explain"];

@@ -1,9 +1,9 @@
 import type { Directory, DirectoryCache } from "../directory/directory.ts";
-import type { UserDocuments } from "../directory/user-documents.ts";
 import type { Explanation } from "../federation/explain.ts";
 import type { DecisionSettings } from "../federation/facts.ts";
 import type { ModelTable } from "../federation/model.ts";
 import type { Checker } from "../moving/checker.ts";
+import type { Handling } from "../policy/policy.ts";
 
 /** What the admin API asks of the program around it, and no more. */
 
@@ -15,6 +15,8 @@ export interface ExplainQuestion {
   readonly from?: string;
   readonly watcher?: string;
   readonly event?: string;
+  /** Of the listener it comes to; absent: up. */
+  readonly direction?: "up" | "down";
 }
 
 export interface ServerState {
@@ -45,6 +47,13 @@ export interface ProxyPort {
   readonly subscriptionForks: { readonly size: number };
 }
 
+export interface PolicyPort {
+  /** What holds for a user of this AoR who has no rules. */
+  defaultsOf(aor: string): { readonly presence: Handling; readonly contact: "allow" | "block" };
+  /** A decision point elsewhere decides otherwise now; null: about anybody. */
+  changed(aor: string | null): void;
+}
+
 /** One value of a metric. */
 export interface Count {
   readonly labels: Readonly<Partial<Record<string, string | number>>>;
@@ -63,7 +72,8 @@ export interface AdminOptions {
   readonly version: string;
   readonly directory: Directory;
   readonly cache: Pick<DirectoryCache, "size">;
-  readonly documents?: UserDocuments;
+  /** What is decided here of who may see and reach whom; absent: nothing. */
+  readonly policy?: PolicyPort;
   readonly proxy: ProxyPort;
   /** Runs batches of moves; told when there is something new. @param id of the batch that was steered. */
   readonly mover: { wake(id?: string): void };

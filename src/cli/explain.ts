@@ -8,6 +8,7 @@ interface ExplainOptions {
   readonly from?: string;
   readonly watcher?: string;
   readonly event?: string;
+  readonly direction?: string;
   readonly json?: boolean;
 }
 
@@ -21,6 +22,7 @@ export function registerExplain(program: Command, io: Io): void {
     .option("--from <server>", "the server that sends it; left out: a client")
     .option("--watcher <aor>", "who watches or sends")
     .option("--event <package>", "event package; presence where left out")
+    .option("--direction <up|down>", "of the listener it comes to; down: a server of a tree sends it to its children")
     .addHelpText(
       "after",
       example(
@@ -29,15 +31,19 @@ export function registerExplain(program: Command, io: Io): void {
       ),
     )
     .action(async (method: string, aor: string, _options: unknown, command: Command) => {
-      const { from, watcher, event, json } = command.optsWithGlobals<ExplainOptions>();
-      const { text, explanation, present } = await adminClient(command, io).get<ExplanationAnswer>("/api/v1/explain", {
-        method: method.toUpperCase(),
-        aor,
-        from,
-        watcher,
-        event,
-      });
-      if (json) printJson(io, { ...explanation, present });
+      const { from, watcher, event, direction, json } = command.optsWithGlobals<ExplainOptions>();
+      const { text, explanation, present, unioned } = await adminClient(command, io).get<ExplanationAnswer>(
+        "/api/v1/explain",
+        {
+          method: method.toUpperCase(),
+          aor,
+          from,
+          watcher,
+          event,
+          direction,
+        },
+      );
+      if (json) printJson(io, { ...explanation, present, unioned });
       else io.print(text.join("\n"));
     });
 }

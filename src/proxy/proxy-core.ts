@@ -56,6 +56,8 @@ export interface ExplainQuestion {
   readonly from?: string;
   readonly watcher?: string;
   readonly event?: string;
+  /** Of the listener it comes to; absent: up. */
+  readonly direction?: "up" | "down";
 }
 
 /** The proxy core (RFC 3261 16) with the models of the domain; the user of the transaction layer. */
@@ -209,7 +211,7 @@ export class ProxyCore implements Core, TransactionUser {
         sender: { aor: question.watcher ?? "", trusted: origin.kind === "server" },
         claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
         mayQueue: true,
-        direction: "up",
+        direction: question.direction ?? "up",
         credit: "unasked",
         without: [],
       },

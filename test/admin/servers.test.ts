@@ -89,6 +89,29 @@ describe("explain", () => {
     expect((await explain("plain")).present).toBeNull();
   });
 
+  it("of a unioned user tells who is asked and why, and what is live of him now", async () => {
+    const desk = await openDesk();
+    await ask(desk, "PUT", "/api/v1/users/ann@example.com", { model: "unioned", settings: { tree: "hq" } });
+    const question = { method: "SUBSCRIBE", aor: "ann@example.com", event: "presence" };
+    const { body } = await ask(desk, "POST", "/api/v1/explain", { ...question, watcher: "bob@example.com" });
+    expect(body.explanation).toMatchObject({
+      summary: "compose east, west",
+      union: {
+        tree: "hq",
+        virtualRoot: true,
+        servers: [
+          { name: "east", asked: true },
+          { name: "west", asked: true },
+        ],
+      },
+    });
+    expect(body.unioned).toEqual({ subscriptions: [], chains: [], complete: true });
+    const down = await ask(desk, "POST", "/api/v1/explain", { ...question, from: "east", direction: "down" });
+    expect(down.body.explanation).toMatchObject({ summary: "compose west", plan: { view: { direction: "down" } } });
+    const other = await ask(desk, "POST", "/api/v1/explain", { ...question, aor: "joe@example.com" });
+    expect([other.body.unioned, other.body.explanation.union]).toEqual([null, null]);
+  });
+
   it.each([
     [{ aor: "a@example.com" }, "method"],
     [{ method: "message", aor: "a@example.com" }, "method"],
@@ -98,6 +121,7 @@ describe("explain", () => {
     [{ method: "MESSAGE", aor: "a@example.com", watcher: "nobody" }, "watcher"],
     [{ method: "SUBSCRIBE", aor: "a@example.com", event: "a b" }, "event"],
     [{ method: "MESSAGE", aor: "a@example.com", form: "east" }, "form"],
+    [{ method: "MESSAGE", aor: "a@example.com", direction: "sideways" }, "direction"],
   ])("%j is refused and names the field", async (question, field) => {
     const desk = await openDesk();
     const { status, body } = await ask(desk, "POST", "/api/v1/explain", question);

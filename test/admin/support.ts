@@ -62,7 +62,7 @@ function fakeProxy(directory: Directory): FakeProxy {
     settings: { unions: UNIONS },
     openForks: { size: 1, waiting: 2 },
     subscriptionForks: { size: 3 },
-    async explain({ method, aor, from, watcher, event }) {
+    async explain({ method, aor, from, watcher, event, direction }) {
       const lookup = await directory.lookup(aor);
       const record = "user" in lookup ? lookup.user : null;
       const found = modelOf(models, aor, record);
@@ -105,7 +105,7 @@ function fakeProxy(directory: Directory): FakeProxy {
           retryAfter: 10,
         },
         mayQueue: true,
-        direction: "up",
+        direction: direction ?? "up",
         credit: "unasked",
         without: [],
       };
