@@ -26,7 +26,8 @@ create table codomain.changes (
   fork text,
   result text,
   until_at timestamp with time zone,
-  CHECK ((kind = ANY (ARRAY['binding'::text, 'user'::text, 'fork-closed'::text, 'preparing'::text]))),
+  document text,
+  CHECK ((kind = ANY (ARRAY['binding'::text, 'user'::text, 'fork-closed'::text, 'preparing'::text, 'document'::text, 'watchers'::text]))),
   CHECK ((result = ANY (ARRAY['learned'::text, 'all-said-404'::text, 'inconclusive'::text]))),
   PRIMARY KEY (id)
 );
@@ -237,6 +238,19 @@ create table codomain.proxies (
   PRIMARY KEY (owner)
 ) with (fillfactor=50);
 
+create table codomain.put_off_watchers (
+  aor text collate "C" not null,
+  watcher text collate "C" not null,
+  trusted boolean not null,
+  event text not null,
+  since timestamp with time zone not null default clock_timestamp(),
+  until_at timestamp with time zone not null,
+  PRIMARY KEY (aor, watcher, trusted, event)
+);
+
+CREATE INDEX put_off_by_expiry ON codomain.put_off_watchers USING btree (until_at);
+CREATE INDEX put_off_by_watcher ON codomain.put_off_watchers USING btree (watcher);
+
 create table codomain.reconciler (
   only_row boolean not null default true,
   owner text,
@@ -300,6 +314,18 @@ create table codomain.subscriptions (
 CREATE INDEX subscriptions_by_aor ON codomain.subscriptions USING btree (aor, id);
 CREATE INDEX subscriptions_by_owner ON codomain.subscriptions USING btree (owner, id);
 CREATE INDEX subscriptions_by_watcher ON codomain.subscriptions USING btree (watcher, id);
+CREATE INDEX subscriptions_to_watchers ON codomain.subscriptions USING btree (aor) WHERE (kind = 'winfo'::text);
+
+create table codomain.user_documents (
+  kind text not null,
+  aor text collate "C" not null,
+  etag text not null,
+  text text not null,
+  changed_at timestamp with time zone not null default clock_timestamp(),
+  CHECK ((kind = ANY (ARRAY['pres-rules'::text, 'im-rules'::text, 'im-routing'::text]))),
+  CHECK ((octet_length(text) <= 65536)),
+  PRIMARY KEY (kind, aor)
+);
 
 create table codomain.users (
   aor text collate "C" not null,

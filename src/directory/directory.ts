@@ -5,7 +5,7 @@ import type { Moves } from "./moves.ts";
 import type { Reconciliation } from "./reconciliation.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
 import type { UnionStore } from "./unions.ts";
-import type { DocumentKind } from "./user-documents.ts";
+import type { DocumentKind, UserDocuments } from "./user-documents.ts";
 import type { WatcherStore } from "./watchers.ts";
 
 /**
@@ -272,7 +272,7 @@ export interface Directory {
   users(query: UserQuery): Promise<readonly UserRow[]>;
   user(aor: string): Promise<UserRow | null>;
   putUser(record: UserRecord, actor: string): Promise<void>;
-  /** Removes record, binding and credentials; the slot with its epoch stays. False: there was none of them. */
+  /** Removes record, binding, credentials and documents; the slot with its epoch stays. False: there was none of them. */
   removeUser(aor: string, actor: string): Promise<boolean>;
   credentials(aor: string): Promise<Credentials | null>;
   putCredentials(credentials: Credentials, actor: string): Promise<void>;
@@ -290,6 +290,7 @@ export interface Directory {
   readonly subscriptions: SubscriptionStore;
   readonly messages: MessageStore;
   readonly unions: UnionStore;
+  readonly documents: UserDocuments;
   readonly watchers: WatcherStore;
   readonly moves: Moves;
   readonly reconciliation: Reconciliation;

@@ -1,6 +1,7 @@
 import type { Change, Credentials, UserQuery, UserRecord, UserRow } from "./directory.ts";
 import { currentBinding, judgeUnbind, type Slot } from "./judge.ts";
 import type { MemoryAudit } from "./memory-audit.ts";
+import { dropDocuments } from "./memory-documents.ts";
 import type { MemoryAccess } from "./memory-leases.ts";
 import type { MemoryStore } from "./memory-store.ts";
 import type { Statement } from "./memory-transaction.ts";
@@ -59,7 +60,8 @@ export class MemoryUsers {
       const credentials = await s.lock<Credentials>("credentials", aor);
       const unbound = judgeUnbind(slot, { aor, actor }, this.#now());
       const wasBound = unbound.outcome.outcome === "unbound";
-      if (!wasBound && user === undefined && credentials === undefined) return false;
+      const documents = await dropDocuments(s, aor);
+      if (!wasBound && user === undefined && credentials === undefined && documents.length === 0) return null;
       if (unbound.outcome.outcome === "unbound" && unbound.slot !== null) {
         const { epoch, previous } = unbound.outcome;
         s.write("slots", aor, unbound.slot);
@@ -69,10 +71,11 @@ export class MemoryUsers {
       s.write("credentials", aor, undefined);
       s.tell({ kind: "user", aor });
       this.#audit.note(s, actor, "remove-user", aor, user ?? null, null);
-      return true;
+      return documents;
     });
-    if (removed) this.#emit({ kind: "user", aor });
-    return removed;
+    for (const document of removed ?? []) this.#emit({ kind: "document", aor, document });
+    if (removed !== null) this.#emit({ kind: "user", aor });
+    return removed !== null;
   }
 
   credentials(aor: string): Promise<Credentials | null> {

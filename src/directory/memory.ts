@@ -24,6 +24,7 @@ import type {
 import { GroupCommit } from "./group-commit.ts";
 import { type ClaimAsk, type ClaimJudgement, currentBinding, judgeClaim, judgeUnbind, type Slot } from "./judge.ts";
 import { type AuditQuery, MemoryAudit } from "./memory-audit.ts";
+import { MemoryDocuments } from "./memory-documents.ts";
 import { MemoryEvictions } from "./memory-evictions.ts";
 import { MemoryFeed } from "./memory-feed.ts";
 import { MemoryForks } from "./memory-forks.ts";
@@ -92,6 +93,7 @@ class MemoryDirectory implements Directory {
   readonly subscriptions: MemorySubscriptions;
   readonly messages: MemoryMessages;
   readonly unions: MemoryUnions;
+  readonly documents: MemoryDocuments;
   readonly watchers: MemoryWatchers;
   readonly moves: MemoryMoves;
   readonly reconciliation: MemoryReconciliation;
@@ -123,6 +125,12 @@ class MemoryDirectory implements Directory {
     this.reconciliation = new MemoryReconciliation(access, () => this.#now());
     this.#audit = new MemoryAudit(store, access);
     this.#forks = new MemoryForks(store, access, proxy, (change) => this.#emit(change));
+    this.documents = new MemoryDocuments(
+      access,
+      this.#audit,
+      (change) => this.#emit(change),
+      () => this.#now(),
+    );
     this.#users = new MemoryUsers(store, access, this.#audit, (change) => this.#emit(change));
     this.#feed = new MemoryFeed(store, (change) => this.#emit(change));
     this.#claims = new GroupCommit({

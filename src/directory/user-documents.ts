@@ -78,7 +78,11 @@ export type WriteJudgement =
  * @param etag of what is there; null: nothing.
  * @param next etag of what is to stand there; null: nothing.
  */
-export function judgeWrite(etag: string | null, next: string | null, { match, noneMatch }: Precondition): WriteJudgement {
+export function judgeWrite(
+  etag: string | null,
+  next: string | null,
+  { match, noneMatch }: Precondition,
+): WriteJudgement {
   const failed = { outcome: "failed", etag } as const;
   if (etag !== null && noneMatch !== undefined && names(noneMatch, etag)) return failed;
   // It may be what was asked for a moment ago, under an answer that was lost.

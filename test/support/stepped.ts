@@ -12,6 +12,8 @@ export interface Act extends Statement {
   /** A statement that goes before it in the transaction, and one that follows the commit: a step more each. */
   readonly first?: Statement;
   readonly afterwards?: Statement;
+  /** One more in the transaction, made of what the statement has read; null: none after all. Its rows are the act's then. */
+  readonly next?: (rows: object[]) => Statement | null;
 }
 
 /** Every order of the three steps of A and of B. */
@@ -22,8 +24,8 @@ export function ordersOf(a: Act, b: Act): string[] {
   return orders("", stepsOf(a), stepsOf(b));
 }
 
-function stepsOf({ first, afterwards }: Act): number {
-  return 3 + (first === undefined ? 0 : 1) + (afterwards === undefined ? 0 : 1);
+function stepsOf({ first, next, afterwards }: Act): number {
+  return 3 + [first, next, afterwards].filter((each) => each !== undefined).length;
 }
 
 function orders(left: string, a: number, b: number): string[] {
@@ -51,6 +53,7 @@ class Session {
   readonly #steps: Array<() => Promise<unknown>>;
   #pending: Promise<void> | null = null;
   #done = false;
+  #failure: unknown = null;
   rows: object[] = [];
 
   constructor(client: pg.Client, watch: pg.Client, act: Act) {
@@ -63,9 +66,14 @@ class Session {
       async () => {
         this.rows = (await this.#client.query(act.text, act.values)).rows;
       },
+      ...(act.next === undefined ? [] : [() => this.#run(act.next!(this.rows))]),
       () => this.#client.query("commit"),
       ...this.#step(act.afterwards),
     ];
+  }
+
+  async #run(statement: Statement | null): Promise<void> {
+    if (statement !== null) this.rows = (await this.#client.query(statement.text, statement.values)).rows;
   }
 
   #step(statement: Statement | undefined): Array<() => Promise<unknown>> {
@@ -76,21 +84,29 @@ class Session {
   async step(): Promise<boolean> {
     if (this.#pending !== null && !(await this.#settled())) return false;
     const next = this.#steps.shift();
-    if (next === undefined) return true;
+    if (next === undefined || this.#failure !== null) return true;
     this.#done = false;
-    this.#pending = next().then(() => {
-      this.#done = true;
-    });
+    this.#pending = next()
+      .catch((error: unknown) => {
+        this.#failure = error;
+      })
+      .then(() => {
+        this.#done = true;
+      });
     await this.#settled();
     return true;
   }
 
+  /** Rejects where a statement has failed; the transaction is rolled back then. */
   async finish(): Promise<void> {
     await this.#pending;
-    while (this.#steps.length > 0) {
+    while (this.#steps.length > 0 && this.#failure === null) {
       await this.step();
       await this.#pending;
     }
+    if (this.#failure === null) return;
+    await this.#client.query("rollback");
+    throw this.#failure;
   }
 
   /** Whether the pending step is over; false once the server says that it waits for a lock. */
@@ -133,8 +149,10 @@ export class TwoSessions {
     for (const name of order as Iterable<"A" | "B">) if (!(await sessions[name].step())) late.push(name);
     // Whoever does not wait ends first, and so frees the other.
     const last = late[0] ?? "A";
-    await sessions[last === "A" ? "B" : "A"].finish();
-    await sessions[last].finish();
+    const failures: unknown[] = [];
+    for (const name of [last === "A" ? "B" : "A", last] as const)
+      await sessions[name].finish().catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
     return { a: sessions.A.rows, b: sessions.B.rows };
   }
 

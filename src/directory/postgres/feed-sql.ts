@@ -1,4 +1,5 @@
 import type { Change } from "../directory.ts";
+import type { DocumentKind } from "../user-documents.ts";
 import type { Verb } from "./pool.ts";
 
 /**
@@ -22,7 +23,7 @@ export const FEED_READ: Verb = {
   text: `
 with horizon as materialized (select pg_snapshot_xmin(pg_current_snapshot()) as xmin),
 ready as materialized (
-  select c.xid, c.id, c.kind, c.aor, c.server, c.previous, c.epoch, c.fork, c.result, c.until_at
+  select c.xid, c.id, c.kind, c.aor, c.server, c.previous, c.epoch, c.fork, c.result, c.until_at, c.document
   from codomain.changes c
   where (c.xid, c.id) > ($1::text::xid8, $2::bigint) and c.xid < (select xmin from horizon)
   order by c.xid, c.id
@@ -31,7 +32,7 @@ ready as materialized (
 waiting as materialized (
   select c.at from codomain.changes c where c.xid >= (select xmin from horizon) order by c.xid, c.id limit 1
 )
-select r.xid::text as xid, r.id::text as id, r.kind, r.aor, r.server, r.previous, r.epoch::float8 as epoch, r.fork, r.result,
+select r.xid::text as xid, r.id::text as id, r.kind, r.aor, r.server, r.previous, r.epoch::float8 as epoch, r.fork, r.result, r.document,
   extract(epoch from r.until_at)::float8 * 1000 as until,
   exists (select from waiting) as held,
   (select extract(epoch from clock_timestamp() - w.at)::float8 * 1000 from waiting w) as held_ms
@@ -43,7 +44,7 @@ export interface FeedRow {
   /** Null in the one row that comes where nothing is ready. */
   readonly xid: string | null;
   readonly id: string;
-  readonly kind: "binding" | "user" | "fork-closed" | "preparing" | "watchers";
+  readonly kind: "binding" | "user" | "fork-closed" | "preparing" | "document" | "watchers";
   readonly aor: string;
   readonly server: string | null;
   readonly previous: string | null;
@@ -52,6 +53,7 @@ export interface FeedRow {
   readonly result: "learned" | "all-said-404" | "inconclusive" | null;
   /** Of a move that is being prepared, milliseconds since 1970. */
   readonly until: number | null;
+  readonly document: DocumentKind | null;
   readonly held: boolean;
   /** How long the first row that is held back has been there; null: none is. */
   readonly held_ms: number | null;
@@ -64,6 +66,8 @@ export function changeOf(row: FeedRow): Change {
       return { kind: "user", aor };
     case "watchers":
       return { kind: "watchers", aor };
+    case "document":
+      return { kind: "document", aor, document: row.document ?? "pres-rules" };
     case "binding":
       return { kind: "binding", aor, server, previous, epoch: row.epoch ?? 0 };
     case "preparing":

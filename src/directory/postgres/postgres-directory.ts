@@ -26,6 +26,7 @@ import { GroupCommit } from "../group-commit.ts";
 import type { ClaimAsk } from "../judge.ts";
 import { Lookups } from "../lookups.ts";
 import { IMPORT_BATCH, isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "../rows.ts";
+import { DOCUMENT_KINDS } from "../user-documents.ts";
 import { AUDIT, auditEntryOf, RECORD_AUDIT } from "./audit.ts";
 import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "./claim.ts";
 import { CLEAR_SUBSCRIPTIONS, CLEAR_SUBSCRIPTIONS_BATCH } from "./clear-subscriptions.ts";
@@ -46,7 +47,8 @@ import { PostgresSubscriptions } from "./subscriptions.ts";
 import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
 import { PostgresUnions } from "./unions.ts";
-import { PUT_USERS, REMOVE_USER, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
+import { PostgresDocuments } from "./user-documents.ts";
+import { PUT_USERS, REMOVE_USER, type RemovedRow, USERS, USERS_OF_SERVER, userRowOf } from "./users.ts";
 import { PostgresWatchers } from "./watchers.ts";
 
 export interface PostgresOptions extends PoolOptions {
@@ -90,6 +92,7 @@ export class PostgresDirectory implements Directory {
   readonly reconciliation: PostgresReconciliation;
   readonly messages: PostgresMessages;
   readonly unions: PostgresUnions;
+  readonly documents: PostgresDocuments;
   readonly watchers: PostgresWatchers;
   readonly #runtime: Runtime;
   readonly #options: PostgresOptions;
@@ -120,6 +123,9 @@ export class PostgresDirectory implements Directory {
     });
     this.messages = new PostgresMessages(this.#pool, options.proxy, (aor) => this.#changed({ kind: "user", aor }));
     this.unions = new PostgresUnions(this.#pool);
+    this.documents = new PostgresDocuments(this.#pool, (aor, document) =>
+      this.#changed({ kind: "document", aor, document }),
+    );
     this.watchers = new PostgresWatchers(this.#pool, (aor) => this.#changed({ kind: "watchers", aor }));
     this.#notifier = new Notifier(runtime, this.#pool);
     const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
@@ -273,9 +279,11 @@ export class PostgresDirectory implements Directory {
 
   async removeUser(aor: string, actor: string): Promise<boolean> {
     if (!isAor(aor)) return false;
-    const [row] = await this.#pool.run<{ removed: boolean }>(REMOVE_USER, [aor, actor]);
-    if (row?.removed === true) this.#changed({ kind: "user", aor });
-    return row?.removed === true;
+    const [row] = await this.#pool.run<RemovedRow>(REMOVE_USER, [aor, actor, DOCUMENT_KINDS]);
+    if (row?.removed !== true) return false;
+    for (const document of row.documents) this.#emit({ kind: "document", aor, document });
+    this.#changed({ kind: "user", aor });
+    return true;
   }
 
   async credentials(aor: string): Promise<Credentials | null> {

@@ -1,4 +1,5 @@
 import type { UserRow } from "../directory.ts";
+import type { DocumentKind } from "../user-documents.ts";
 import { bindingOf } from "./claim.ts";
 import { epochOfRow, type LookupRow, recordOfRow } from "./lookup.ts";
 import type { Verb } from "./pool.ts";
@@ -86,7 +87,7 @@ select count(*)::int as put from put`,
 };
 
 /**
- * Takes record, credentials and binding; the slot with its epoch stays. The slot is locked first, as everywhere.
+ * Takes record, credentials, documents and binding; the slot with its epoch stays. The slot is locked first, as everywhere.
  * One row comes back, with what there was.
  */
 export const REMOVE_USER: Verb = {
@@ -101,17 +102,23 @@ with unbound as (
 ),
 forgotten as (delete from codomain.users where aor = $1 and (select count(*) from unbound) >= 0 returning *),
 locked_out as (delete from codomain.credentials where aor = $1 and (select count(*) from unbound) >= 0 returning aor),
+dropped as (
+  delete from codomain.user_documents where kind = any($3) and aor = $1 and (select count(*) from unbound) >= 0 returning kind
+),
 removed as (
   select (select count(*) from unbound)::int as bound,
-    (select count(*) from forgotten)::int + (select count(*) from locked_out)::int as recorded
+    (select count(*) from forgotten)::int + (select count(*) from locked_out)::int
+      + (select count(*) from dropped)::int as recorded
 ),
 told as (
-  insert into codomain.changes (kind, aor, server, previous, epoch)
-  select t.kind, $1, null, t.previous, t.epoch
+  insert into codomain.changes (kind, aor, server, previous, epoch, document)
+  select t.kind, $1, null, t.previous, t.epoch, t.document
   from (
-    select 0 as part, 'binding' as kind, previous, epoch from unbound
+    select 0 as part, 'binding' as kind, previous, epoch, null as document from unbound
     union all
-    select 1, 'user', null, null from removed where bound + recorded > 0
+    select 1, 'user', null, null, null from removed where bound + recorded > 0
+    union all
+    select 2, 'document', null, null, kind from dropped
   ) t
   order by t.part
 ),
@@ -120,8 +127,13 @@ audited as (
   select $2, 'remove-user', $1, (select to_jsonb(f) - 'changed_at' from forgotten f), null
   from removed where bound + recorded > 0
 )
-select r.bound + r.recorded > 0 as removed from removed r`,
+select r.bound + r.recorded > 0 as removed, array(select kind from dropped) as documents from removed r`,
 };
+
+export interface RemovedRow {
+  readonly removed: boolean;
+  readonly documents: readonly DocumentKind[];
+}
 
 export function userRowOf(row: LookupRow): UserRow | null {
   const record = recordOfRow(row);
