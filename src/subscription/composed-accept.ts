@@ -81,12 +81,16 @@ export class ComposedAccepting {
       const name = owner.name;
       if (name === null || !owner.maySend()) return void accepting.away(handed);
       const row = { ...accepting.row(subscription), expiresAt: this.#subscriptions.moment().wall + FETCH_ROW_MS };
+      this.#subscriptions.expectFetch(subscription);
       try {
         const entered = await this.#insert(handed, plan, subscription, name, row);
-        if (entered.outcome !== "entered")
+        if (entered.outcome !== "entered") {
+          this.#subscriptions.forgetFetch(subscription);
           return void accepting.notKept(handed, subscription, name, entered as NotKept);
+        }
         kept = entered;
       } catch (error) {
+        this.#subscriptions.forgetFetch(subscription);
         rows.remove(subscription.id, FIRST_FENCE);
         if (error instanceof DirectoryUnavailable) return void accepting.away(handed);
         throw error;

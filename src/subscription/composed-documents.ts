@@ -74,12 +74,15 @@ export class ComposedDocuments {
   }
 
   /** What the watcher may see of what all of them have said; held. @param aor the user. */
-  compose({ children, view }: Composed, aor: string): Document {
-    const key = this.#keyOf(children, view.from);
+  compose(composed: Composed, aor: string): Document {
+    const { children } = composed;
+    const asker = askerIn(composed);
+    const key = this.#keyOf(children, asker);
     const first = children.find((each) => each.content !== null)?.content ?? null;
-    const known = first === null ? undefined : this.#composed.get(first)?.get(key);
-    if (known !== undefined) return this.#documents.hold(PIDF, known);
-    const document = this.#hold(project(this.#joined(children, view.from), `sip:${aor}`));
+    const before = first === null ? undefined : this.#composed.get(first)?.get(key);
+    if (before !== undefined) return this.#documents.hold(PIDF, before);
+    const known = this.known(children);
+    const document = this.#hold(project(asker === null ? known : seenFrom(asker, known), `sip:${aor}`));
     if (first !== null) this.#remember(first, key, document.text);
     return document;
   }
@@ -95,15 +98,6 @@ export class ComposedDocuments {
       known = join(known, new Map([[child.server, child.report(document)]]));
     }
     return known;
-  }
-
-  /**
-   * Whoever asks and is none of the children has his own data: what others tell of him he is not told. One that asks for
-   * its own user in a tree gets the whole, with what we have of itself.
-   */
-  #joined(children: readonly Child[], from: string | null): Composition {
-    const known = this.known(children);
-    return from === null || children.some(({ server }) => server === from) ? known : seenFrom(from, known);
   }
 
   /** Said to be the same: whoever was shown the one need not be shown the other. */
@@ -136,13 +130,13 @@ export class ComposedDocuments {
     return form;
   }
 
-  #keyOf(children: readonly Child[], from: string | null): string {
+  #keyOf(children: readonly Child[], asker: string | null): string {
     const parts = children.map((child) => {
       const part = partOf(child.view);
       const shown = part !== "own" ? part : child.content === null ? "none" : this.#numberOf(child.content);
       return `${child.server}:${shown}`;
     });
-    return `${from ?? ""} ${parts.join(" ")}`;
+    return `${asker ?? ""} ${parts.join(" ")}`;
   }
 
   #numberOf(document: Document): number {
@@ -158,6 +152,14 @@ export class ComposedDocuments {
     known.set(key, text);
     this.#composed.set(first, known);
   }
+}
+
+/**
+ * The server that puts its own data to the others' by itself, and is told nothing that others have from it. What goes up in
+ * a tree is the whole, in which the asker's own is as the root has it (draft, "Hierarchical Model").
+ */
+function askerIn({ view, visits }: Composed): string | null {
+  return visits || view.direction === "down" ? view.from : null;
 }
 
 const MOST_REMEMBERED = 16;

@@ -1,6 +1,5 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
 import { Child, Composed, STALE_MS } from "./composed.ts";
-import type { Standing } from "./composed-decision.ts";
 import { Leg } from "./leg.ts";
 
 /**
@@ -38,32 +37,37 @@ const MARKS = { asked: "", confirmed: "c", pending: "p", out: "", visited: "" } 
 /** @param sent the last CSeq that may have been used on any leg. */
 export function unpackChildren(text: string | null, sent: number, reserved: number, now: number): Child[] {
   if (text === null) return [];
-  const line = text.indexOf("\n");
-  let at = line + 1;
-  return text
-    .slice(0, line)
-    .split(",")
-    .map((cell) => {
-      const [server = "", mark, octets] = cell.split(" ");
-      const length = Number(octets);
-      const child = new Child(server);
-      child.standing = mark === "c" ? "confirmed" : mark === "p" ? "pending" : "asked";
-      if (length > 0) child.leg = Leg.unpack(text.slice(at, at + length), server, sent, reserved, now);
-      at += length;
-      return child;
-    });
+  let at = text.indexOf("\n") + 1;
+  return unpackLine(text).map(({ server, mark, length }) => {
+    const child = new Child(server);
+    child.standing = standingOf(mark);
+    if (length > 0) child.leg = Leg.unpack(text.slice(at, at + length), server, sent, reserved, now);
+    at += length;
+    return child;
+  });
 }
 
-/** Who of the children is known to have a leg or to have been heard, in the row of a subscription; for people. */
-export function standingsIn(leg: string | null): readonly { readonly server: string; readonly standing: Standing }[] {
+export interface Stood {
+  readonly server: string;
+  readonly standing: "asked" | "confirmed" | "pending";
+}
+
+/** Of a row's `leg`, for people: who has confirmed, and who has a leg and says nothing yet. */
+export function standingsIn(leg: string | null): readonly Stood[] {
+  return unpackLine(leg).map(({ server, mark }) => ({ server, standing: standingOf(mark) }));
+}
+
+function unpackLine(leg: string | null): readonly { server: string; mark: string; length: number }[] {
   if (leg === null) return [];
-  return leg
-    .slice(0, leg.indexOf("\n"))
-    .split(",")
-    .map((cell) => {
-      const [server = "", mark] = cell.split(" ");
-      return { server, standing: mark === "c" ? "confirmed" : mark === "p" ? "pending" : "asked" };
-    });
+  const cells = leg.slice(0, Math.max(0, leg.indexOf("\n"))).split(",");
+  return cells.map((cell) => {
+    const [server = "", mark = "", octets] = cell.split(" ");
+    return { server, mark, length: Number(octets) };
+  });
+}
+
+function standingOf(mark: string): Stood["standing"] {
+  return mark === "c" ? "confirmed" : mark === "p" ? "pending" : "asked";
 }
 
 const FLAG_DOWN = "d";

@@ -28,6 +28,8 @@ export interface Source {
   /** Where its user is was learned, or looked at again: nothing new, most times. */
   moved(subscription: Subscription): void;
   ended(subscription: Subscription): void;
+  /** Before the NOTIFY that his SUBSCRIBE asks for. */
+  refreshing?(subscription: Subscription): void;
 }
 
 /**
@@ -37,6 +39,7 @@ export interface Source {
 export class Subscriptions implements Desk, TimeKeeper {
   readonly options: SubscriptionOptions;
   readonly notifierRules: NotifierRules;
+  readonly winfoRules: NotifierRules;
   readonly subscriberRules: SubscriberRules;
   readonly parts: SubscriptionParts;
   readonly wheel: TimerWheel;
@@ -69,6 +72,8 @@ export class Subscriptions implements Desk, TimeKeeper {
       backOff: options.notify.backOff,
       reserve: CSEQS,
     };
+    // RFC 3857 4.10: "not […] at a rate faster than once every 5 seconds".
+    this.winfoRules = { ...this.notifierRules, minIntervalMs: Math.max(5_000, options.notify.minIntervalMs) };
     this.subscriberRules = {
       maxExpires: MOST_LEG_SECONDS,
       timerNMs: TIMER_N_MS,
@@ -110,7 +115,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   /** Kinds of which no server has the documents. */
-  serve(kind: "reg", source: Source): void {
+  serve(kind: "reg" | "winfo", source: Source): void {
     this.#sources.set(kind, source);
   }
 
@@ -252,6 +257,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     // A fetch was never accepted to be kept; but the servers it has visited go with a row.
     if (!kept && subscription.composed?.visits === true) this.rows.remove(subscription.id, subscription.fence);
     if (!kept) return;
+    this.gate.ended(subscription);
     const { id, aor, watcher, event, epoch, server, notifier } = subscription;
     const change = "ended";
     this.parts.telemetry.emit("subscription", { id, aor, watcher, event, epoch, server, change, reason: notifier.end });
@@ -279,10 +285,20 @@ export class Subscriptions implements Desk, TimeKeeper {
 
   /** A fetch of a user who is somewhere: it waits for his server's document, or servers', for a while. */
   fetch(subscription: Subscription, begin: () => void): void {
-    this.#fetches.set(subscription.id, subscription);
+    this.expectFetch(subscription);
     subscription.retryAt = this.now() + this.options.legs.fetchMs;
     begin();
     this.arm(subscription);
+  }
+
+  /** Its row may be in the database before it has begun: it is nobody's to take over. */
+  expectFetch(subscription: Subscription): void {
+    this.#fetches.set(subscription.id, subscription);
+  }
+
+  /** It does not begin. */
+  forgetFetch(subscription: Subscription): void {
+    this.#fetches.delete(subscription.id);
   }
 
   get fetching(): number {
@@ -308,6 +324,12 @@ export class Subscriptions implements Desk, TimeKeeper {
   moved(subscription: Subscription): void {
     if (subscription.composed !== null) return this.composing.moved(subscription);
     this.#sources.get(subscription.kind)?.moved(subscription);
+  }
+
+  /** Before the NOTIFY that a SUBSCRIBE of the watcher asks for. */
+  refreshing(subscription: Subscription): void {
+    if (subscription.composed !== null) this.composing.refreshing(subscription);
+    this.#sources.get(subscription.kind)?.refreshing?.(subscription);
   }
 
   /** Of a source: what is to be shown now. */
@@ -336,7 +358,7 @@ export class Subscriptions implements Desk, TimeKeeper {
     if (subscription.composed !== null) this.composing.adopted(subscription);
     this.following.learn(subscription, slot.server, slot.epoch);
     if (subscription.kind !== "presence") this.whole(subscription);
-    this.gate.settle(subscription);
+    this.gate.settle(subscription, false);
   }
 
   #leaveAlone(subscription: Subscription): void {

@@ -14,6 +14,8 @@ export interface Kept {
   readonly registry: Registry;
   readonly rows: Rows;
   readonly watchers: { readonly told: { readonly sent: number; readonly answered: number } };
+  /** Those that only pass by, too. */
+  find(id: string): Subscription | undefined;
   readonly following: { learn(subscription: Subscription, server: string | null, epoch: number): void };
   adopt(taken: TakenSubscription, used: "reserve" | "before-reserve"): void;
 }
@@ -213,7 +215,8 @@ export class Upkeep {
   #review(row: OwnedSubscription): boolean {
     const { registry, rows, following } = this.#kept;
     const subscription = registry.get(row.id);
-    if (subscription === undefined) return rows.isLeaving(row.id) || this.#taking;
+    if (subscription === undefined)
+      return rows.isLeaving(row.id) || this.#taking || this.#kept.find(row.id) !== undefined;
     following.learn(subscription, row.slot.server, row.slot.epoch);
     return true;
   }

@@ -1,5 +1,6 @@
 import type { ModelFacts, Tree } from "../../src/federation/facts.ts";
 import { Notifier } from "./notifier.ts";
+import type { Watcher } from "./watcher.ts";
 import { createWorld, type World, type WorldOptions } from "./world.ts";
 
 export const ALICE = "sip:alice@example.com";
@@ -59,5 +60,14 @@ export function partsOf(body: string): string[] {
   return tuples.map((tuple) => {
     const server = /server="([^"]*)"/.exec(tuple)?.[1] ?? "nobody";
     return `${server} ${/<basic>(\w+)</.exec(tuple)?.[1] ?? "?"}`;
+  });
+}
+
+/** What a watcher was told, a line each: `active east open, west open`, `terminated rejected`. */
+export function told({ told }: Pick<Watcher, "told">): string[] {
+  return told.map((each) => {
+    const parts = partsOf(each.body);
+    const shown = each.body === "" ? "" : parts.length === 0 ? "nobody" : parts.join(", ");
+    return [each.state, each.reason, shown].filter(Boolean).join(" ");
   });
 }

@@ -1,0 +1,244 @@
+import { afterEach, describe, expect, it } from "vitest";
+import type { ModelFacts } from "../../src/federation/facts.ts";
+import type { Policy } from "../support/notifier.ts";
+import { ALICE, AOR, told, Unioned, type UnionedOptions } from "../support/unioned.ts";
+import { Watcher } from "../support/watcher.ts";
+
+/** models.md, "Composition" and "Unioned, hierarchical": servers of a user that cannot be asked, that come and that go. */
+
+let domain: Unioned;
+let watcher: Watcher;
+
+afterEach(() => domain.world.stop());
+
+async function begin(options: UnionedOptions = {}): Promise<void> {
+  domain = new Unioned();
+  await domain.begin(options);
+  watcher = new Watcher(domain.world, "127.0.0.50");
+}
+
+const seen = (from = 0): string[] => told(watcher).slice(from);
+const SILENT = (): Policy => ({ status: 0 });
+const ACCEPTS = (): Policy => ({ status: 200 });
+
+describe("a server that cannot be asked", () => {
+  it("is waited for, and asked again with back-off: who comes back is in, and then the watcher is told", async () => {
+    await begin();
+    domain.west.policy = SILENT;
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(120_000);
+    expect(seen()).toEqual(["pending"]);
+    domain.west.policy = ACCEPTS;
+    await domain.wait(120_000);
+    expect(seen()).toEqual(["pending", "active east open, west open"]);
+    expect(domain.west.firsts.length).toBeLessThan(10);
+  });
+
+  it("after its subscription ended keeps its elements for 32 s; then they are gone, and back when it is", async () => {
+    await begin();
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(30_000);
+    domain.west.policy = SILENT;
+    domain.west.notify(domain.west.live[0]!, "terminated;reason=deactivated", null);
+    await domain.wait(30_000);
+    expect(seen(2)).toEqual([]);
+    await domain.wait(5_000);
+    expect(seen(2)).toEqual(["active east open"]);
+    domain.west.policy = ACCEPTS;
+    await domain.wait(120_000);
+    expect(seen(3)).toEqual(["active east open, west open"]);
+  });
+
+  it("and is back within that time changes nothing for the watcher", async () => {
+    await begin();
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(30_000);
+    domain.west.document = () => watcher.last!.body.replace(/<tuple id="east[\s\S]*?<\/tuple>/, "");
+    domain.west.notify(domain.west.live[0]!, "terminated;reason=deactivated", null);
+    await domain.wait(60_000);
+    expect(domain.west.firsts.length).toBe(2);
+    expect(seen(2)).toEqual([]);
+  });
+
+  it("while it is away the others go on", async () => {
+    await begin();
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(30_000);
+    domain.west.policy = SILENT;
+    domain.west.notify(domain.west.live[0]!, "terminated;reason=deactivated", null);
+    await domain.wait(5_000);
+    domain.east.basic = "closed";
+    domain.east.notify(domain.east.live[0]!);
+    await domain.wait(40_000);
+    expect(seen(2)).toEqual(["active east closed, west open", "active east closed"]);
+  });
+
+  it("that ends what it has just accepted is asked with back-off, not in a circle", async () => {
+    await begin();
+    domain.west.policy = () => ({ status: 200, state: "terminated;reason=deactivated" });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(60_000);
+    expect(domain.west.firsts.length).toBeLessThanOrEqual(6);
+    expect(seen()).toEqual(["pending"]);
+  });
+});
+
+describe("unreachable: without", () => {
+  const WITHOUT = { unions: { trees: [], downListener: false, unreachable: "without" } } as const;
+
+  it("leaves out one that never denies (`policy: none`), and has it in when it is back", async () => {
+    await begin({ options: WITHOUT, each: { west: { neverDenies: true } } });
+    domain.west.policy = () => ({ status: 480 });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(10_000);
+    expect(seen()).toEqual(["pending", "active east open"]);
+    domain.west.policy = ACCEPTS;
+    await domain.wait(60_000);
+    expect(seen(2)).toEqual(["active east open, west open"]);
+  });
+
+  it("waits for one that decides by itself", async () => {
+    await begin({ options: WITHOUT });
+    domain.west.policy = () => ({ status: 480 });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(60_000);
+    expect(seen()).toEqual(["pending"]);
+  });
+
+  it("does not leave out one that has said that it has not decided", async () => {
+    await begin({ options: WITHOUT, each: { west: { neverDenies: true } } });
+    domain.west.policy = () => ({ status: 200, state: "pending;expires=600" });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(60_000);
+    expect(seen()).toEqual(["pending"]);
+  });
+
+  it("shows nobody where all are away", async () => {
+    await begin({ options: WITHOUT, each: { west: { neverDenies: true }, east: { neverDenies: true } } });
+    for (const server of [domain.east, domain.west]) server.policy = SILENT;
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(60_000);
+    expect(seen()).toEqual(["pending"]);
+  });
+});
+
+describe("when the configuration changes", () => {
+  const peers = (...servers: string[]): { match: string; model: ModelFacts }[] => [
+    { match: "*", model: { model: "unioned", style: "peer", servers } },
+  ];
+
+  async function reload(models: { match: string; model: ModelFacts }[]): Promise<void> {
+    const { core, telemetry } = domain.world.proxies[0]!;
+    core.configure({ ...core.options, models });
+    telemetry.emit("configReloaded", { changes: ["models"] });
+    await domain.wait(1_000);
+  }
+
+  it("a server that is added is asked, one that is taken out is ended and its elements go", async () => {
+    await begin({ names: ["east", "west", "north"], options: { models: peers("east", "west") } });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "active east open, west open"]);
+    await reload(peers("east", "north"));
+    expect(seen().at(-1)).toBe("active east open, north open");
+    expect(domain.west.served[0]!.subscribes.at(-1)!.expires).toBe(0);
+    await reload(peers("north"));
+    expect(seen().at(-1)).toBe("active north open");
+  });
+
+  it("until a server that was added has spoken nothing new is shown; one that says nothing hides the whole", async () => {
+    await begin({ names: ["east", "west"], options: { models: peers("east") } });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    domain.west.policy = SILENT;
+    await reload(peers("east", "west"));
+    domain.east.basic = "closed";
+    domain.east.notify(domain.east.live[0]!);
+    await domain.wait(20_000);
+    expect(seen(2)).toEqual([]);
+    await domain.wait(20_000);
+    expect(seen(2)).toEqual(["active nobody closed"]);
+    domain.west.policy = ACCEPTS;
+    await domain.wait(120_000);
+    expect(seen(3)).toEqual(["active east closed, west open"]);
+  });
+
+  it("a server that is added and denies ends it", async () => {
+    await begin({ names: ["east", "west"], options: { models: peers("east") } });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    domain.west.policy = () => ({ status: 403 });
+    await reload(peers("east", "west"));
+    expect(seen(2)).toEqual(["terminated rejected"]);
+  });
+
+  it("and he is of another model then: terminated;reason=deactivated, so that the watcher subscribes anew", async () => {
+    await begin();
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    await reload([{ match: "*", model: { model: "partitioned" } }]);
+    expect(seen(2)).toEqual(["terminated deactivated"]);
+    expect(domain.east.served[0]!.subscribes.at(-1)!.expires).toBe(0);
+  });
+
+  it("the user's own record counts too, by the feed", async () => {
+    await begin({ proxies: 2 });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    const settings = { style: "peer", servers: ["west"] };
+    const { directory } = domain.world.proxies[1]!;
+    await domain.world.simulation.finish(
+      directory.putUser({ aor: AOR, model: "unioned", settings, identities: {} }, "test"),
+    );
+    await domain.wait(2_000);
+    expect(seen(2)).toEqual(["active west open"]);
+  });
+});
+
+describe("in a tree", () => {
+  const tree = { name: "t", root: "east", children: { east: ["west", "north"] } };
+
+  it("of servers that send nothing on each is asked: a virtual root", async () => {
+    await begin({ names: ["east", "west", "north"], tree });
+    await watcher.subscribe(ALICE);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "active east open, north open, west open"]);
+  });
+
+  it("the root alone is asked where it composes by itself", async () => {
+    await begin({ names: ["east", "west", "north"], tree, each: { east: { onward: "children" } } });
+    await watcher.subscribe(ALICE);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "active east open"]);
+    expect([...domain.west.firsts, ...domain.at["north"]!.firsts]).toEqual([]);
+  });
+
+  it("a server in the middle is given a credit for each child before it is asked, and once more before it is asked again", async () => {
+    const middle = { name: "t", root: "east", children: { east: ["west"], west: ["north"] } };
+    await begin({ names: ["east", "west", "north"], tree: middle, each: { west: { onward: "children" } } });
+    const { unions } = domain.world.proxies[0]!.directory;
+    const credit = { watcher: "watcher@example.com", aor: AOR, event: "presence", digest: "", server: "west" };
+    const spend = (by: string): Promise<boolean> => domain.world.simulation.finish(unions.spend(credit, by));
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    expect([await spend("1"), await spend("2")]).toEqual([true, false]);
+    await domain.wait(30_000);
+    domain.west.notify(domain.west.live[0]!, "terminated;reason=deactivated", null);
+    await domain.wait(1_000);
+    expect([await spend("3"), await spend("4")]).toEqual([true, false]);
+  });
+
+  it("with the database away no credit can be written down, and such a server is not asked", async () => {
+    const middle = { name: "t", root: "east", children: { east: ["west"], west: ["north"] } };
+    await begin({ names: ["east", "west", "north"], tree: middle, each: { west: { onward: "children" } } });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(30_000);
+    domain.world.database.setAway(true);
+    domain.west.notify(domain.west.live[0]!, "terminated;reason=deactivated", null);
+    await domain.wait(8_000);
+    expect(domain.west.firsts.length).toBe(1);
+    domain.world.database.setAway(false);
+    await domain.wait(30_000);
+    expect(domain.west.firsts.length).toBe(2);
+  });
+});
