@@ -79,7 +79,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     });
     const proxy = new ProxyCore(
       { runtime, telemetry, transport, transactions, directory, cache },
-      proxyOptions(config),
+      proxyOptions(config, config.listen),
     );
     stops.push(() => proxy.stop());
     let current = config;
@@ -112,7 +112,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     stops.push(() => metrics.stop());
     const reload = (next: Config): readonly string[] => {
       const changes = diffConfig(current, next);
-      proxy.configure(proxyOptions(next));
+      proxy.configure(proxyOptions(next, config.listen));
       trusted = serverHosts(next);
       logger.setLevel(next.logging.level);
       current = next;
@@ -237,8 +237,8 @@ function localAddresses(): string[] {
 const MAX_WAITING = 100_000;
 const RETRY_AFTER_S = 10;
 
-/** The configuration as the proxy layer wants it. */
-function proxyOptions(config: Config): ProxyOptions {
+/** The configuration as the proxy layer wants it. @param listening what is listened on, since the start. */
+function proxyOptions(config: Config, listening: Config["listen"]): ProxyOptions {
   return {
     domains: config.domains,
     servers: config.servers.map(serverOptions),
@@ -252,7 +252,7 @@ function proxyOptions(config: Config): ProxyOptions {
     imRouting: { algorithm: config.messages.routing, copies: config.messages.copies },
     unions: {
       trees: config.trees,
-      downListener: config.listen.some((listen) => listen.direction === "down"),
+      downListener: listening.some((listen) => listen.direction === "down"),
       unreachable: config.subscriptions.unreachable,
     },
     exclusive: { damping: config.exclusive.damping, graceMs: config.exclusive.graceMs },
