@@ -25,6 +25,7 @@ import type { ServerDesk, UnionFound } from "./subscription/ports.ts";
 import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
 import { type ClaimRules, RegSubscriber } from "./subscription/reg-subscriber.ts";
 import { Subscriptions } from "./subscription/service.ts";
+import { WinfoNotifier } from "./subscription/winfo-notifier.ts";
 
 /** What is carried out beside the proxy, built and registered as its handlers. */
 export interface Services {
@@ -107,6 +108,12 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
   const inDialogs = new InDialogs(subscriptions);
   const regNotifier = new RegNotifier(subscriptions, regDesk(proxy, directory));
   subscriptions.serve("reg", regNotifier);
+  const winfoNotifier = new WinfoNotifier(subscriptions, {
+    directory,
+    policy: proxy.policy,
+    identity: (aor, server) => (server === null ? aor : identityOn(proxy.identities, aor, server)),
+  });
+  subscriptions.serve("winfo", winfoNotifier);
   const regSubscriber = new RegSubscriber({
     runtime,
     telemetry,
@@ -136,7 +143,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     hold: (handed, { server, epoch, known }) =>
       accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
     compose: (handed, plan) => composedAccepting.subscribe(handed, plan),
-    winfo: () => Promise.reject(new Error("nobody tells watchers yet")),
+    winfo: (handed) => winfoNotifier.subscribe(accepting, handed),
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
@@ -150,6 +157,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     messaging,
     async start() {
       regNotifier.start();
+      winfoNotifier.start();
       await subscriptions.start();
       evictor.start();
       mover.start();
@@ -165,6 +173,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       regSubscriber.stop();
       await subscriptions.stop();
       regNotifier.stop();
+      winfoNotifier.stop();
     },
   };
 }

@@ -181,6 +181,7 @@ export class Accepting {
     const begun = beginNotifier("pending", this.facts(handed), FETCH_CSEQS, notifierRules);
     subscription.notifier = begun.state;
     subscription.active = gate.showsClosed(subscription);
+    gate.putOff(subscription);
     this.#subscriptions.tellOnly(subscription);
     this.#subscriptions.whole(subscription);
     watchers.take(subscription, begun, handed);

@@ -13,6 +13,8 @@ import type { Moment, Subscription } from "./subscription.ts";
 export interface Desk {
   readonly options: SubscriptionOptions;
   readonly notifierRules: NotifierRules;
+  /** Of watcher information (RFC 3857 4.10). */
+  readonly winfoRules: NotifierRules;
   readonly subscriberRules: SubscriberRules;
   /** Monotonic milliseconds. */
   now(): number;

@@ -22,7 +22,9 @@ export interface GateDesk {
 
 /** Told where what a presentity may see of his watchers has changed (RFC 3857 4.7). */
 export interface GateListener {
+  /** Let in, taken over, or judged anew with another outcome. */
   judged(subscription: Subscription): void;
+  watcherEnded(subscription: Subscription): void;
 }
 
 /** A verdict that is being asked for. */
@@ -129,8 +131,11 @@ export class Gate {
     this.#ask(subscription, (verdict) => this.#set(subscription, verdict));
   }
 
-  /** Its row stands, and where its user is is known: what the verdict brings with it. */
-  settle(subscription: Subscription): void {
+  /**
+   * Its row stands, and where its user is is known: what the verdict brings with it.
+   * @param isNew false: it was taken over.
+   */
+  settle(subscription: Subscription, isNew = true): void {
     if (!this.governs(subscription) || subscription.ending) return;
     if (subscription.judged < this.#changes) return this.judge(subscription);
     const { verdict } = subscription;
@@ -139,7 +144,16 @@ export class Gate {
     if (handling === "block") this.#desk.reject(subscription);
     else if (subscription.active) subscription.veiled = this.shown(subscription);
     else if (handling === "polite-block") this.#desk.show(subscription);
-    this.listener?.judged(subscription);
+    if (isNew || handling === "confirm") this.listener?.judged(subscription);
+  }
+
+  /** A fetch for which nobody is asked: whom it was refused may yet want to know. */
+  putOff(subscription: Subscription): void {
+    if (this.governs(subscription)) this.listener?.judged(subscription);
+  }
+
+  ended(subscription: Subscription): void {
+    if (this.governs(subscription)) this.listener?.watcherEnded(subscription);
   }
 
   // ── Afterwards ────────────────────────────────────────────────────────────────────────────────────────────────────

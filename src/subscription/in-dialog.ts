@@ -60,6 +60,7 @@ export class InDialogs {
     const judged = judgeWithin(subscription.notifier, facts, notifierRules);
     if (judged.status === 200 && judged.expires > 0) return this.#refresh(handed, subscription, judged.expires);
     if (judged.status === 200) this.#learnTarget(handed, subscription);
+    if (judged.status === 200) this.#subscriptions.refreshing(subscription);
     // Who leaves is let go of at once; that his row goes is seen to afterwards.
     if (judged.status === 200) watchers.step(subscription, { kind: "subscribe", ...facts }, handed);
     else answerSubscribe(handed, subscription.id, judged);
@@ -86,7 +87,7 @@ export class InDialogs {
     const facts = { now: this.#subscriptions.now(), cseq, expires: request.expires };
     const judged = judgeWithin(subscription.notifier, facts, this.#subscriptions.notifierRules);
     if (judged.status === 200) {
-      if (subscription.composed !== null) this.#subscriptions.composing.refreshing(subscription);
+      this.#subscriptions.refreshing(subscription);
       watchers.step(subscription, { kind: "subscribe", ...facts }, handed);
       this.#subscriptions.whole(subscription);
     } else answerSubscribe(handed, subscription.id, judged);

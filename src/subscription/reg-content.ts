@@ -77,7 +77,7 @@ function contactFor(reader: RegReader, { aor, at, origin, expires }: RegPlace): 
  * RFC 3680 5.1: versions begin at 0 and go up by one. NOTIFYs are numbered from 1, and the first one only accepts; a
  * fetch has no other.
  */
-function versionOf(cseq: number): number {
+export function versionOf(cseq: number): number {
   return Math.max(0, cseq - 2);
 }
 

@@ -179,6 +179,11 @@ function packLeg(leg: Leg | null): Pick<SubscriptionState, "leg" | "legServer" |
   };
 }
 
+/** Whether the watcher of a row was believed to be who he says. */
+export function isTrusted({ dialog }: Pick<StoredSubscription, "dialog">): boolean {
+  return dialog.slice(0, dialog.indexOf("\n")).includes(FLAG_TRUSTED);
+}
+
 function flagsOf({ active, trusted, secure, composed }: Subscription): string {
   const isActive = active || (composed !== null && composed.activation !== "no");
   return (isActive ? FLAG_ACTIVE : "") + (trusted ? FLAG_TRUSTED : "") + (secure ? FLAG_SECURE : "");

@@ -65,9 +65,10 @@ export class WatcherSide {
   /** @param handed the SUBSCRIBE that the event is, to be answered. */
   step(subscription: Subscription, event: NotifierEvent, handed: Handed | null = null): void {
     if (!this.#desk.isOurs(subscription)) return;
-    const { notifierRules } = this.#desk;
+    const { notifierRules, winfoRules } = this.#desk;
+    const rules = subscription.kind === "winfo" ? winfoRules : notifierRules;
     // A lease that has run out lets nothing leave; when it runs again, `time` sends what is owed.
-    this.take(subscription, stepNotifier(subscription.notifier, event, notifierRules, this.#desk.maySend()), handed);
+    this.take(subscription, stepNotifier(subscription.notifier, event, rules, this.#desk.maySend()), handed);
   }
 
   /** Takes over a step of the machine, and does what it says, in its order. */
