@@ -81,6 +81,8 @@ export interface Events {
   /** A server answered 2xx for a user that cannot exist: its mark is removed. */
   proofRemoved: { readonly server: string; readonly method: string };
   database: { readonly up: boolean; readonly reason: string };
+  /** The policy decision point counts as away, or answers again. */
+  decisionPoint: { readonly url: string; readonly up: boolean; readonly reason: string };
   /** A loop or a hop limit: RFC 3261 16.3, RFC 5393. */
   loop: { readonly callId: string; readonly status: number; readonly reason: string };
   /** One user of a batch. `reason`: why he was refused; null: he was moved. */

@@ -145,6 +145,9 @@ const SOURCES: Sources = {
   database: source("error", "database", (e) => ({ up: e.up, reason: text(e.reason) }), {
     level: (e) => (e.up ? "info" : "error"),
   }),
+  decisionPoint: source("error", "decision point", (e) => ({ url: e.url, up: e.up, reason: text(e.reason) }), {
+    level: (e) => (e.up ? "info" : "error"),
+  }),
   loop: source("info", "loop", (e) => ({ callId: text(e.callId), outcome: e.status, reason: text(e.reason) }), {
     throttled: true,
   }),

@@ -280,6 +280,10 @@ export class Metrics {
       database.add(e.up ? "up" : "down");
     });
     this.#gauges.one("database_up", "1 while the database answers: a proxy starts only when it does.", () => up);
+    const points = this.#tally("decision_point_changes", "Times the policy decision point went away or came back.", {
+      state: words(["up", "down"]),
+    });
+    this.#on("decisionPoint", (e) => points.add(e.up ? "up" : "down"));
     const moves = this.#tally("moves", "Users of batches, moved or refused.", { outcome: words(["moved", "refused"]) });
     this.#on("moveStep", (e) => moves.add(e.reason === null ? "moved" : "refused"));
     const subscriptions = this.#tally("subscription_changes", "What became of subscriptions that end at this proxy.", {

@@ -221,6 +221,7 @@ describe("metrics", () => {
         health: { server: a, node: b, up: true, reason: c },
         proofRemoved: { server: a, method: b },
         database: { up: n > 0, reason: a },
+        decisionPoint: { url: a, up: n > 0, reason: b },
         loop: { callId: a, status: n, reason: b },
         subscription: {
           id: a,

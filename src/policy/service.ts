@@ -1,0 +1,159 @@
+import type { Directory } from "../directory/directory.ts";
+import type { UserDocuments } from "../directory/user-documents.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Telemetry } from "../telemetry/events.ts";
+import { AuthzenClient } from "./authzen-client.ts";
+import { CedarDecider } from "./cedar-decider.ts";
+import type { Decider, Defaults } from "./decider.ts";
+import { NO_POLICY_OPTIONS, type PointOptions, type PolicyOptions, type Way } from "./options.ts";
+import { PointDecider } from "./point-decider.ts";
+import {
+  type Contact,
+  NO_POLICY,
+  type Policy,
+  type Question,
+  type SenderVerdict,
+  type WatcherVerdict,
+} from "./policy.ts";
+import { RuleBook } from "./rule-book.ts";
+import { RuleDecider } from "./rule-decider.ts";
+
+export interface PolicyParts {
+  readonly runtime: Runtime;
+  readonly telemetry: Telemetry;
+  readonly directory: Pick<Directory, "onChange">;
+  readonly documents: Pick<UserDocuments, "get">;
+}
+
+/** What `codomain explain` and the admin API show of one policy decision. */
+export interface PolicyExplanation {
+  readonly way: Way;
+  /** `allow`, `confirm`, …; of a MESSAGE or INVITE `allow` or `block`. `unknown`: nobody can be asked now. */
+  readonly decision: string;
+  readonly rule: string;
+  /** ISO 8601; null: until a change is told. */
+  readonly until: string | null;
+  /** For people: the decision first, then how it came about. */
+  readonly lines: readonly string[];
+}
+
+/**
+ * The policy of a proxy: for each user the way of his domain decides. It lives as long as the proxy; what is configured may
+ * change under it, and then everybody's verdict may be another.
+ */
+export class PolicyService implements Policy {
+  readonly #parts: PolicyParts;
+  readonly #rules: RuleDecider;
+  readonly #listeners = new Set<(aor: string | null) => void>();
+  readonly #endFeed: () => void;
+  #options: PolicyOptions = NO_POLICY_OPTIONS;
+  /** Way `pdp`; null: no domain has it. */
+  #point: Decider | null = null;
+
+  /** @throws CodomainError where Cedar policies cannot be read. */
+  constructor(parts: PolicyParts, options: PolicyOptions) {
+    this.#parts = parts;
+    const book = new RuleBook(parts.documents);
+    this.#rules = new RuleDecider(parts.runtime, book, (aor) => this.defaultsOf(aor));
+    this.configure(options);
+    this.#endFeed = parts.directory.onChange((change) => {
+      const whose = book.changed(change);
+      if (whose !== undefined) this.#tell(whose);
+    });
+  }
+
+  get active(): boolean {
+    return Object.values(this.#options.domains).some((each) => each.way !== "distributed");
+  }
+
+  watcher(question: Question): WatcherVerdict | Promise<WatcherVerdict> {
+    return this.#deciderOf(question.aor)?.watcher(question) ?? NO_POLICY.watcher(question);
+  }
+
+  sender(question: Question, method: Contact): SenderVerdict | Promise<SenderVerdict> {
+    return this.#deciderOf(question.aor)?.sender(question, method) ?? NO_POLICY.sender(question, method);
+  }
+
+  onChange(listener: (aor: string | null) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** @throws CodomainError where Cedar policies cannot be read: then all is as it was. */
+  configure(options: PolicyOptions): void {
+    if (JSON.stringify(options) === JSON.stringify(this.#options)) return;
+    if (JSON.stringify(options.point) !== JSON.stringify(this.#options.point)) {
+      const point = options.point === null ? null : createPoint(this.#parts, options.point);
+      this.#point?.stop();
+      this.#point = point;
+    }
+    this.#options = options;
+    this.#tell(null);
+  }
+
+  /** A change push: what is remembered of verdicts about this user, or about anybody, is asked anew. */
+  changed(aor: string | null): void {
+    this.#rules.changed(aor);
+    this.#point?.changed(aor);
+    this.#tell(aor);
+  }
+
+  wayOf(aor: string): Way {
+    return this.#options.domains[domainIn(aor)]?.way ?? "distributed";
+  }
+
+  /** What holds for a user without rules of his own. */
+  defaultsOf(aor: string): Defaults {
+    return this.#options.domains[domainIn(aor)] ?? { presence: "block", contact: "block" };
+  }
+
+  /** @param method null: he wants to watch. Asks as a request would. */
+  async explain(question: Question, method: Contact | null): Promise<PolicyExplanation> {
+    const way = this.wayOf(question.aor);
+    const how = (await this.#deciderOf(question.aor)?.explain(question, method)) ?? [];
+    if (method !== null) {
+      const { allowed, rule, known } = await this.sender(question, method);
+      return explanation(way, known ? (allowed ? "allow" : "block") : "unknown", rule, null, how);
+    }
+    const { handling, rule, until, known } = await this.watcher(question);
+    return explanation(way, known ? handling : "unknown", rule, until, how);
+  }
+
+  stop(): void {
+    this.#endFeed();
+    this.#rules.stop();
+    this.#point?.stop();
+    this.#listeners.clear();
+  }
+
+  #deciderOf(aor: string): Decider | null {
+    const way = this.wayOf(aor);
+    if (way === "distributed") return null;
+    return way === "pdp" ? this.#point : this.#rules;
+  }
+
+  #tell(aor: string | null): void {
+    for (const listener of [...this.#listeners]) listener(aor);
+  }
+}
+
+function createPoint({ runtime, telemetry }: PolicyParts, options: PointOptions): Decider {
+  if (options.kind === "cedar") return new CedarDecider(runtime, options);
+  return new PointDecider(runtime, new AuthzenClient(runtime, telemetry, options), options);
+}
+
+function explanation(
+  way: Way,
+  decision: string,
+  rule: string,
+  until: number | null,
+  how: readonly string[],
+): PolicyExplanation {
+  const text = until === null ? null : new Date(until).toISOString();
+  const lines = [`policy ${way}: ${decision}, by ${rule}`, ...how];
+  return { way, decision, rule, until: text, lines: text === null ? lines : [...lines, `judged anew at ${text}`] };
+}
+
+function domainIn(aor: string): string {
+  return aor.slice(aor.lastIndexOf("@") + 1).toLowerCase();
+}
