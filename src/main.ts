@@ -5,6 +5,8 @@ import { createProgram, usageCode } from "./cli/help.ts";
 import { registerMessages } from "./cli/messages.ts";
 import { registerMigrate } from "./cli/migrate.ts";
 import { type Io, processIo, reportFailure } from "./cli/output.ts";
+import { registerRouting } from "./cli/routing.ts";
+import { registerRules } from "./cli/rules.ts";
 import { registerServers } from "./cli/servers.ts";
 import { registerStart } from "./cli/start.ts";
 import { registerSubscriptions } from "./cli/subscriptions.ts";
@@ -21,6 +23,8 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
   registerServers(program, io);
   registerSubscriptions(program, io);
   registerMessages(program, io);
+  registerRules(program, io);
+  registerRouting(program, io);
   registerDemo(program, io);
   try {
     await program.parseAsync([...argv], { from: "user" });

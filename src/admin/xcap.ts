@@ -22,7 +22,7 @@ const ROOT = "/xcap";
 const MOST_TRIES = 8;
 
 /** The XCAP server (RFC 4825): users' documents as HTTP resources, down to elements and attributes. */
-export function xcapRoutes(app: App, desk: Desk, guard: Guard, failures: Failures, documents: UserDocuments): void {
+export function xcapRoutes(app: App, desk: Desk, guard: Guard, failures: Failures): void {
   const door = new XcapDoor(desk, guard, failures);
   app.decorateRequest("xcapCaller", null);
   void app.register(async (scope) => {
@@ -39,17 +39,12 @@ export function xcapRoutes(app: App, desk: Desk, guard: Guard, failures: Failure
         reply.header("cache-control", "private, no-cache");
         request.xcapCaller = await door.enter(request, reply);
       },
-      handler: (request, reply) => serve(desk, documents, request, reply),
+      handler: (request, reply) => serve(desk, request, reply),
     });
   });
 }
 
-async function serve(
-  desk: Desk,
-  documents: UserDocuments,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
+async function serve(desk: Desk, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const caller = request.xcapCaller!;
   const method = request.method === "HEAD" ? "GET" : request.method;
   const resource = parseResource((request.raw.url ?? "").slice(ROOT.length));
@@ -71,7 +66,7 @@ async function serve(
   }
   const actor = caller.kind === "user" ? caller.aor : request.actor;
   const asked = askedOf(request, method, resource);
-  return change(reply, documents, asked, { ...found, aor, actor }, request.raw.url!);
+  return change(reply, desk.options.directory.documents, asked, { ...found, aor, actor }, request.raw.url!);
 }
 
 /** What is written is written on the document that was read; where another came first, all is judged again. */

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { childrenOf, parseXml, textOf } from "../../src/presence/xml.ts";
-import { DocumentMap } from "./documents.ts";
 import { ask, openDesk, TOKEN } from "./support.ts";
 
 const RULES = `<?xml version="1.0" encoding="UTF-8"?>
@@ -36,8 +35,7 @@ type Send = (
 
 /** A server on a port of its own; `as` gives a client with Basic credentials, or with a header of its own. */
 async function open() {
-  const documents = new DocumentMap();
-  const desk = await openDesk({ documents, listen: { host: "127.0.0.1", port: 0, token: TOKEN } });
+  const desk = await openDesk({ listen: { host: "127.0.0.1", port: 0, token: TOKEN } });
   const token = { authorization: `Bearer ${TOKEN}` };
   for (const [aor, password] of [
     ["alice@example.com", "wonderland"],
@@ -63,9 +61,22 @@ async function open() {
       };
     };
   const alice = as(basic("alice", "wonderland"));
+  const { documents } = desk.directory;
+  /** Somebody else writes his rules just before the next write. */
+  const meanwhile = (text: string): void => {
+    const put = documents.put.bind(documents);
+    vi.spyOn(documents, "put").mockImplementationOnce(async (...mine) => {
+      await put("alice@example.com", "pres-rules", text, {}, "other");
+      return put(...mine);
+    });
+  };
+  const actors = async () =>
+    (await desk.directory.audit({ limit: 50 }))
+      .filter((each) => /document/.test(each.action))
+      .map((each) => each.actor);
   const put = (path: string, type: string, body: string | Uint8Array, headers = {}) =>
     alice("PUT", path, body, { "content-type": type, ...headers });
-  return { desk, documents, as, alice, admin: as(token.authorization), put, url };
+  return { desk, documents, meanwhile, actors, as, alice, admin: as(token.authorization), put, url };
 }
 
 function basic(user: string, password: string): string {
@@ -190,35 +201,35 @@ describe("documents (RFC 4825 7.1-7.3)", () => {
     await put(INDEX, TYPE, RULES);
     expect((await alice("GET", INDEX)).headers.get("cache-control")).toContain("no-cache");
     const head = await alice("HEAD", INDEX);
-    expect([head.status, head.text, head.etag]).toEqual([200, "", '"t1"']);
+    expect([head.status, head.text, head.etag]).toEqual([200, "", expect.stringMatching(/^"[\w-]+"$/)]);
   });
 });
 
 describe("elements and attributes (RFC 4825 7.4-7.10)", () => {
   it("an element is read, made, replaced and removed; all share the document's tag (8.5)", async () => {
     const { put, alice } = await open();
-    await put(INDEX, TYPE, RULES);
+    const first = await put(INDEX, TYPE, RULES);
     const got = await alice("GET", `${RULE}/cp:actions${CP}`);
     expect([got.status, got.headers.get("content-type"), got.text, got.etag]).toEqual([
       200,
       ELEMENT,
       "<actions><pr:sub-handling>allow</pr:sub-handling></actions>",
-      '"t1"',
+      first.etag,
     ]);
     const made = await put(
       `${RULE}/cp:conditions/cp:identity/cp:one%5B@id=%22sip:carol@other.net%22%5D${CP}`,
       ELEMENT,
       '<one id="sip:carol@other.net"/>',
     );
-    expect([made.status, made.etag]).toEqual([201, '"t2"']);
+    expect([made.status, made.etag === first.etag]).toEqual([201, false]);
     const replaced = await put(
       `${RULE}/cp:actions/pr:sub-handling${CP}`,
       ELEMENT,
       "<pr:sub-handling>block</pr:sub-handling>",
     );
-    expect([replaced.status, replaced.text, replaced.etag]).toEqual([200, "", '"t3"']);
+    expect([replaced.status, replaced.text, replaced.etag === made.etag]).toEqual([200, "", false]);
     const whole = await alice("GET", INDEX);
-    expect(whole.etag).toBe('"t3"');
+    expect(whole.etag).toBe(replaced.etag);
     expect(whole.text).toBe(
       RULES.replace(
         '<one id="sip:bob@example.com"/>',
@@ -226,7 +237,7 @@ describe("elements and attributes (RFC 4825 7.4-7.10)", () => {
       ).replace("allow", "block"),
     );
     const removed = await alice("DELETE", `${RULE}/cp:transformations${CP}`);
-    expect([removed.status, removed.etag]).toEqual([200, '"t4"']);
+    expect([removed.status, removed.etag]).toEqual([200, (await alice("GET", INDEX)).etag]);
     expect((await alice("GET", `${RULE}/cp:transformations${CP}`)).status).toBe(404);
   });
 
@@ -303,10 +314,9 @@ describe("elements and attributes (RFC 4825 7.4-7.10)", () => {
   });
 
   it("another writer between reading and writing is not overwritten", async () => {
-    const { put, documents, alice } = await open();
+    const { put, meanwhile, alice } = await open();
     await put(INDEX, TYPE, RULES);
-    documents.meanwhile = () =>
-      documents.put("alice@example.com", "pres-rules", RULES.replace("allow", "confirm"), {}, "other");
+    meanwhile(RULES.replace("allow", "confirm"));
     const answer = await put(`${INDEX}/~~/cp:ruleset/cp:rule%5B@id=%22foes%22%5D${CP}`, ELEMENT, '<rule id="foes"/>');
     expect(answer.status).toBe(201);
     const { text } = await alice("GET", INDEX);
@@ -352,10 +362,9 @@ describe("conditions (RFC 4825 7.11, 8.2.6)", () => {
   });
 
   it("another writer between a condition and its write: 412, nothing is lost", async () => {
-    const { put, documents } = await open();
+    const { put, documents, meanwhile } = await open();
     const { etag } = await put(INDEX, TYPE, RULES);
-    documents.meanwhile = () =>
-      documents.put("alice@example.com", "pres-rules", RULES.replace("friends", "others"), {}, "other");
+    meanwhile(RULES.replace("friends", "others"));
     expect((await put(INDEX, TYPE, RULES, { "if-match": etag! })).status).toBe(412);
     expect((await documents.get("alice@example.com", "pres-rules"))?.text).toBe(RULES.replace("friends", "others"));
   });
@@ -424,7 +433,7 @@ describe("who may (RFC 4825 5.7, 8)", () => {
   });
 
   it("a user MUST NOT read or write another's documents: 403, whether there are any or not", async () => {
-    const { as, put, documents } = await open();
+    const { as, put, documents, actors } = await open();
     await put(INDEX, TYPE, RULES);
     const bob = as(basic("bob", "builder"));
     for (const path of [INDEX, `${RULE}${CP}`, "/xcap/pres-rules/users/sip:nobody@example.com/index"]) {
@@ -442,14 +451,14 @@ describe("who may (RFC 4825 5.7, 8)", () => {
       }
     }
     expect((await documents.get("alice@example.com", "pres-rules"))?.text).toBe(RULES);
-    expect(documents.actors).toEqual(["alice@example.com"]);
+    expect(await actors()).toEqual(["alice@example.com"]);
   });
 
   it("the admin's token may everything in the served domains", async () => {
-    const { admin, documents } = await open();
+    const { admin, actors } = await open();
     expect((await admin("PUT", INDEX, RULES, { "content-type": TYPE, "x-actor": "root" })).status).toBe(201);
     expect((await admin("GET", INDEX)).text).toBe(RULES);
-    expect(documents.actors).toEqual(["token:root"]);
+    expect(await actors()).toEqual(["token:root"]);
     expect((await admin("GET", "/xcap/pres-rules/users/sip:x@elsewhere.org/index")).status).toBe(404);
   });
 
@@ -466,7 +475,7 @@ describe("who may (RFC 4825 5.7, 8)", () => {
   });
 
   it("no API without a token lets anybody in without a password", async () => {
-    const { app } = await openDesk({ documents: new DocumentMap() });
+    const { app } = await openDesk();
     const url = await app.listen({ host: "127.0.0.1", port: 0 });
     expect((await fetch(url + INDEX)).status).toBe(401);
     expect((await fetch(url + INDEX, { headers: { authorization: "Bearer " } })).status).toBe(401);

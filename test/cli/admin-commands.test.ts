@@ -439,3 +439,58 @@ describe("the way to the admin API", () => {
     },
   );
 });
+
+describe("codomain rules, codomain routing", () => {
+  it("allow, block, show: in plain words, and as they are written", async () => {
+    const { run } = await serve({
+      policy: { defaultsOf: () => ({ presence: "confirm", contact: "allow" }), changed: () => undefined },
+    });
+    expect((await run("rules", "show", "alice@example.com")).stdout).toBe(
+      "presence\n  no rules: confirm, as the domain says\nmessages and calls\n  no rules: allow, as the domain says\n",
+    );
+    const blocked = await run("rules", "block", "alice@example.com", "bob@example.com");
+    expect(blocked).toEqual({ code: 0, stdout: "bob@example.com has block of alice@example.com.\n", stderr: "" });
+    expect((await run("rules", "block", "alice@example.com", "bob@example.com")).stdout).toContain(" had block ");
+    await run("rules", "block", "alice@example.com", "carol@other.net", "--messages");
+    const shown = (await run("rules", "show", "alice@example.com")).stdout;
+    expect(shown).toMatch(/codomain-default +anybody but bob@example\.com +confirm +nothing +always/);
+    expect(shown).toMatch(/codomain-default +anybody but carol@other\.net +allow/);
+    const written = (await run("rules", "show", "alice@example.com", "--document", "pres-rules")).stdout;
+    expect(written).toContain('<except id="sip:bob@example.com"/>');
+    const { presence } = JSON.parse((await run("rules", "show", "alice@example.com", "--json")).stdout);
+    expect(presence.rules).toHaveLength(2);
+    const set = await run("rules", "set", "carol@other.net", file("rules.xml", written));
+    expect(set.stdout).toBe("carol@other.net has a pres-rules.\n");
+    expect((await run("rules", "remove", "carol@other.net")).code).toBe(0);
+    expect((await run("rules", "remove", "carol@other.net")).code).toBe(1);
+  });
+
+  it("a file that is no rule document changes nothing, exit 2", async () => {
+    const { run } = await serve();
+    const wrong = await run("rules", "set", "alice@example.com", file("wrong.xml", "<x/>"));
+    expect([wrong.code, wrong.stderr]).toEqual([2, "It is no rule set (RFC 4745).\n"]);
+    expect((await run("rules", "set", "alice@example.com", join(folder, "nowhere.xml"))).code).toBe(2);
+    expect((await run("rules", "show", "alice@example.com", "--document", "x")).code).toBe(2);
+  });
+
+  it("routing is set and shown", async () => {
+    const { run } = await serve();
+    expect((await run("routing", "show", "alice@example.com")).stdout).toBe(
+      "alice@example.com: all (he has no setting)\n",
+    );
+    const set = await run(
+      "routing",
+      "set",
+      "alice@example.com",
+      "weighted",
+      "--weight",
+      "east=3",
+      "--weight",
+      "west=1",
+    );
+    expect(set).toEqual({ code: 0, stdout: "alice@example.com: weighted east=3 west=1\n", stderr: "" });
+    expect((await run("routing", "show", "alice@example.com")).stdout).toBe(set.stdout);
+    expect((await run("routing", "set", "alice@example.com", "best")).code).toBe(2);
+    expect((await run("routing", "set", "alice@example.com", "weighted", "--weight", "east")).code).toBe(2);
+  });
+});
