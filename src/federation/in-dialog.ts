@@ -1,4 +1,4 @@
-import type { Facts } from "./facts.ts";
+import type { Facts, ModelFacts } from "./facts.ts";
 
 /**
  * In-dialog requests follow the route set and never the directory (RFC 3261 12.2, 16.12), with one exception: the next
@@ -9,4 +9,12 @@ import type { Facts } from "./facts.ts";
 export function movedSince(server: string, lookup: Facts["lookup"], now: number): boolean {
   if (lookup.state !== "bound" || lookup.binding.server === server) return false;
   return lookup.binding.expiresAt === null || lookup.binding.expiresAt > now;
+}
+
+/**
+ * A user who is on several servers now is watched through us: a proxied dialog from before, with one of them, is answered
+ * the same way.
+ */
+export function joinedSince(model: ModelFacts, event: string): boolean {
+  return model.model === "unioned" && event === "presence";
 }

@@ -97,7 +97,8 @@ function decideSpread(facts: Facts, model: UnionedModel, union: Union): Plan {
     kind: "spread",
     servers,
     unasked: children.servers.filter((name) => !servers.includes(name)),
-    choice: isPart(facts, union, view) ? "all" : "user",
+    // What a server sends down is its part of the whole; the user's choice was made before.
+    choice: view.direction === "down" ? "all" : "user",
     credits,
     identities: facts.identities,
     reasons,
@@ -116,11 +117,12 @@ function decideOther(facts: Facts, union: Union): Plan {
 function viewOf(facts: Facts, union: Union): UnionView | null {
   const from = facts.origin.kind === "server" ? facts.origin.server : null;
   if (from === null || union.tops === null || !union.members.includes(from)) return { from, direction: "up" };
-  if (isRoot(union, from)) return { from, direction: "down" };
   // A leaf only ever goes up.
   if (union.below(from).length === 0) return { from, direction: "up" };
+  const itself = facts.servers.some((each) => each.name === from && fansOut(each));
+  if (isRoot(union, from) && itself) return { from, direction: "down" };
   if (facts.settings.unions.downListener) return { from, direction: facts.direction };
-  if (!facts.servers.some((each) => each.name === from && fansOut(each))) return { from, direction: "up" };
+  if (!itself) return { from, direction: "up" };
   if (facts.credit === "unasked") return null;
   return { from, direction: facts.credit === "spent" ? "down" : "up" };
 }
@@ -167,12 +169,6 @@ function creditsOf(
 
 function sendsOn(servers: readonly ServerFacts[], name: string): boolean {
   return servers.some((each) => each.name === name && each.onward !== "none");
-}
-
-/** What a server sends down as its part of the whole goes to all below it; the user's choice was made before. */
-function isPart(facts: Facts, union: Union, { from, direction }: UnionView): boolean {
-  if (union.tops === null || from === null || direction !== "down") return false;
-  return facts.servers.some((each) => each.name === from && fansOut(each)) || !isRoot(union, from);
 }
 
 /** A redirect server can name one server, and where a tree's root composes by itself that one has the whole. */

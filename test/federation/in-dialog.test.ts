@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { movedSince } from "../../src/federation/in-dialog.ts";
+import { joinedSince, movedSince } from "../../src/federation/in-dialog.ts";
 import { bound, NO_BINDING, NO_RECORD, NOW } from "./make.ts";
 
 describe("a proxied dialog whose user moves", () => {
@@ -17,5 +17,14 @@ describe("a proxied dialog whose user moves", () => {
     for (const lookup of [NO_BINDING, NO_RECORD, { state: "unavailable" } as const]) {
       expect(movedSince("east", lookup, NOW)).toBe(false);
     }
+  });
+});
+
+describe("a proxied dialog whose user joins several servers", () => {
+  it("is to be set up anew where he is watched through us now", () => {
+    expect(joinedSince({ model: "unioned", style: "peer", servers: ["east"] }, "presence")).toBe(true);
+    expect(joinedSince({ model: "unioned", style: "peer", servers: ["east"] }, "dialog")).toBe(false);
+    expect(joinedSince({ model: "partitioned" }, "presence")).toBe(false);
+    expect(joinedSince({ model: "exclusive", conflict: "takeover", refuseWith: 403 }, "presence")).toBe(false);
   });
 });

@@ -199,6 +199,13 @@ describe("hierarchical, from where", () => {
     });
   }
 
+  it("a root that does not go onward asks for its own user, one that does for those below it: so it stays when trees change", () => {
+    const from = { origin: fromServer("root") };
+    expect(subscribe(from)).toMatchObject({ view: { from: "root", direction: "up" } });
+    const goesOn = servers({ root: "children" });
+    expect(subscribe({ ...from, servers: goesOn })).toMatchObject({ view: { from: "root", direction: "down" } });
+  });
+
   it("the choice among servers is the user's, but for what a server sends down as its part", () => {
     const down = { credit: "spent", servers: MID_GOES_ON, origin: fromServer("mid") } as const;
     expect(message(down)).toMatchObject({ choice: "all" });

@@ -228,6 +228,19 @@ describe("requests within a dialog follow the route set (RFC 3261 12.2, 16.12)",
     expect((await world.simulation.finish(watch.refresh(600)))?.status).toBe(481);
   });
 
+  it("the next SUBSCRIBE of a dialog whose user is on several servers now is 481, and the next one is composed", async () => {
+    world = await createWorld({ servers: { east: { users: ["joe"] }, west: { users: ["bob"] }, north: {} } });
+    const watch = await world.simulation.finish(world.servers["east"]!.watch("joe", AOR));
+    await world.simulation.advance(1_000);
+    const servers = ["west", "north"];
+    world.configure({ models: [{ match: AOR, model: { model: "unioned", style: "peer", servers } }] });
+    expect((await world.simulation.finish(watch.refresh(600)))?.status).toBe(481);
+    const anew = await world.simulation.finish(world.servers["east"]!.watch("joe", AOR));
+    await world.simulation.advance(1_000);
+    expect(anew.notified.map(({ state }) => state.split(";")[0])).toEqual(["pending", "active"]);
+    expect((await world.simulation.finish(anew.refresh(0)))?.status).toBe(200);
+  });
+
   it.each([
     ["BYE", 0],
     ["INVITE", 408],

@@ -1,6 +1,7 @@
 import type { NotifyState } from "../../federation/answers.ts";
 import type { Origin } from "../../federation/facts.ts";
-import { movedSince } from "../../federation/in-dialog.ts";
+import { joinedSince, movedSince } from "../../federation/in-dialog.ts";
+import { modelOf } from "../../federation/model.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
 import { aorOf } from "../../sip/message/uri.ts";
 import type { Flow, Target } from "../../sip/transport/transport.ts";
@@ -12,6 +13,7 @@ import { asSip } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import type { OwnRoute } from "../route-header.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
+import { recordIn } from "./facts.ts";
 import { isWithdrawn } from "./permit.ts";
 import { learnIfDue } from "./relay.ts";
 import { lookUp } from "./resolve.ts";
@@ -131,7 +133,7 @@ async function isOfWithdrawn(core: Core, exchange: Exchange): Promise<boolean> {
   return origin.kind === "server" && isWithdrawn(core, exchange, origin.server);
 }
 
-/** models.md: a proxied dialog's user has moved, or rules were changed; his watcher's server is to subscribe anew. */
+/** models.md: a proxied dialog's user has moved or joined servers, or rules were changed; the watcher is to subscribe anew. */
 async function isOver(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): Promise<boolean> {
   const to = asSip(exchange.request.to.uri);
   const target = targets[0];
@@ -139,8 +141,13 @@ async function isOver(core: Core, exchange: Exchange, targets: readonly (Target 
   const server = core.serverAt(target.host, target.port);
   if (server === undefined) return false;
   if (core.policy.active && (await isWithdrawn(core, exchange, server))) return true;
-  const known = lookUp(core, core.canonical(aorOf(to), null));
-  return movedSince(server, known instanceof Promise ? await known : known, core.runtime.clock.wall());
+  const aor = core.canonical(aorOf(to), null);
+  const looked = lookUp(core, aor);
+  const known = looked instanceof Promise ? await looked : looked;
+  const { model } = modelOf(core.models, aor, recordIn(known));
+  return (
+    joinedSince(model, exchange.request.event?.package ?? "") || movedSince(server, known, core.runtime.clock.wall())
+  );
 }
 
 export function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): void {

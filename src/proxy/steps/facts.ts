@@ -1,3 +1,4 @@
+import type { UserRecord } from "../../directory/directory.ts";
 import type { ClaimFacts, Facts, Origin } from "../../federation/facts.ts";
 import { identitiesOf } from "../../federation/identity.ts";
 import { modelOf } from "../../federation/model.ts";
@@ -24,7 +25,7 @@ export interface Asked {
 }
 
 export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
-  const record = lookup.state === "bound" || lookup.state === "no-binding" ? lookup.user : null;
+  const record = recordIn(lookup);
   const found = modelOf(core.models, asked.aor, record);
   return {
     now: core.runtime.clock.wall(),
@@ -47,6 +48,11 @@ export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
     settings: core.settings,
     without: asked.without,
   };
+}
+
+/** The user's own record, where it is known that he has one. */
+export function recordIn(lookup: Known): UserRecord | null {
+  return lookup.state === "bound" || lookup.state === "no-binding" ? lookup.user : null;
 }
 
 /** Whose claim a REGISTER or PUBLISH is; `none` for every other method. */
