@@ -46,7 +46,8 @@ export class Unioned {
   }
 
   rows() {
-    return this.world.simulation.finish(this.world.proxies[0]!.directory.subscriptions.list({ limit: 100 }));
+    const alive = this.world.proxies.find((proxy) => proxy.process.alive)!;
+    return this.world.simulation.finish(alive.directory.subscriptions.list({ limit: 100 }));
   }
 
   wait(ms: number): Promise<void> {
