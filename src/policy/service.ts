@@ -21,8 +21,7 @@ import { RuleDecider } from "./rule-decider.ts";
 export interface PolicyParts {
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
-  readonly directory: Pick<Directory, "onChange">;
-  readonly documents: Pick<UserDocuments, "get">;
+  readonly directory: Pick<Directory, "onChange"> & { readonly documents: Pick<UserDocuments, "get"> };
 }
 
 /** What `codomain explain` and the admin API show of one policy decision. */
@@ -53,7 +52,7 @@ export class PolicyService implements Policy {
   /** @throws CodomainError where Cedar policies cannot be read. */
   constructor(parts: PolicyParts, options: PolicyOptions) {
     this.#parts = parts;
-    const book = new RuleBook(parts.documents);
+    const book = new RuleBook(parts.directory.documents);
     this.#rules = new RuleDecider(parts.runtime, book, (aor) => this.defaultsOf(aor));
     this.configure(options);
     this.#endFeed = parts.directory.onChange((change) => {
