@@ -21,6 +21,8 @@ export class Child {
   leg: Leg | null = null;
   /** When it is asked again; 0: not by the clock. */
   retryAt = 0;
+  /** Out: not before then does his refresh have it asked again. */
+  restsUntil = 0;
   /** Tries in a row that came to nothing, or not for long. */
   failures = 0;
   /** What it has shown stays true for ever: it is asked no more. */

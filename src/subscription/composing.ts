@@ -91,10 +91,14 @@ export class Composing {
     for (const each of this.#parts.registry.ofUser(aor)) if (each.composed !== null) this.#look(each);
   }
 
-  /** His SUBSCRIBE has been granted once more: those that dropped out are asked again. */
+  /** His SUBSCRIBE has been granted once more: those that dropped out a while ago are asked again. */
   refreshed(subscription: Subscription): void {
+    this.#askOut(subscription, this.#desk.now());
+  }
+
+  #askOut(subscription: Subscription, now: number): void {
     for (const child of subscription.composed!.children)
-      if (child.standing === "out" && child.leg === null) this.#open(subscription, child);
+      if (child.standing === "out" && child.restsUntil <= now) this.#open(subscription, child);
   }
 
   /** Before a NOTIFY that a SUBSCRIBE asked for. RFC 5263 4.4: it has the whole. */
@@ -175,6 +179,7 @@ export class Composing {
         if (step === "elsewhere") return this.#elsewhere(child);
         child.standing = "out";
         child.retryAt = 0;
+        child.restsUntil = this.#desk.now() + this.#desk.options.legs.backOff.mostMs;
         return this.#speaks(child);
       case "retry":
         return this.#retry(subscription, child, leg, said.retryAfter);
@@ -297,7 +302,7 @@ export class Composing {
       (server) => composed.children.find((each) => each.server === server) ?? this.#childFor(composed, server),
     );
     if (come.length + go.length > 0 && subscription.stored) void this.#desk.save(subscription);
-    this.refreshed(subscription);
+    this.#askOut(subscription, Number.POSITIVE_INFINITY);
     this.place(subscription);
     this.settle(subscription);
   }

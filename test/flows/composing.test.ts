@@ -260,22 +260,31 @@ describe("a server that drops out", () => {
     await expectNothingLeft();
   });
 
-  it("is asked again when the watcher refreshes, and is in again", async () => {
+  it("is asked again when the watcher refreshes after a while, and is in again", async () => {
     await begin();
     domain.west.policy = ANSWER(404);
     await watcher.subscribe(ALICE);
     await domain.wait(1_000);
     domain.west.policy = ANSWER(200);
+    // A watcher who refreshes often does not have it asked as often.
+    await watcher.refresh(600);
+    await domain.wait(301_000);
+    expect(domain.west.firsts.length).toBe(1);
     await watcher.refresh(600);
     await domain.wait(1_000);
-    expect(seen(1)).toEqual(["active east open", "active east open", "active east open, west open"]);
+    expect(seen(1)).toEqual([
+      "active east open",
+      "active east open",
+      "active east open",
+      "active east open, west open",
+    ]);
   });
 
   it("and then denies when it is asked again denies the whole", async () => {
     await begin();
     domain.west.policy = ANSWER(404);
     await watcher.subscribe(ALICE);
-    await domain.wait(1_000);
+    await domain.wait(301_000);
     domain.west.policy = ANSWER(403);
     await watcher.refresh(600);
     await domain.wait(1_000);
