@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
-import type { DocumentKind, UserDocument } from "../directory/user-documents.ts";
+import type { DocumentCache } from "../directory/document-cache.ts";
+import type { UserDocument } from "../directory/user-documents.ts";
 import {
   type Algorithm,
   chooseRouting,
@@ -13,20 +14,10 @@ import { MalformedDocument, type XmlElement } from "../presence/xml.ts";
 import type { Random } from "../runtime/runtime.ts";
 import type { Telemetry } from "../telemetry/events.ts";
 
-/** Users' documents, as a cache in front of the directory has them. */
-export interface DocumentReader {
-  /** Synchronous, from memory; undefined: not known here; null: there is none. */
-  peek(aor: string, kind: DocumentKind): UserDocument | null | undefined;
-  /** Rejects with DirectoryUnavailable. */
-  lookup(aor: string, kind: DocumentKind): Promise<UserDocument | null>;
-}
-
-export const NO_DOCUMENTS: DocumentReader = { peek: () => null, lookup: () => Promise.resolve(null) };
-
 export interface ImRoutingParts {
   readonly random: Random;
   readonly telemetry: Telemetry;
-  readonly documents: DocumentReader;
+  readonly documents: Pick<DocumentCache, "get" | "peek">;
   /** Server -> its last document about the user, as somebody who watches him here has it; null: nobody does. */
   readonly presence: (aor: string) => ReadonlyMap<string, XmlElement> | null;
   /** Of users who have no setting of their own. */
@@ -58,7 +49,7 @@ export class ImRouting {
     const { documents } = this.#parts;
     const known = documents.peek(aor, "im-routing");
     if (known !== undefined) return this.#read(known);
-    return documents.lookup(aor, "im-routing").then(
+    return documents.get(aor, "im-routing").then(
       (document) => this.#read(document),
       () => this.#read(null),
     );

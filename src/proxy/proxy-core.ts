@@ -1,4 +1,5 @@
 import type { Directory, DirectoryCache } from "../directory/directory.ts";
+import { createDocumentCache } from "../directory/document-cache.ts";
 import { decide } from "../federation/decide.ts";
 import { type Explanation, renderExplanation } from "../federation/explain.ts";
 import type { DecisionSettings, Origin } from "../federation/facts.ts";
@@ -20,7 +21,7 @@ import type { Core } from "./core.ts";
 import { DigestNonces } from "./digest.ts";
 import { Exchange } from "./exchange.ts";
 import { type Handlers, NO_HANDLERS } from "./handlers.ts";
-import { type DocumentReader, ImRouting, NO_DOCUMENTS } from "./im-routing.ts";
+import { ImRouting } from "./im-routing.ts";
 import { KnownCredentials } from "./known-credentials.ts";
 import { SEPARATOR } from "./loop.ts";
 import { OpenForks } from "./open-forks.ts";
@@ -28,6 +29,7 @@ import type { ProxyOptions } from "./options.ts";
 import { createOutbound } from "./outbound.ts";
 import { run } from "./pipeline.ts";
 import { SipProber } from "./prober.ts";
+import { Repeats } from "./repeats.ts";
 import { RequestEvent } from "./request-event.ts";
 import { answer } from "./responses.ts";
 import { Rotation, type ServerStatus } from "./rotation.ts";
@@ -45,8 +47,6 @@ export interface ProxyParts {
   readonly cache: DirectoryCache;
   /** Absent: each server's own is all there is. */
   readonly policy?: Policy;
-  /** Absent: nobody has documents of his own. */
-  readonly documents?: DocumentReader;
 }
 
 export interface ExplainQuestion {
@@ -74,6 +74,7 @@ export class ProxyCore implements Core, TransactionUser {
   readonly nonces: DigestNonces;
   readonly credentials: KnownCredentials;
   readonly imRouting: ImRouting;
+  readonly repeats: Repeats;
   readonly openForks: OpenForks;
   readonly subscriptionForks: SubscriptionForks;
   options: ProxyOptions;
@@ -112,10 +113,11 @@ export class ProxyCore implements Core, TransactionUser {
     this.keys = new RouteKeys(random.bytes(32));
     this.nonces = new DigestNonces(clock, random);
     this.credentials = new KnownCredentials(this.directory);
+    this.repeats = new Repeats(clock);
     this.imRouting = new ImRouting({
       random,
       telemetry: this.telemetry,
-      documents: parts.documents ?? NO_DOCUMENTS,
+      documents: createDocumentCache(this.directory),
       presence: (aor) => this.handlers.presence(aor),
       standard: () => this.options.imRouting.algorithm,
     });

@@ -188,3 +188,18 @@ describe.each(WAYS)("nodes of a tree that send on to their children %s", (_, as,
     }
   });
 });
+
+it("a server that sends everything back though nobody said so: nothing goes round for ever, and an admin hears of it", async () => {
+  const refused = await domain("B2BUA", 1, { east: 3, west: 3, north: 3, south: 3 }, { models: PEER });
+  const options = world.proxies[0]!.core.options;
+  world.proxies[0]!.core.configure({
+    ...options,
+    servers: options.servers.map((each) => ({ ...each, onward: "none" })),
+  });
+  expect(await world.client("127.0.0.50").status("MESSAGE", BOB, { body: "ok" })).toBe(200);
+  await world.simulation.advance(300_000);
+  // Each of four is let through so many times, and each time to the three others.
+  expect(got().reduce((a, b) => a + b)).toBe(4 + 4 * 16 * 3);
+  expect(refused.filter((status) => status === 482).length).toBeGreaterThan(0);
+  expect(world.proxies[0]!.told.warning?.[0]?.what).toMatch(/^\w+ sends back what it is sent$/);
+});

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { parsePidf } from "../../src/presence/pidf.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import type { Client, Script, World, WorldOptions } from "../support/world.ts";
 import { createWorld, reply } from "../support/world.ts";
@@ -240,5 +241,95 @@ describe("the algorithm of his (Customizable Message Routing)", () => {
     const one = world.client("127.0.0.50");
     expect(await one.status("MESSAGE", BOB, { headers: [["Request-Disposition", "no-fork"]] })).toBe(480);
     expect(Object.values(got()).reduce((a, b) => a + b)).toBe(1);
+  });
+});
+
+describe("his own setting (im-routing)", () => {
+  const put = (algorithm: string, inside = "") =>
+    world.simulation.finish(
+      world.proxies[0]!.directory.documents.put(
+        AOR,
+        "im-routing",
+        `<im-routing xmlns="urn:x-codomain:im-routing" algorithm="${algorithm}">${inside}</im-routing>`,
+        {},
+        "test",
+      ),
+    );
+  const rules = () => spreads().map(({ rule }) => rule);
+
+  it("is the same whichever proxy serves him, from the moment it is changed", async () => {
+    await domain({}, { proxies: 2 });
+    const client = world.client("127.0.0.50");
+    const send = async (proxy: string) => expect(await client.status("MESSAGE", BOB, { proxy })).toBe(200);
+    for (const proxy of ["127.0.0.1", "127.0.0.2"]) await send(proxy);
+    await put(
+      "weighted",
+      '<server name="west" weight="100"/><server name="east" weight="0"/><server name="north" weight="0"/>',
+    );
+    await world.simulation.advance(2_000);
+    const before = got();
+    for (const proxy of ["127.0.0.1", "127.0.0.2"]) await send(proxy);
+    expect(got()).toEqual({ ...before, west: before["west"]! + 2 });
+    expect(rules().toSorted()).toEqual(["all", "all", "weighted", "weighted"]);
+    expect(
+      (await world.simulation.finish(world.proxies[1]!.directory.documents.remove(AOR, "im-routing", {}, "test")))
+        .outcome,
+    ).toBe("written");
+    await world.simulation.advance(2_000);
+    await send("127.0.0.1");
+    expect(rules().filter((rule) => rule === "all")).toHaveLength(3);
+  });
+
+  it("weighted over two proxies: each server within their number of its share", async () => {
+    await domain({}, { proxies: 2 });
+    await put("weighted", '<server name="west" weight="3"/>');
+    await world.simulation.advance(2_000);
+    const client = world.client("127.0.0.50");
+    for (let i = 0; i < 30; i++) await client.status("MESSAGE", BOB, { proxy: `127.0.0.${1 + (i % 3 === 0 ? 1 : 0)}` });
+    const { east, west, north } = got() as Record<"east" | "west" | "north", number>;
+    expect(Math.abs(west - 18)).toBeLessThanOrEqual(2);
+    expect(Math.abs(east - 6)).toBeLessThanOrEqual(2);
+    expect(Math.abs(north - 6)).toBeLessThanOrEqual(2);
+  });
+
+  it("one that cannot be read is as none, and an admin hears of it once", async () => {
+    await domain();
+    await put("best");
+    await world.simulation.advance(2_000);
+    const client = world.client("127.0.0.50");
+    for (let i = 0; i < 3; i++) expect(await client.status("MESSAGE", BOB)).toBe(200);
+    expect(rules()).toEqual(["all", "all", "all"]);
+    expect(world.proxies[0]!.told.warning).toHaveLength(1);
+  });
+
+  it("with the database away the one that is known holds", async () => {
+    await domain();
+    await put("roundrobin");
+    const client = world.client("127.0.0.50");
+    await client.status("MESSAGE", BOB);
+    world.database.setAway(true);
+    expect(await client.status("MESSAGE", BOB)).toBe(200);
+    expect(rules()).toEqual(["roundrobin", "roundrobin"]);
+    world.database.setAway(false);
+  });
+});
+
+describe("mostactive", () => {
+  it("goes where his presence shows him, as somebody watches him here; to all where nobody does", async () => {
+    const documents = (user: string, basic: string) =>
+      `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:${user}@example.com"><tuple id="t"><status><basic>${basic}</basic></status></tuple></presence>`;
+    await domain({}, { options: { imRouting: { algorithm: "mostactive", copies: false } } });
+    const client = world.client("127.0.0.50");
+    expect(await client.status("MESSAGE", BOB)).toBe(200);
+    expect(got()).toEqual({ east: 1, west: 1, north: 1 });
+    const { handlers } = world.proxies[0]!.core;
+    const shown = new Map([
+      ["east", parsePidf(documents("bob", "closed"))],
+      ["north", parsePidf(documents("bob", "open"))],
+    ]);
+    world.proxies[0]!.core.handlers = { ...handlers, presence: (aor) => (aor === AOR ? shown : null) };
+    expect(await client.status("MESSAGE", BOB)).toBe(200);
+    expect(got()).toEqual({ east: 1, west: 1, north: 2 });
+    expect(spreads().at(-1)!.rule).toBe("mostactive by his presence");
   });
 });

@@ -118,7 +118,8 @@ async function isAnotherCopy(core: Core, exchange: Exchange): Promise<boolean> {
   const { origin, facts } = exchange;
   if (origin.kind !== "server") return false;
   const from = facts?.servers.find((each) => each.name === origin.server);
-  if (from === undefined || from.onward === "none") return false;
+  if (from === undefined) return false;
+  if (from.onward === "none") return isGoingRound(core, exchange, from.name);
   try {
     return (await isMerged(core, exchange, origin.server)) || (await isSentOnAgain(core, exchange));
   } catch (error) {
@@ -126,6 +127,18 @@ async function isAnotherCopy(core: Core, exchange: Exchange): Promise<boolean> {
     // Twice at a server is better than not at all.
     return false;
   }
+}
+
+/** Said of a server of his only: what others send is theirs, and comes as often as they send it. */
+function isGoingRound(core: Core, exchange: Exchange, server: string): boolean {
+  if (unionFor(exchange)?.members.includes(server) !== true) return false;
+  const { watcher, aor, event, digest } = creditFor(exchange, server);
+  if (!core.repeats.isTooMany(`${server} ${event} ${digest} ${aor} ${watcher}`)) return false;
+  core.telemetry.emit("warning", {
+    what: `${server} sends back what it is sent`,
+    detail: `the same ${event} for ${aor} comes from it again and again; if it sends on to others, its onward is not none`,
+  });
+  return true;
 }
 
 /** A test-and-set: the first copy's granting is all of theirs, and the first one spends it. Up and down again it is another. */
