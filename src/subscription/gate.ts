@@ -128,7 +128,10 @@ export class Gate {
 
   /** Taken over: asked for before anything is shown. `settle` follows. */
   adopt(subscription: Subscription): void {
-    this.#ask(subscription, (verdict) => this.#set(subscription, verdict));
+    this.#ask(subscription, (verdict, asking) => {
+      this.#set(subscription, verdict);
+      if (asking !== undefined && !subscription.ending) this.#act(subscription, null, verdict, asking.withheld);
+    });
   }
 
   /**
@@ -208,8 +211,9 @@ export class Gate {
     this.#desk.rejudged(subscription);
     const same = was === handling && before?.transformKey === verdict.transformKey;
     if (subscription.ending || (same && !withheld)) return;
-    if (handling === "polite-block" || subscription.active || (handling === "allow" && hasShown(subscription)))
-      this.#desk.show(subscription);
+    const isToBeShown =
+      handling === "allow" ? hasShown(subscription) : handling === "polite-block" || subscription.active;
+    if (isToBeShown) this.#desk.show(subscription);
   }
 
   #changed(aor: string | null): void {
@@ -265,12 +269,12 @@ export class Gate {
     }
     const handling = handlingOf(verdict);
     if (handling === "block" || (handling === "confirm" && !subscription.active)) return false;
+    const { veiled } = subscription;
+    const next = this.shown(subscription);
     if (handling === "allow" && verdict.transform === null) {
       subscription.veiled = null;
-      return true;
+      return veiled === null || next === null || !isSameContent(veiled, next);
     }
-    const next = this.shown(subscription);
-    const { veiled } = subscription;
     // What was taken out of it is not to be told by when a NOTIFY comes, either.
     if (subscription.active && veiled !== null && next !== null && isSameContent(veiled, next)) return false;
     subscription.veiled = next;

@@ -24,6 +24,8 @@ export class Watcher {
   readonly told: Told[] = [];
   /** What NOTIFYs are answered with; 0: nothing. */
   answer = 200;
+  event = "presence";
+  accept = "application/pidf+xml";
   answerHeaders: readonly HeaderPair[] = [];
   /** Of its 200s; null: that of its SUBSCRIBE. */
   contact: string | null = null;
@@ -48,9 +50,9 @@ export class Watcher {
   }
 
   begin(to: string, expires = 600, options: Parameters<Client["request"]>[2] = {}): Outgoing {
-    const headers: HeaderPair[] = [...(options.headers ?? []), ["Accept", "application/pidf+xml"]];
+    const headers: HeaderPair[] = [...(options.headers ?? []), ["Accept", this.accept]];
     const request = this.client.request("SUBSCRIBE", to, { ...options, headers });
-    this.sent = request.edit().set("Expires", String(expires)).build();
+    this.sent = request.edit().set("Event", this.event).set("Expires", String(expires)).build();
     return this.client.beginRequest(this.sent, options.proxy);
   }
 
@@ -70,7 +72,7 @@ export class Watcher {
       method: "SUBSCRIBE",
       cseq: this.#cseq,
       contact: `sip:${this.client.host}:5060`,
-      headers: [["Event", "presence"], ["Expires", String(expires)], ...(options.headers ?? [])],
+      headers: [["Event", this.event], ["Expires", String(expires)], ...(options.headers ?? [])],
     });
     const host = /@([^:;]+)/.exec(dialog.remoteTarget)?.[1] ?? "127.0.0.1";
     return this.client.beginRequest(request, options.proxy ?? host);
