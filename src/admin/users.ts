@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { digestSecret } from "../base/digest.ts";
 import type { Directory, UserRecord } from "../directory/directory.ts";
-import { digestSecret } from "../proxy/digest.ts";
 import type { App, Desk } from "./app.ts";
 import { Problem } from "./problem.ts";
 import { aor, recordFields, serverName, userJson, userSchema } from "./schemas.ts";

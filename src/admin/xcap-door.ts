@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { digestSecret, parseDigest, sameText } from "../base/digest.ts";
 import type { Credentials } from "../directory/directory.ts";
-import { DigestNonces, digestSecret, parseDigest, sameText } from "../proxy/digest.ts";
+import { DigestNonces } from "../proxy/digest.ts";
 import type { Desk } from "./app.ts";
 import type { Failures } from "./failures.ts";
 import { type Guard, isLoopback } from "./guard.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { digestSecret } from "../../src/proxy/digest.ts";
+import { digestSecret } from "../../src/base/digest.ts";
 import { ask, openDesk } from "./support.ts";
 
 const ALICE = "/api/v1/users/alice@example.com";

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { digestResponse, digestSecret } from "../../src/proxy/digest.ts";
+import { digestResponse, digestSecret } from "../../src/base/digest.ts";
 import type { World } from "../support/world.ts";
 import { always, createWorld, reply } from "../support/world.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, expect, it } from "vitest";
-import { digestResponse, digestSecret } from "../../src/proxy/digest.ts";
+import { digestResponse, digestSecret } from "../../src/base/digest.ts";
 import { ALICE, Exclusive } from "../support/exclusive.ts";
 import { Watcher } from "../support/watcher.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { digestResponse, digestSecret } from "../../src/proxy/digest.ts";
+import { digestResponse, digestSecret } from "../../src/base/digest.ts";
 import { buildResponse, type HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipResponse } from "../../src/sip/message/message.ts";
 import type { Client, Script, SendOptions, World, WorldOptions } from "../support/world.ts";

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { type DigestAnswer, digestResponse, digestSecret, parseDigest } from "../../src/base/digest.ts";
 import type { Credentials } from "../../src/directory/directory.ts";
-import { type DigestAnswer, DigestNonces, digestResponse, digestSecret, parseDigest } from "../../src/proxy/digest.ts";
+import { DigestNonces } from "../../src/proxy/digest.ts";
 import { createSimulation } from "../../src/runtime/simulated.ts";
 
 const USER = "Mufasa";

@@ -1,9 +1,9 @@
+import { type DigestAnswer, parseDigest } from "../../base/digest.ts";
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Credentials } from "../../directory/directory.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
 import { equalUris, parseUri } from "../../sip/message/uri.ts";
 import type { Core } from "../core.ts";
-import { type DigestAnswer, parseDigest } from "../digest.ts";
 import type { Exchange } from "../exchange.ts";
 import { answer } from "../responses.ts";
 import { isOwnDialog } from "./identify.ts";
