@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createMemoryDatabase } from "../../src/directory/memory.ts";
 import type { DocumentKind } from "../../src/directory/user-documents.ts";
 import { checkRules } from "../../src/policy/check-rules.ts";
+import type { Defaults } from "../../src/policy/decider.ts";
 import type { PolicyOptions, Way } from "../../src/policy/options.ts";
 import type { Question } from "../../src/policy/policy.ts";
 import { PolicyService } from "../../src/policy/service.ts";
@@ -11,7 +12,7 @@ import { ALL, ANYBODY, handling, one, rule, ruleset } from "../support/rules.ts"
 
 const ALICE = "alice@example.com";
 
-const ways = (way: Way, defaults = { presence: "confirm", contact: "allow" } as const): PolicyOptions => ({
+const ways = (way: Way, defaults: Defaults = { presence: "confirm", contact: "allow" }): PolicyOptions => ({
   domains: { "example.com": { way, ...defaults }, "lab.example.com": { way: "distributed", ...defaults } },
   point: null,
 });
