@@ -126,7 +126,7 @@ describe("bob watches alice", () => {
     await other.subscribe(ALICE, 300, AS_BOB);
     await reading();
     expect(told(alice)).toEqual(["0 full [bob pending subscribe]"]);
-    const [{ id, expiration }] = documents(alice)[0]!.lists[0]!.watchers as [{ id: string; expiration: number }];
+    const { id, expiration } = documents(alice)[0]!.lists[0]!.watchers[0]!;
     expect(expiration).toBeGreaterThan(500);
     for (const each of await domain.rows()) expect(each.id).not.toContain(id);
     await bob.refresh(0);

@@ -1,0 +1,197 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { applyWinfo, NO_WATCHERS, parseWinfo, WINFO_TYPE } from "../../src/presence/winfo.ts";
+import { ALLOW, BLOCK, CONFIRM, POLITE_BLOCK, ScriptedPolicy, without } from "../support/scripted-policy.ts";
+import { ALICE, told, Unioned, type UnionedOptions } from "../support/unioned.ts";
+import { Watcher } from "../support/watcher.ts";
+import { always } from "../support/world.ts";
+
+/** What rules let a watcher see of a user of several servers, and when (models.md, "Composition", "Identity and policy"). */
+
+let domain: Unioned;
+let policy: ScriptedPolicy;
+let bob: Watcher;
+
+afterEach(() => domain.world.stop());
+
+const BOB = "bob@example.com";
+const AS_BOB = { from: `sip:${BOB}` };
+
+async function begin(options: UnionedOptions = {}): Promise<void> {
+  domain = new Unioned();
+  policy = new ScriptedPolicy();
+  const names = ["east", "west"];
+  await domain.begin({
+    names,
+    uris: { home: ["sip:127.0.0.50:5060", "sip:127.0.0.51:5060"] },
+    policy: policy.of,
+    ...options,
+    servers: {
+      east: { script: (transaction, self) => domain.east.script(transaction, self) },
+      west: { script: (transaction, self) => domain.west.script(transaction, self) },
+      home: { script: always(404) },
+    },
+  });
+  bob = new Watcher(domain.world, "127.0.0.50");
+}
+
+const seen = (from = 0): string[] => told(bob).slice(from);
+const asked = (): number => domain.east.firsts.length + domain.west.firsts.length;
+const live = (): number => domain.east.live.length + domain.west.live.length;
+
+async function watching(): Promise<void> {
+  expect((await bob.subscribe(ALICE, 600, AS_BOB)).status).toBe(200);
+  await domain.wait(1_000);
+}
+
+it("block is 403 at the door, and no server is asked", async () => {
+  await begin();
+  policy.rule(BOB, BLOCK);
+  expect((await bob.subscribe(ALICE, 600, AS_BOB)).status).toBe(403);
+  await domain.wait(1_000);
+  expect([bob.saw, asked(), await domain.rows()]).toEqual([[], 0, []]);
+});
+
+it("blocked later: terminated;reason=rejected, without a document, and every leg ends", async () => {
+  await begin();
+  await watching();
+  policy.rule(BOB, BLOCK);
+  await domain.wait(1_000);
+  expect([seen(), live(), await domain.rows()]).toEqual([
+    ["pending", "active east open, west open", "terminated rejected"],
+    0,
+    [],
+  ]);
+});
+
+describe("confirm", () => {
+  it("is pending, and no server is asked; allowed, it is active with the document of all", async () => {
+    await begin();
+    policy.rule(BOB, CONFIRM);
+    await watching();
+    await domain.wait(60_000);
+    expect([seen(), asked()]).toEqual([["pending"], 0]);
+    policy.rule(BOB, ALLOW);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "active east open, west open"]);
+  });
+
+  it("who was active already is shown closed, and the whole again once he is allowed", async () => {
+    await begin();
+    await watching();
+    policy.rule(BOB, CONFIRM);
+    await domain.wait(60_000);
+    expect([bob.saw.slice(2), live()]).toEqual([["active closed"], 0]);
+    policy.rule(BOB, ALLOW);
+    await domain.wait(1_000);
+    expect(seen(3)).toEqual(["active east open, west open"]);
+  });
+});
+
+it("polite-block: active with a closed document, and nothing more is told", async () => {
+  await begin();
+  policy.rule(BOB, POLITE_BLOCK);
+  await watching();
+  await domain.wait(60_000);
+  expect([bob.saw, asked()]).toEqual([["pending", "active closed"], 0]);
+});
+
+describe("allow, with pieces taken out", () => {
+  it("they are taken out of the whole, and a change of nothing else is no NOTIFY", async () => {
+    await begin();
+    domain.west.more = "<note>at home</note>";
+    policy.rule(BOB, without("note"));
+    await watching();
+    expect(seen()).toEqual(["pending", "active east open, west open"]);
+    expect(bob.last!.body).not.toContain("home");
+    policy.rule(BOB, ALLOW);
+    await domain.wait(1_000);
+    expect(bob.last!.body).toContain("home");
+  });
+
+  it("a watcher who takes differences gets whole documents, and differences of the whole once nothing is taken out", async () => {
+    await begin();
+    bob.accept = "application/pidf-diff+xml, application/pidf+xml;q=0.5";
+    domain.west.more = "<note>at home</note>";
+    policy.rule(BOB, without("note"));
+    await watching();
+    domain.east.notify(domain.east.live[0]!, undefined, "closed");
+    await domain.wait(1_000);
+    const types = () => bob.told.map((each) => each.request.header("Content-Type"));
+    expect(types().slice(1)).toEqual(["application/pidf+xml", "application/pidf+xml"]);
+    policy.rule(BOB, ALLOW);
+    await domain.wait(1_000);
+    expect(bob.last!.body).toMatch(/pidf-full/);
+    domain.east.notify(domain.east.live[0]!, undefined, "open");
+    await domain.wait(1_000);
+    expect([types().at(-1), /pidf-diff:pidf-diff/.test(bob.last!.body)]).toEqual(["application/pidf-diff+xml", true]);
+    policy.rule(BOB, without("note"));
+    await domain.wait(1_000);
+    policy.rule(BOB, ALLOW);
+    await domain.wait(1_000);
+    // What it would build on was not the last he got.
+    expect(bob.last!.body).toMatch(/pidf-full/);
+  });
+
+  it.each([
+    ["confirm", CONFIRM, "terminated timeout"],
+    ["polite-block", POLITE_BLOCK, "terminated timeout closed"],
+  ])("a fetch under %s", async (_, verdict, told) => {
+    await begin();
+    policy.rule(BOB, verdict);
+    await bob.subscribe(ALICE, 0, AS_BOB);
+    await domain.wait(1_000);
+    expect([bob.saw, asked()]).toEqual([[told], 0]);
+  });
+});
+
+it("a server's denial denies all the same (privacy safety)", async () => {
+  await begin();
+  domain.west.policy = () => ({ status: 403 });
+  policy.rule(BOB, without("note"));
+  await watching();
+  expect(seen()).toEqual(["pending", "terminated rejected"]);
+});
+
+it("while a verdict is not known documents are held back, and legs stay", async () => {
+  await begin();
+  await watching();
+  policy.delayMs = 3_000;
+  policy.tell("alice@example.com");
+  await domain.wait(500);
+  domain.east.notify(domain.east.live[0]!, undefined, "closed");
+  await domain.wait(1_000);
+  expect([seen(2), live()]).toEqual([[], 2]);
+  await domain.wait(3_000);
+  expect(seen(2)).toEqual(["active east closed, west open"]);
+});
+
+it("over two proxies and a death: pending, seen by alice, allowed with pieces taken out, refused", async () => {
+  await begin({ proxies: 2 });
+  policy.otherwise = CONFIRM;
+  domain.west.more = "<note>at home</note>";
+  const alice = new Watcher(domain.world, "127.0.0.51");
+  alice.event = "presence.winfo";
+  alice.accept = WINFO_TYPE;
+  await alice.subscribe(ALICE, 3600, { from: ALICE });
+  const watchers = (): string[] => {
+    const documents = alice.told.filter((each) => each.body !== "").map((each) => parseWinfo(each.body));
+    const table = documents.reduce((known, document) => {
+      const applied = applyWinfo(known, document);
+      return applied.outcome === "applied" ? applied.table : known;
+    }, NO_WATCHERS);
+    return [...(table.lists.get(ALICE)?.values() ?? [])].map(({ uri, status }) => `${uri} ${status}`);
+  };
+  await bob.subscribe(ALICE, 3600, { ...AS_BOB, proxy: "127.0.0.2" });
+  await domain.wait(6_000);
+  expect([watchers(), seen()]).toEqual([[`sip:${BOB} pending`], ["pending"]]);
+  domain.world.proxies[1]!.kill();
+  await domain.wait(60_000);
+  expect([watchers(), new Set(seen()), asked()]).toEqual([[`sip:${BOB} pending`], new Set(["pending"]), 0]);
+  policy.rule(BOB, without("note"));
+  await domain.wait(6_000);
+  expect([watchers(), seen().at(-1)]).toEqual([[`sip:${BOB} active`], "active east open, west open"]);
+  policy.rule(BOB, BLOCK);
+  await domain.wait(6_000);
+  expect([watchers(), seen().at(-1)]).toEqual([[], "terminated rejected"]);
+  expect(bob.told.some(({ body }) => body.includes("home"))).toBe(false);
+});
