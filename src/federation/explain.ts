@@ -1,3 +1,4 @@
+import type { PolicyExplanation } from "../policy/policy.ts";
 import { decide } from "./decide.ts";
 import { explainUnion, type UnionExplanation, unionLines } from "./explain-union.ts";
 import type { Facts, Origin, ServerFacts } from "./facts.ts";
@@ -32,11 +33,13 @@ export interface ExplanationJson {
   readonly plan: Plan;
   /** Where a credit decides: the plan with one, and without. */
   readonly either: { readonly spent: Plan; readonly none: Plan } | null;
+  /** What rules that are kept here, or asked from here, say of it; null: there are none. */
+  readonly policy: PolicyExplanation | null;
   /** `relay east`, `fork east,west | north`, `reject 480 Temporarily Unavailable`. */
   readonly summary: string;
 }
 
-export function renderExplanation(facts: Facts, plan: Plan): Explanation {
+export function renderExplanation(facts: Facts, plan: Plan, policy: PolicyExplanation | null = null): Explanation {
   const union = explainUnion(facts, plan);
   const either = plan.kind === "credit" ? eitherOf(facts) : null;
   const json: ExplanationJson = {
@@ -52,6 +55,7 @@ export function renderExplanation(facts: Facts, plan: Plan): Explanation {
     union,
     plan,
     either,
+    policy,
     summary: planSummary(plan),
   };
   const event = facts.event === "" ? "" : ` (${facts.event})`;
@@ -67,8 +71,20 @@ export function renderExplanation(facts: Facts, plan: Plan): Explanation {
     `plan: ${json.summary}`,
     ...details(facts, plan).map((line) => `  ${line}`),
     ...(either === null ? [] : eitherLines(either)),
+    ...(policy === null ? [] : policyLines(policy)),
   ];
   return { text, json };
+}
+
+function policyLines({ decision, lines }: PolicyExplanation): string[] {
+  const then: Readonly<Record<string, string>> = {
+    block: "so it is refused with 403",
+    unknown: "nobody can be asked now, so it is refused with 500 and Retry-After",
+  };
+  return [
+    ...lines.map((line, i) => (i === 0 ? line : `  ${line}`)),
+    ...(then[decision] === undefined ? [] : [`  ${then[decision]}`]),
+  ];
 }
 
 function eitherOf(facts: Facts): NonNullable<ExplanationJson["either"]> {

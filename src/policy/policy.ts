@@ -60,6 +60,21 @@ export interface Policy {
   sender(question: Question, method: Contact): SenderVerdict | Promise<SenderVerdict>;
   /** Told when verdicts about a user may have changed; null: about anybody. Returns the way to end it. */
   onChange(listener: (aor: string | null) => void): () => void;
+  /** How it is decided, for people; asks as a request would. @param method null: he wants to watch. */
+  explain?(question: Question, method: Contact | null): Promise<PolicyExplanation>;
+}
+
+/** What `codomain explain` and the admin API show of one decision. */
+export interface PolicyExplanation {
+  /** `distributed`, `root-only`, `central`, `pdp`. */
+  readonly way: string;
+  /** `allow`, `confirm`, …; of a MESSAGE or INVITE `allow` or `block`. `unknown`: nobody can be asked now. */
+  readonly decision: string;
+  readonly rule: string;
+  /** ISO 8601; null: until a change is told. */
+  readonly until: string | null;
+  /** For people: the decision first, then how it came about. */
+  readonly lines: readonly string[];
 }
 
 /** Way `distributed`: each server's own policy is all there is. */

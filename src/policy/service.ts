@@ -11,6 +11,7 @@ import {
   type Contact,
   NO_POLICY,
   type Policy,
+  type PolicyExplanation,
   type Question,
   type SenderVerdict,
   type WatcherVerdict,
@@ -22,18 +23,6 @@ export interface PolicyParts {
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
   readonly directory: Pick<Directory, "onChange"> & { readonly documents: Pick<UserDocuments, "get"> };
-}
-
-/** What `codomain explain` and the admin API show of one policy decision. */
-export interface PolicyExplanation {
-  readonly way: Way;
-  /** `allow`, `confirm`, …; of a MESSAGE or INVITE `allow` or `block`. `unknown`: nobody can be asked now. */
-  readonly decision: string;
-  readonly rule: string;
-  /** ISO 8601; null: until a change is told. */
-  readonly until: string | null;
-  /** For people: the decision first, then how it came about. */
-  readonly lines: readonly string[];
 }
 
 /**

@@ -2,11 +2,11 @@ import type { Directory, DirectoryCache } from "../directory/directory.ts";
 import { createDocumentCache } from "../directory/document-cache.ts";
 import { decide } from "../federation/decide.ts";
 import { type Explanation, renderExplanation } from "../federation/explain.ts";
-import type { DecisionSettings, Origin } from "../federation/facts.ts";
+import type { DecisionSettings, Facts, Origin } from "../federation/facts.ts";
 import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
 import { compileModels, type ModelTable } from "../federation/model.ts";
 import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
-import { NO_POLICY, type Policy } from "../policy/policy.ts";
+import { NO_POLICY, type Policy, type PolicyExplanation } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
 import type { SipRequest } from "../sip/message/message.ts";
@@ -200,7 +200,12 @@ export class ProxyCore implements Core, TransactionUser {
   /** The plan for a request that nobody sent, by the functions that traffic runs through. */
   async explain(question: ExplainQuestion): Promise<Explanation> {
     const aor = this.canonical(question.aor, question.from ?? null);
-    const origin: Origin = question.from === undefined ? CLIENT : { kind: "server", server: question.from };
+    // A client that is known here has been challenged.
+    const isProved = question.from !== undefined || this.options.clients.authenticate === "digest";
+    const origin: Origin =
+      question.from !== undefined
+        ? { kind: "server", server: question.from }
+        : { kind: "client", authenticated: isProved ? (question.watcher ?? null) : null };
     const claims = question.method === "REGISTER" || question.method === "PUBLISH";
     const facts = gatherFacts(
       this,
@@ -210,7 +215,7 @@ export class ProxyCore implements Core, TransactionUser {
         origin,
         aor,
         regServer: null,
-        sender: { aor: question.watcher ?? "", trusted: origin.kind === "server" },
+        sender: { aor: question.watcher ?? "", trusted: isProved },
         claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
         mayQueue: true,
         direction: question.direction ?? "up",
@@ -219,7 +224,15 @@ export class ProxyCore implements Core, TransactionUser {
       },
       await lookUp(this, aor),
     );
-    return renderExplanation(facts, decide(facts));
+    return renderExplanation(facts, decide(facts), await this.#explainPolicy(facts));
+  }
+
+  async #explainPolicy({ method, event, aor, sender }: Facts): Promise<PolicyExplanation | null> {
+    const { policy } = this;
+    if (!policy.active || policy.explain === undefined) return null;
+    const asked = { watcher: sender.aor, trusted: sender.trusted, aor, event };
+    if (method === "MESSAGE" || method === "INVITE") return policy.explain(asked, method);
+    return method === "SUBSCRIBE" && event === "presence" ? policy.explain(asked, null) : null;
   }
 
   onRequest(transaction: ServerTransaction): void {
@@ -361,5 +374,3 @@ export class ProxyCore implements Core, TransactionUser {
 function reasonOf(error: Error): string {
   return error.message.replace(/[^ -~]+/g, " ").slice(0, 120);
 }
-
-const CLIENT: Origin = { kind: "client", authenticated: null };

@@ -100,6 +100,28 @@ describe("explain", () => {
     );
   });
 
+  it("says what rules say of it, and what becomes of it by them", () => {
+    const given = facts({ lookup: bound("west") });
+    const told = (decision: string) => {
+      const policy = {
+        way: "root-only",
+        decision,
+        rule: "rule friends",
+        until: null,
+        lines: [`policy root-only: ${decision}, by rule friends`, "rule friends matches"],
+      };
+      return renderExplanation(given, decide(given), policy);
+    };
+    expect(told("allow").text.slice(-2)).toEqual([
+      "policy root-only: allow, by rule friends",
+      "  rule friends matches",
+    ]);
+    expect(told("block").text.at(-1)).toBe("  so it is refused with 403");
+    expect(told("unknown").text.at(-1)).toContain("500");
+    expect(told("block").json.policy).toMatchObject({ decision: "block", rule: "rule friends" });
+    expect(explain({}).json.policy).toBeNull();
+  });
+
   it("gives the same as plain data", () => {
     const { json } = explain({ lookup: bound("west", "registered", { expiresAt: NOW }) });
     expect(JSON.parse(JSON.stringify(json))).toEqual(json);
