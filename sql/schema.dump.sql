@@ -238,6 +238,26 @@ create table codomain.proxies (
   PRIMARY KEY (owner)
 ) with (fillfactor=50);
 
+create table codomain.pushes (
+  aor text collate "C" not null,
+  server text collate "C" not null,
+  wanted text not null,
+  pushed text,
+  state text not null,
+  reductions jsonb not null default '[]'::jsonb,
+  error text,
+  tries integer not null default 0,
+  due_at timestamp with time zone,
+  fence bigint not null default 0,
+  taken_until timestamp with time zone,
+  changed_at timestamp with time zone not null default clock_timestamp(),
+  CHECK (((state = 'pushed'::text) = (due_at IS NULL))),
+  CHECK ((state = ANY (ARRAY['waiting'::text, 'pushed'::text, 'failed'::text]))),
+  PRIMARY KEY (aor, server)
+);
+
+CREATE INDEX pushes_due ON codomain.pushes USING btree (due_at) WHERE (due_at IS NOT NULL);
+
 create table codomain.put_off_watchers (
   aor text collate "C" not null,
   watcher text collate "C" not null,
@@ -339,6 +359,7 @@ create table codomain.users (
 
 create table codomain.visited (
   holder text collate "C" not null,
+  subscription text collate "C",
   chain text collate "C" not null,
   role text not null,
   server text,
@@ -347,16 +368,19 @@ create table codomain.visited (
   event text not null,
   evidence text,
   echoed boolean not null default false,
+  kept_until timestamp with time zone not null default (clock_timestamp() + '00:01:04'::interval),
   place bigint not null generated always as identity,
   CHECK (((server IS NOT NULL) OR (role = 'start'::text))),
   CHECK ((role = ANY (ARRAY['start'::text, 'leg'::text]))),
-  FOREIGN KEY (holder) REFERENCES codomain.subscriptions(id) ON DELETE CASCADE
+  CHECK ((subscription = holder)),
+  FOREIGN KEY (subscription) REFERENCES codomain.subscriptions(id) ON DELETE SET NULL
 );
 
-CREATE INDEX visited_by_holder ON codomain.visited USING btree (holder);
 CREATE INDEX visited_by_pair ON codomain.visited USING btree (aor, watcher);
-CREATE UNIQUE INDEX visited_one_leg ON codomain.visited USING btree (chain, server) WHERE (role = 'leg'::text);
-CREATE UNIQUE INDEX visited_one_start ON codomain.visited USING btree (holder) WHERE (role = 'start'::text);
+CREATE INDEX visited_by_subscription ON codomain.visited USING btree (subscription) WHERE (subscription IS NOT NULL);
+CREATE INDEX visited_gone ON codomain.visited USING btree (kept_until) WHERE (subscription IS NULL);
+CREATE UNIQUE INDEX visited_one_leg ON codomain.visited USING btree (chain, server) WHERE ((role = 'leg'::text) AND (subscription IS NOT NULL));
+CREATE UNIQUE INDEX visited_one_start ON codomain.visited USING btree (subscription) WHERE ((role = 'start'::text) AND (subscription IS NOT NULL));
 
 create view codomain.bindings as
  SELECT aor,

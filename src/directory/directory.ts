@@ -2,6 +2,7 @@ import type { Evictions } from "./evictions.ts";
 import type { Leases } from "./leases.ts";
 import type { MessageStore } from "./messages.ts";
 import type { Moves } from "./moves.ts";
+import type { Pushes } from "./pushes.ts";
 import type { Reconciliation } from "./reconciliation.ts";
 import type { SubscriptionStore } from "./subscriptions.ts";
 import type { UnionStore } from "./unions.ts";
@@ -294,6 +295,7 @@ export interface Directory {
   readonly watchers: WatcherStore;
   readonly moves: Moves;
   readonly reconciliation: Reconciliation;
+  readonly pushes: Pushes;
 
   /** In batches, each its own transaction; a refused row stops nobody. Safe to repeat. */
   importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport>;

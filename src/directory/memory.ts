@@ -31,6 +31,7 @@ import { MemoryForks } from "./memory-forks.ts";
 import { type MemoryAccess, MemoryLeases } from "./memory-leases.ts";
 import { isFlagged, MemoryMessages } from "./memory-messages.ts";
 import { MemoryMoves } from "./memory-moves.ts";
+import { MemoryPushes } from "./memory-pushes.ts";
 import { MemoryReconciliation } from "./memory-reconciliation.ts";
 import { type MemoryOptions, MemoryStore } from "./memory-store.ts";
 import { MemorySubscriptions } from "./memory-subscriptions.ts";
@@ -97,6 +98,7 @@ class MemoryDirectory implements Directory {
   readonly watchers: MemoryWatchers;
   readonly moves: MemoryMoves;
   readonly reconciliation: MemoryReconciliation;
+  readonly pushes: MemoryPushes;
   readonly #store: MemoryStore;
   readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
   readonly #listeners = new Set<(change: Change) => void>();
@@ -123,6 +125,7 @@ class MemoryDirectory implements Directory {
     this.unions = new MemoryUnions(store, access, (answer) => this.#guard(answer));
     this.moves = new MemoryMoves(store, access, (change) => this.#emit(change));
     this.reconciliation = new MemoryReconciliation(access, () => this.#now());
+    this.pushes = new MemoryPushes(access, () => this.#now());
     this.#audit = new MemoryAudit(store, access);
     this.#forks = new MemoryForks(store, access, proxy, (change) => this.#emit(change));
     this.documents = new MemoryDocuments(

@@ -42,6 +42,7 @@ import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
 import { PostgresMessages } from "./postgres-messages.ts";
+import { PostgresPushes } from "./pushes.ts";
 import { PostgresReconciliation } from "./reconciliation.ts";
 import { PostgresSubscriptions } from "./subscriptions.ts";
 import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
@@ -90,6 +91,7 @@ export class PostgresDirectory implements Directory {
   readonly evictions: PostgresEvictions;
   readonly moves: PostgresMoves;
   readonly reconciliation: PostgresReconciliation;
+  readonly pushes: PostgresPushes;
   readonly messages: PostgresMessages;
   readonly unions: PostgresUnions;
   readonly documents: PostgresDocuments;
@@ -117,6 +119,7 @@ export class PostgresDirectory implements Directory {
     this.leases = new PostgresLeases(runtime, this.#pool, options.proxy);
     this.subscriptions = new PostgresSubscriptions(runtime, this.#pool, options);
     this.reconciliation = new PostgresReconciliation(this.#pool);
+    this.pushes = new PostgresPushes(this.#pool);
     this.moves = new PostgresMoves(this.#pool, (changes) => {
       for (const change of changes) this.#emit(change);
       this.#wakeAll();
