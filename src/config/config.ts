@@ -1,3 +1,5 @@
+import type { PolicyOptions } from "../policy/options.ts";
+
 /** The configuration as the program uses it: defaults filled in, names checked, durations in milliseconds, frozen. */
 export interface Config {
   /** At least one, lower case. */
@@ -17,6 +19,8 @@ export interface Config {
   readonly subscriptions: SubscriptionsConfig;
   readonly exclusive: ExclusiveConfig;
   readonly reconcile: ReconcileConfig;
+  /** Of every domain served who decides. */
+  readonly policy: PolicyOptions;
   /** `redirect`: 302 in place of relaying. */
   readonly routing: "proxy" | "redirect";
   /** Within this a non-INVITE fork is decided. */

@@ -42,6 +42,7 @@ const SECTIONS: readonly string[] = [
   "subscriptions",
   "exclusive",
   "reconcile",
+  "policy",
   "timers",
   "limits",
   "health",

@@ -14,6 +14,7 @@ import type {
 } from "./config.ts";
 import type { Draft, Sections } from "./draft.ts";
 import type { Path, PathFault } from "./faults.ts";
+import { resolvePolicy } from "./resolve-policy.ts";
 import { canonicalAor } from "./scalars.ts";
 
 /** Where files named in the configuration come from. */
@@ -70,6 +71,7 @@ export function resolveConfig(
     },
     exclusive: resolveExclusive(sections.exclusive),
     reconcile: { usersPerSecond: sections.reconcile["users-per-second"], restMs: sections.reconcile.rest },
+    policy: resolvePolicy(sections.policy, domains, files, report),
     routing: sections.routing,
     decisionMs: sections["decision-time"],
     recurse: sections.recurse,

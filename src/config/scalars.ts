@@ -205,6 +205,19 @@ export const databaseUrl = () =>
     return text;
   });
 
+/** The base of a decision point's endpoints, without a slash at its end. */
+export const pointUrl = () =>
+  z.string().transform((text, context): string => {
+    const form = 'Write it as "https://pdp.example.com".';
+    if (!/^https?:\/\//i.test(text) || !URL.canParse(text))
+      return bad(context, text, `"${text}" is no HTTP address.`, form);
+    const url = new URL(text);
+    if (url.username !== "" || url.password !== "")
+      return bad(context, text, "This address holds a password.", 'Put it into "token".');
+    if (url.search !== "" || url.hash !== "") return bad(context, text, `"${text}" has more than host and path.`, form);
+    return url.href.replace(/\/+$/, "");
+  });
+
 /** Where the admin API and page are served; plain HTTP. */
 export const adminUrl = () =>
   z.string().transform((text, context): Pick<AdminConfig, "url" | "host" | "port"> => {

@@ -10,6 +10,7 @@ import {
   serverUri,
   size,
 } from "./scalars.ts";
+import { policy } from "./schema-policy.ts";
 
 /** The shape of the YAML, key by key; descriptions go into the published JSON Schema. What names what is `check.ts`'s matter. */
 
@@ -318,6 +319,7 @@ export const sections = {
   subscriptions,
   exclusive,
   reconcile,
+  policy,
   routing: z
     .enum(["proxy", "redirect"])
     .default("proxy")

@@ -58,7 +58,7 @@ export const AUTHZEN_DEFAULTS = {
   token: null,
   ca: null,
   timeoutMs: 2000,
-  cacheMs: 60_000,
+  cacheMs: 300_000,
   entries: 100_000,
   staleMs: 0,
   unavailable: "block",
