@@ -1,8 +1,9 @@
 import type { Directory, Lookup } from "./directory/directory.ts";
+import type { ServerFacts } from "./federation/facts.ts";
 import { identityOn } from "./federation/identity.ts";
 import { modelOf } from "./federation/model.ts";
 import type { UnionView } from "./federation/plan.ts";
-import { childrenOf } from "./federation/union-view.ts";
+import { childrenOf, fansOut, type Union, unionOf } from "./federation/union-view.ts";
 import { createMessaging, type Messaging } from "./messaging/messaging.ts";
 import {
   DELIVERY_OPTIONS,
@@ -21,7 +22,7 @@ import { Evictor } from "./subscription/evictor.ts";
 import { InDialogs } from "./subscription/in-dialog.ts";
 import { isOwnTag } from "./subscription/leg.ts";
 import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
-import type { ServerDesk, UnionFound } from "./subscription/ports.ts";
+import type { ServerDesk, UnionFound, UnionNow } from "./subscription/ports.ts";
 import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
 import { type ClaimRules, RegSubscriber } from "./subscription/reg-subscriber.ts";
 import { Subscriptions } from "./subscription/service.ts";
@@ -208,8 +209,22 @@ function unionNow(proxy: ProxyCore, aor: string, view: UnionView, known: Lookup)
   const record = known.state === "bound" || known.state === "no-binding" ? known.user : null;
   const { model } = modelOf(proxy.models, aor, record);
   if (model.model !== "unioned") return "elsewise";
-  const found = childrenOf(model, proxy.settings.unions, proxy.rotation.facts, view);
-  return found.servers.length === 0 ? "elsewise" : found;
+  const { unions } = proxy.settings;
+  const { facts } = proxy.rotation;
+  const found = childrenOf(model, unions, facts, view);
+  if (found.servers.length === 0) return "elsewise";
+  const union = found.visited ? null : unionOf(model, unions.trees, facts);
+  return { ...found, below: union === null ? NONE_BELOW : belowOf(union, facts, found.servers) };
+}
+
+const NONE_BELOW: Readonly<Record<string, string>> = Object.freeze({});
+
+function belowOf(union: Union, facts: readonly ServerFacts[], servers: readonly string[]): UnionNow["below"] {
+  const below: Record<string, string> = {};
+  const all = (server: string): readonly string[] => union.below(server).flatMap((each) => [each, ...all(each)]);
+  for (const each of facts)
+    if (servers.includes(each.name) && fansOut(each)) below[each.name] = all(each.name).join(" ");
+  return Object.keys(below).length === 0 ? NONE_BELOW : below;
 }
 
 function regDesk(proxy: ProxyCore, directory: Directory): RegDesk {
@@ -228,7 +243,7 @@ function regDesk(proxy: ProxyCore, directory: Directory): RegDesk {
 /** Where stored messages go: the decision that traffic is told. */
 function routerOf(proxy: ProxyCore): Router {
   return {
-    where: (recipient) => planDelivery(proxy, recipient),
+    where: (message) => planDelivery(proxy, message),
     proves: (server) => proxy.rotation.facts.some((each) => each.name === server && each.proves.includes("MESSAGE")),
     nameOn: (aor, server) => identityOn(proxy.identities, aor, server),
     onServerUp: (listener) => proxy.onServerUp(listener),

@@ -87,6 +87,8 @@ export class Composed {
   children: Child[] = [];
   /** How often each server may send it on, whenever it is asked. */
   credits: Readonly<Record<string, number>>;
+  /** Whom each sends it on to; null: as it was when it was asked. */
+  below: Readonly<Record<string, string>> | null = null;
   activation: Activation = "no";
   /** Which of the union's changes it was looked at for. */
   seen = 0;

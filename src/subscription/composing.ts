@@ -54,12 +54,18 @@ export class Composing {
   begin(subscription: Subscription, wanted: readonly string[], entered: readonly string[]): void {
     const composed = subscription.composed!;
     composed.seen = this.#changes;
+    composed.below = this.#belowNow(subscription);
     composed.children = wanted.map((server) => this.#childFor(composed, server));
     for (const child of composed.children) {
       if (entered.includes(child.server)) child.taken = composed.visits;
       else this.#elsewhere(child);
     }
     this.place(subscription);
+  }
+
+  #belowNow({ aor, composed }: Subscription): Composed["below"] {
+    const union = this.#parts.servers.union(aor, composed!.view);
+    return typeof union === "string" || union instanceof Promise ? null : union.below;
   }
 
   /** It was another owner's: what every child has is told anew. */
@@ -293,6 +299,8 @@ export class Composing {
     }
     composed.visits = union.visited;
     composed.credits = union.credits;
+    const { below } = composed;
+    composed.below = union.below;
     const { come, go } = decideChildren(
       union.servers,
       composed.children.map(({ server }) => server),
@@ -303,8 +311,18 @@ export class Composing {
     );
     if (come.length + go.length > 0 && subscription.stored) void this.#desk.save(subscription);
     this.#askOut(subscription, Number.POSITIVE_INFINITY);
+    for (const child of composed.children)
+      if (below !== null && below[child.server] !== union.below[child.server]) this.#askAnew(subscription, child);
     this.place(subscription);
     this.settle(subscription);
+  }
+
+  /** It sends a subscription on when it gets it, and to those that were below it then. */
+  #askAnew(subscription: Subscription, child: Child): void {
+    if (child.leg === null) return;
+    this.#forget(subscription, child);
+    this.#isSilent(child);
+    this.#open(subscription, child);
   }
 
   #childFor({ isFetch }: Composed, server: string): Child {

@@ -51,6 +51,8 @@ export interface UnionNow {
   readonly credits: Readonly<Record<string, number>>;
   /** Peer: a visited row is taken before a server is asked. */
   readonly visited: boolean;
+  /** Of those that send it on to their own children: who these are. Another text, and it is to be asked anew. */
+  readonly below: Readonly<Record<string, string>>;
 }
 
 export interface ServerName {
