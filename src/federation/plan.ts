@@ -129,6 +129,8 @@ export interface StorePlan extends Reasoned {
   readonly kind: "store";
   /** True: only if earlier messages of this sender are waiting; else it goes its way. */
   readonly behindOthers: boolean;
+  /** Until a server of the user's is up, of whom no binding tells; absent: until he is bound to one that is. */
+  readonly until?: "up";
 }
 
 /** A SUBSCRIBE to the reg event package of which we are the notifier (RFC 3680). */

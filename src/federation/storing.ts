@@ -27,7 +27,8 @@ export function isKept(facts: Facts): boolean {
 /** It must be stored before it is accepted: with the directory away it cannot be. */
 export function storePlan(facts: Facts, behind: boolean, reasons: readonly string[]): Plan {
   if (!facts.directoryAvailable) return directoryAway(facts);
-  return { kind: "store", behindOthers: behind, reasons } satisfies StorePlan;
+  const until = facts.model.model === "unioned" ? ({ until: "up" } as const) : {};
+  return { kind: "store", behindOthers: behind, ...until, reasons } satisfies StorePlan;
 }
 
 /**

@@ -84,11 +84,13 @@ function decideSpread(facts: Facts, model: UnionedModel, union: Union): Plan {
   if (children.servers.length === 0) return reject(404, ASKER_IS_ALL);
   if (isRedirected(facts, union, children)) return send(facts, children.servers[0]!, null, null, reasons);
   const servers = children.servers.filter((name) => isUp(facts, name));
+  // A part of the whole comes of what is being delivered: it waits behind nothing, and is not kept beside it.
+  const isPart = view.direction === "down";
   if (servers.length === 0) {
-    if (isKept(facts)) return storePlan(facts, false, ALL_DOWN_STORED);
+    if (isKept(facts) && !isPart) return storePlan(facts, false, ALL_DOWN_STORED);
     return reject(480, ALL_DOWN, { retryAfter: settings.retryAfter });
   }
-  const queued = behindOthers(facts);
+  const queued = isPart ? null : behindOthers(facts);
   if (queued !== null) return queued;
   const credits = creditsOf(facts, union, children, servers);
   // A credit is committed before what it is for is sent; what can come back from nobody needs none.
@@ -97,8 +99,8 @@ function decideSpread(facts: Facts, model: UnionedModel, union: Union): Plan {
     kind: "spread",
     servers,
     unasked: children.servers.filter((name) => !servers.includes(name)),
-    // What a server sends down is its part of the whole; the user's choice was made before.
-    choice: view.direction === "down" ? "all" : "user",
+    // The user's choice was made before.
+    choice: isPart ? "all" : "user",
     credits,
     identities: facts.identities,
     reasons,

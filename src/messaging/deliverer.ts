@@ -7,6 +7,7 @@ import { backOff, judgeReply, type Verdict } from "./judge.ts";
 import type { Notifier } from "./notifier.ts";
 import type { DeliveryOptions } from "./options.ts";
 import type { MessagingParts } from "./ports.ts";
+import { bestVerdict, leadsOn, namesAt, stagesOf } from "./stages.ts";
 import { Wakes } from "./wakes.ts";
 
 /** A queue in our hands. */
@@ -32,7 +33,11 @@ const LIVELY_MS = 10_000;
 /** Enough waits for a server that is silent. */
 const CROWDED_MS = 1_000;
 /** His server is down for this proxy; another may see it otherwise. */
-const DOWN_MS = 60_000;
+export const DOWN_MS = 60_000;
+/** Beyond this many who wait for their servers they are looked at when their time comes. */
+const MOST_UNPLACED = 10_000;
+/** For one try at each of several servers. */
+const SEVERAL_MS = 8_000;
 const SWEEP = 1_000;
 const STOP_MS = 2_000;
 /** Messages that were delivered and could not be removed yet: if they come up again they are not sent again. */
@@ -53,6 +58,8 @@ export class Deliverer {
   readonly #wakes: Wakes;
   readonly #held = new Set<Held>();
   readonly #delivered = new Map<string, MessageEnd>();
+  /** Recipients who wait for any of their servers. */
+  readonly #unplaced = new Set<string>();
   /** When each server answered a try last, monotonic milliseconds. */
   readonly #answeredAt = new Map<string, number>();
   readonly #ends: Array<() => void> = [];
@@ -96,7 +103,7 @@ export class Deliverer {
       router.onServerUp((server) => {
         // Empty: not decided yet, or that nobody can be asked.
         this.#rouse((held) => held.server === server || held.server === "");
-        this.#wakes.serverUp(server);
+        this.#serverUp(server);
       }),
     );
     // Whoever was bound while no proxy was there to hear of it.
@@ -117,6 +124,7 @@ export class Deliverer {
     if (this.#held.size > 0) await this.#quiet();
     this.#held.clear();
     this.#delivered.clear();
+    this.#unplaced.clear();
   }
 
   #quiet(): Promise<void> {
@@ -261,9 +269,10 @@ export class Deliverer {
     if (message.expiresAt <= runtime.clock.wall()) return this.#fail(held, message, EXPIRED);
     held.woken = false;
     held.server = "";
-    const plan = await router.where(message.recipient);
-    const all = serversOf(plan);
-    if (all.length === 0) return this.#giveUp(held, message, null, this.#idle(held));
+    const { plan, allow } = await router.where(message);
+    const stages = stagesOf(plan);
+    const all = stages.flat();
+    if (all.length === 0) return this.#nowhere(held, message, plan);
     const servers = await this.#secureOf(message, all);
     if (servers.length === 0) {
       return this.#fail(held, message, { state: "failed", detail: `a SIPS URI, and no TLS to ${all.join(", ")}` });
@@ -280,15 +289,38 @@ export class Deliverer {
     if (this.#options.unsafeRemoveFirst) {
       await directory.messages.end(message.id, { state: "delivered", detail: "" }, held.queue, this.#options.holdMs);
     }
-    let verdict: Verdict | null = null;
-    for (const server of servers) {
-      held.server = server;
-      verdict = await this.#try(held, message, plan, server);
-      if (verdict === null) return null;
-      // Only *not here* of one leads on to the next: whoever could not be asked may have him.
-      if (verdict.verdict !== "kept" || !verdict.notHere) break;
+    await allow();
+    const verdicts: Verdict[] = [];
+    for (const stage of stages) {
+      const asked = stage.filter((server) => servers.includes(server));
+      if (asked.length === 0) continue;
+      held.server = asked[0]!;
+      const tried = await Promise.all(asked.map((server) => this.#try(held, message, plan, server)));
+      const answered = tried.filter((each) => each !== null);
+      // Too little is left of the while: what was found out so far is of no use to whoever goes on.
+      if (answered.length === 0) return null;
+      verdicts.push(...answered);
+      if (!leadsOn(bestVerdict(answered), plan)) break;
     }
-    return verdict === null ? null : this.#conclude(held, message, verdict, plan);
+    return this.#conclude(held, message, bestVerdict(verdicts), plan);
+  }
+
+  /** Nobody can be asked now. */
+  #nowhere(held: Held, message: StoredMessage, plan: Plan): Promise<null> {
+    const waitsForServers = plan.kind === "spread" || (plan.kind === "store" && plan.until === "up");
+    if (waitsForServers) this.waitsForServers(message.recipient);
+    return this.#giveUp(held, message, null, this.#idle(waitsForServers || held.asked.length > 0));
+  }
+
+  /** No binding will tell when a server of his can be asked again: when any can, his queues are due. */
+  waitsForServers(recipient: string): void {
+    if (this.#unplaced.size < MOST_UNPLACED) this.#unplaced.add(recipient);
+  }
+
+  #serverUp(server: string): void {
+    for (const recipient of this.#unplaced) this.#wakes.recipient(recipient);
+    this.#unplaced.clear();
+    this.#wakes.serverUp(server);
   }
 
   /** RFC 3261 26.2.2: a SIPS URI is reached over TLS or not at all. */
@@ -303,7 +335,9 @@ export class Deliverer {
   async #try(held: Held, message: StoredMessage, plan: Plan, server: string): Promise<Verdict | null> {
     const { runtime, outbound, router, telemetry } = this.#parts;
     const began = runtime.clock.now();
-    const timeoutMs = Math.min(this.#options.tryMs, held.until - began - MARGIN_MS);
+    // Of several servers one that is silent holds up what the others have taken.
+    const tryMs = plan.kind === "spread" && plan.servers.length > 1 ? SEVERAL_MS : this.#options.tryMs;
+    const timeoutMs = Math.min(tryMs, this.#options.tryMs, held.until - began - MARGIN_MS);
     if (timeoutMs <= 0) return null;
     const { request, recipient, sender } = message;
     const uri = requestUriFor(request, recipient, ...namesAt(plan, server));
@@ -424,8 +458,8 @@ export class Deliverer {
   }
 
   /** Nobody can be asked: a binding, or a server that comes up, wakes it before this. */
-  #idle(held: Held): number {
-    const plain = held.asked.length > 0 ? DOWN_MS : IDLE_MS;
+  #idle(isSoon: boolean): number {
+    const plain = isSoon ? DOWN_MS : IDLE_MS;
     return Math.round(plain * (0.75 + this.#parts.runtime.random.integer(500) / 1_000));
   }
 
@@ -443,23 +477,4 @@ const EXPIRED: MessageEnd = { state: "expired", detail: "its time was over" };
 
 function isSips({ requestUri }: StoredMessage): boolean {
   return /^sips:/i.test(requestUri);
-}
-
-/** Who is asked, one after the other; empty: nobody can be now. */
-function serversOf(plan: Plan): readonly string[] {
-  switch (plan.kind) {
-    case "relay":
-    case "redirect":
-      return [plan.server];
-    case "fork":
-      return plan.stages.flat();
-    default:
-      return [];
-  }
-}
-
-/** Identity and subdomain of the user at this server. */
-function namesAt(plan: Plan, server: string): [string | null, string | null] {
-  if (plan.kind === "relay" || plan.kind === "redirect") return [plan.identity, plan.subdomain];
-  return plan.kind === "fork" ? [plan.identities?.[server] ?? null, null] : [null, null];
 }

@@ -6,7 +6,7 @@ import type { StorePlan } from "../federation/plan.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import type { Reply } from "../sip/transaction/outbound.ts";
 import { storedForm } from "./copy.ts";
-import type { Deliverer } from "./deliverer.ts";
+import { type Deliverer, DOWN_MS } from "./deliverer.ts";
 import { backOff, judgeReply } from "./judge.ts";
 import type { DeliveryOptions } from "./options.ts";
 import type { FailedTry, HandedMessage, MessagingParts } from "./ports.ts";
@@ -38,12 +38,15 @@ export class Keeper {
       return true;
     }
     const { behindOthers } = plan;
-    const ask = this.#ask({ message, behindOthers, why: plan.reasons.join("; "), delayMs: null, underWay: null });
+    const why = plan.reasons.join("; ");
+    const delayMs = plan.until === "up" && !behindOthers ? DOWN_MS : null;
+    const ask = this.#ask({ message, behindOthers, why, delayMs, underWay: null });
     const outcome = await this.#write(handed, ask);
     if (outcome === null) return true;
     if (outcome.outcome === "empty") return false;
     if (outcome.outcome === "full") this.#refuse(handed, FULL[outcome.what]);
     else this.#answer(handed, ask, outcome);
+    if (delayMs !== null) this.#deliverer.waitsForServers(message.recipient);
     return true;
   }
 

@@ -1,4 +1,5 @@
 import type { Directory } from "../directory/directory.ts";
+import type { StoredMessage } from "../directory/messages.ts";
 import type { Origin } from "../federation/facts.ts";
 import type { Plan } from "../federation/plan.ts";
 import type { Sender } from "../federation/sender.ts";
@@ -20,10 +21,17 @@ export interface MessagingParts {
   readonly options: () => MessagingOptions;
 }
 
+/** Where a stored message goes now. */
+export interface Where {
+  readonly plan: Plan;
+  /** To be called before it is sent. Rejects with DirectoryUnavailable. */
+  allow(): Promise<void>;
+}
+
 /** Where messages go, asked of the same decision that traffic is. */
 export interface Router {
   /** From the database, never from the cache. Rejects with DirectoryUnavailable. */
-  where(recipient: string): Promise<Plan>;
+  where(message: StoredMessage): Promise<Where>;
   /** Methods of this server's that prove who lives there hold for MESSAGE. */
   proves(server: string): boolean;
   /** What this server calls a user of ours. */

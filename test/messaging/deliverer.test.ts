@@ -106,7 +106,7 @@ function setUp(
     router: {
       async where() {
         await wait(given.whereMs ?? 0);
-        return given.plan ?? RELAY;
+        return { plan: given.plan ?? RELAY, allow: () => Promise.resolve() };
       },
       proves: () => false,
       nameOn: (aor) => aor,

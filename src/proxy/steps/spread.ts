@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Grant } from "../../directory/unions.ts";
-import { CREDIT_MS, creditFor } from "../../federation/credit.ts";
+import { CREDIT_MS, type Credited, creditFor } from "../../federation/credit.ts";
 import { splitBreadth } from "../../federation/loop-hash.ts";
 import type { ForkPlan, SpreadPlan } from "../../federation/plan.ts";
 import { dispositionOf, type Routing } from "../../federation/routing-choice.ts";
@@ -65,8 +65,8 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
     reasons: plan.reasons,
   };
   new ForkRun(core, exchange, { ...order, moveOn: routing.moveOn }, NO_RECORD, {
-    reserveMs: isStorable(exchange) ? STORE_MS : 0,
-    untaken: (server) => store(core, exchange, server),
+    reserveMs: isStorable(exchange, plan) ? STORE_MS : 0,
+    untaken: (server) => store(core, exchange, plan, server),
     over: (took) => over(core, exchange, routing, asked, took, grants),
   }).start();
 }
@@ -104,7 +104,7 @@ function sendsOn(exchange: Exchange, union: Union | null): string | null {
   return facts.servers.some((each) => each.name === server && fansOut(each)) ? server : null;
 }
 
-function unionFor({ facts }: Exchange): Union | null {
+function unionFor({ facts }: Pick<Exchange, "facts">): Union | null {
   if (facts === null || facts.model.model !== "unioned") return null;
   return unionOf(facts.model, facts.settings.unions.trees, facts.servers);
 }
@@ -171,7 +171,12 @@ const sha256 = (text: string): string => createHash("sha256").update(text, "lati
 const sentTo = (server: string): string => `${server}/sent`;
 const childrenOf = (server: string): string => `${server}/children`;
 
-function grantsFor(exchange: Exchange, plan: SpreadPlan, asked: readonly string[]): readonly Grant[] {
+/** What the servers asked may send on, or back: to be on record before it is sent to them. */
+export function grantsFor(
+  exchange: Credited & Pick<Exchange, "facts">,
+  plan: SpreadPlan,
+  asked: readonly string[],
+): readonly Grant[] {
   const grants: Grant[] = [];
   const union = unionFor(exchange);
   for (const server of asked) {
@@ -191,13 +196,14 @@ function lifeOf(core: Core, { isInvite }: Exchange): number {
   return isInvite ? Math.max(core.options.timerCMs, CREDIT_MS) : CREDIT_MS;
 }
 
-function isStorable({ facts, method }: Exchange): boolean {
-  return method === "MESSAGE" && facts !== null && isKept(facts);
+/** A part of the whole is not: what comes of the whole is. */
+function isStorable({ facts }: Exchange, { choice }: SpreadPlan): boolean {
+  return choice === "user" && facts !== null && isKept(facts);
 }
 
 /** Nobody has taken it, and somebody could not be asked. False: it cannot be kept. */
-function store(core: Core, exchange: Exchange, server: string | null): Promise<boolean> {
-  if (!isStorable(exchange) || server === null) return Promise.resolve(false);
+function store(core: Core, exchange: Exchange, plan: SpreadPlan, server: string | null): Promise<boolean> {
+  if (server === null || !isStorable(exchange, plan)) return Promise.resolve(false);
   return core.handlers.keep(exchange, { server, reply: "timeout", late: null });
 }
 
