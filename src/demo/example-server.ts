@@ -115,6 +115,8 @@ export interface ExampleServer {
   accepted(user?: string): readonly Accepted[];
   /** Asks `policy` again about every watcher. */
   reconsider(): void;
+  /** Whom it asks about the user has changed: his watchers are told to subscribe anew (RFC 6665 4.1.3, deactivated). */
+  renew(user: string): void;
   /** It starts again, and remembers no dialog in which it notifies; what it asked others is forgotten too. */
   forget(): void;
   /** The next `count` NOTIFYs are never sent. */

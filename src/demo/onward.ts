@@ -42,6 +42,8 @@ interface Leg {
   document: string;
 }
 
+const UNCONFIRMED: BackEnd = { state: "waiting", documents: [], end: () => {} };
+
 interface Shared {
   readonly back: BackEnd;
   readonly told: Set<() => void>;
@@ -89,6 +91,8 @@ export class Onward {
     const from = this.#isProxy(request) ? "asked" : "own";
     const count = this.#rules.legs(user, from);
     if (count === 0) return undefined;
+    // Nobody waits for the answer to a look, so nobody has confirmed it.
+    if (request.expires === 0) return UNCONFIRMED;
     // What tells devices apart is passed on, so each has its own; else they would take each other for loops.
     if (from === "asked" || this.#rules.passes === true) return this.#ask(request, user, watcher, from, count, changed);
     const key = `${watcher} ${user}`;

@@ -133,9 +133,7 @@ export class PresenceAgent {
     };
     const key = dialogKey(dialog);
     this.#subscriptions.set(key, subscription);
-    // A look is answered with what is known here.
-    if (request.expires !== 0)
-      subscription.back = this.#rules.onward?.begin(request, user, watcher, () => this.#told(key, subscription));
+    subscription.back = this.#rules.onward?.begin(request, user, watcher, () => this.#told(key, subscription));
     this.#grant(transaction, subscription, this.#rules.notifyFirst);
   }
 
@@ -203,13 +201,18 @@ export class PresenceAgent {
     }
   }
 
-  /** Ends the subscriptions to a user who left this server. @param reason of RFC 6665 4.1.3. */
-  release(user: string, reason = "deactivated"): void {
+  /** Ends the subscriptions to a user. @param reason of RFC 6665 4.1.3. */
+  endAll(user: string, reason: string): void {
     for (const [key, subscription] of this.#subscriptions) {
       if (subscription.user !== user) continue;
       this.#end(key, subscription);
       this.#notify(subscription, `terminated;reason=${reason}`);
     }
+  }
+
+  /** He has left this server. */
+  release(user: string, reason = "deactivated"): void {
+    this.endAll(user, reason);
     for (const [tag, publication] of this.#publications) if (publication.user === user) this.#unpublish(tag);
     this.#closed.delete(user);
   }
@@ -303,10 +306,11 @@ export class PresenceAgent {
     }
     this.#stack.ask(request).then((answer) => {
       // RFC 6665 4.2.2: a watcher that does not answer, or knows of no subscription, has none.
-      const gone = answer === null || answer.status === 481;
+      const isLast = dialog.localCSeq === request.cseq.number;
+      const gone = answer === null ? isLast : answer.status === 481;
       if (ended !== undefined || !this.#subscriptions.has(dialogKey(dialog))) return;
       if (gone) this.#end(dialogKey(dialog), subscription);
-      else if (answer.status >= 300 && dialog.localCSeq === request.cseq.number) {
+      else if (answer !== null && answer.status >= 300 && isLast) {
         subscription.again = this.#stack.runtime.timers.after(AGAIN_MS, () => this.#notify(subscription));
       }
     });

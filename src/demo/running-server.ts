@@ -160,6 +160,10 @@ export class RunningExampleServer implements ExampleServer {
     this.#presence.reconsider();
   }
 
+  renew(user: string): void {
+    this.#presence.endAll(user, "deactivated");
+  }
+
   forget(): void {
     this.#presence.forget();
     this.#watches.stop();

@@ -50,6 +50,10 @@ const QUIET_MS = 35_000;
 /** What a proxy cannot hear of a denial it hears by its next refresh. */
 const SLACK_MS = 100_000;
 
+/** Of a world that is looked at between. */
+const SLICE_MS = 1_000;
+const MOST_FAULTS = 8;
+
 interface Denial {
   readonly user: string;
   readonly watcher: string;
@@ -98,6 +102,7 @@ class Life {
   readonly #dead = new Set<string>();
   readonly #starting = new Set<string>();
   readonly #forgotten = new Map<string, number>();
+  readonly #sulked = new Map<Watcher, number>();
   readonly #killAt = new Map<Process, string>();
   readonly #ends: Array<{ readonly at: number; readonly end: () => void }> = [];
   #away = false;
@@ -159,7 +164,18 @@ class Life {
       get now() {
         return simulation.now;
       },
-      deniedSince: (user, watcher) => this.#deniedSince.get(`${user} ${watcher.split("@")[0]}`),
+      deniedSince: (user, watcher) => {
+        const name = watcher.split("@")[0]!;
+        // His server acts on its own where it is not one of the user's any more.
+        const home = this.#homes.get(`${name} ${user}`) ?? null;
+        if (home !== null && this.legs(home, user, "own") === 0) return undefined;
+        // Who is down cannot say that he denies him from now on.
+        const heard = this.#denials.some(
+          (each) => each.user === user && each.watcher === name && !this.#down.has(each.server),
+        );
+        const since = this.#deniedSince.get(`${user} ${name}`);
+        return since === undefined ? undefined : { since, heard };
+      },
       canonical: (user) => this.canonical(user),
       slackMs: SLACK_MS,
       mayEnd: (watcher, watch) => this.#mayEnd(watcher, watch),
@@ -232,7 +248,7 @@ class Life {
     const ways = this.shape.peaceful ? PEACEFUL : [...PEACEFUL, ...CHANGES, ...TROUBLE];
     for (let step = 0; step < STEPS; step++) {
       this.#pick(ways)(this);
-      await simulation.advance(this.#below(this.#chance(40) ? 60 : 3_000));
+      await this.#advance(this.#below(this.#chance(40) ? 60 : 3_000));
       for (const each of this.#ends.splice(0)) {
         if (each.at <= simulation.now) each.end();
         else this.#ends.push(each);
@@ -255,29 +271,34 @@ class Life {
     for (const host of [...this.#dead]) await simulation.finish(this.#restart(host));
     for (const server of [...this.#down]) if (!this.#gone.has(server)) this.#up(server);
     for (const watcher of this.watchers) watcher.ignoring = null;
-    await simulation.advance(20_000);
-    for (const watcher of this.watchers) {
-      for (const { user } of this.shape.users) this.#subscribe(watcher, user);
+    // Twice: what was sent into the trouble may fail in the calm.
+    for (const ms of [20_000, 60_000]) {
+      await this.#advance(ms);
+      for (const watcher of this.watchers) {
+        for (const { user } of this.shape.users) this.#subscribe(watcher, user);
+      }
     }
-    await simulation.advance(CALM_MS - 20_000);
+    await this.#advance(CALM_MS - 80_000);
     for (const watcher of this.watchers) watcher.calm = true;
     this.#judge();
   }
 
   /** Once nothing changes nobody asks anybody anew, and what is shown stays right. */
   async quiet(): Promise<void> {
-    const { simulation } = this.world;
     this.judge.newTargets();
     for (const server of this.shape.servers) {
       if (this.#down.has(server.name)) continue;
       for (const { user } of this.shape.users) if (this.#chance(30)) this.#show(server.name, user);
     }
-    await simulation.advance(QUIET_MS);
+    await this.#advance(QUIET_MS);
     for (const [pair, targets] of this.judge.newTargets()) {
       const [, user] = pair.split(" ") as [string, string];
-      const up = targets.filter((target) => !this.#isDown(target));
-      if (up.length > 0)
-        this.story.wrong(user, `nothing has changed, and for ${pair} ${up.join(", ")} were asked anew`);
+      // Whoever does not know the user is asked again now and then: he may get to know him.
+      const known = this.#userShape(user).servers.filter((server) => this.#has.has(`${server} ${user}`));
+      const asked = known.filter((name) => !this.#down.has(name) && targets.includes(`${this.#hostOf(name)}:5060`));
+      if (asked.length > 0) {
+        this.story.wrong(user, `nothing has changed, and for ${pair} ${asked.join(", ")} were asked anew`);
+      }
     }
     this.#judge();
   }
@@ -290,12 +311,12 @@ class Life {
     for (const server of [...this.#down]) this.#up(server);
     const ended = this.watchers.flatMap((watcher) => watcher.live.map((watch) => ({ watcher, watch })));
     await simulation.finish(Promise.all(ended.map(({ watcher, watch }) => watcher.refresh(watch, 0))));
-    await simulation.advance(5_000);
+    await this.#advance(5_000);
     for (const { watch } of ended) {
       if (watch.state === "live") story.wrong(this.canonical(watch.user), `${watch.id}: ended, and was not told so`);
     }
     for (const line of await world.leftOver()) if (!line.includes("transactions")) story.wrong("", `left: ${line}`);
-    await simulation.advance(LONGEST * 1_000);
+    await this.#advance(LONGEST * 1_000);
     for (const server of Object.values(world.servers)) {
       if (server.live > 0) story.wrong("", `left: ${server.live} subscriptions at ${server.name}`);
     }
@@ -352,7 +373,7 @@ class Life {
     const name = watcher.aor.split("@")[0]!;
     const home = this.#homes.get(`${name} ${user.user}`) ?? null;
     const asked = home === null ? user.user : this.#localName(home, user.user);
-    if (watcher.of(asked) !== undefined || (home !== null && this.#down.has(home))) return;
+    if (isWatching(watcher, asked) || (home !== null && !this.#asksOthers(user, home))) return;
     if (this.#denials.some((each) => each.user === user.user && each.watcher === name && this.#isIn(each))) return;
     const last = watcher.watches.findLast((watch) => watch.user === asked && !watch.ending);
     const known = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`));
@@ -369,7 +390,7 @@ class Life {
     const { id, shown } = watch;
     const name = watcher.aor.split("@")[0]!;
     const home = this.#homes.get(`${name} ${user.user}`) ?? null;
-    if (home !== null && this.#down.has(home)) return;
+    if (home !== null && !this.#asksOthers(user, home)) return;
     const denial = this.#denials.find((each) => each.user === user.user && each.watcher === name && this.#isIn(each));
     if (denial !== undefined && !this.#down.has(denial.server)) {
       if (denial.how === "403") this.story.wrong(user.user, `${id} lives, though ${denial.server} denies him`);
@@ -429,11 +450,19 @@ class Life {
     const user = this.canonical(watch.user);
     const home = this.#homes.get(`${name} ${user}`) ?? null;
     if (this.#denials.some((each) => each.user === user && each.watcher === name)) return true;
-    return home !== null && (this.#down.has(home) || (this.#forgotten.get(home) ?? -1) >= watch.begun);
+    if (home === null) return false;
+    // RFC 6665 4.2.2: who does not answer has no subscription, half a minute later.
+    const sulked = (this.#sulked.get(watcher) ?? -Infinity) + 60_000 > this.world.simulation.now;
+    return sulked || this.#down.has(home) || (this.#forgotten.get(home) ?? -1) >= watch.begun;
   }
 
   #isIn({ user, server }: Denial): boolean {
     return this.#userShape(user).servers.includes(server) && this.#has.has(`${server} ${user}`);
+  }
+
+  /** His server is there, and asks others on behalf of its users. */
+  #asksOthers(user: UserShape, home: string): boolean {
+    return !this.#down.has(home) && this.legs(home, user.user, "own") > 0;
   }
 
   #lookAtDenials(): void {
@@ -507,7 +536,7 @@ class Life {
     const name = watcher.aor.split("@")[0]!;
     const home = this.#homes.get(`${name} ${user}`) ?? null;
     const asked = home === null ? user : this.#localName(home, user);
-    if (watcher.of(asked) !== undefined) return;
+    if (isWatching(watcher, asked)) return;
     const host = home === null ? this.#proxyHost() : this.#hostOf(home);
     const session = (++this.#sessions).toString(16).padStart(32, "0");
     void watcher.subscribe(asked, host, expires, [["Session-ID", `${session};remote=${"0".repeat(32)}`]]);
@@ -515,10 +544,6 @@ class Life {
 
   #hostOf(server: string): string {
     return `127.0.0.${11 + this.shape.servers.findIndex(({ name }) => name === server)}`;
-  }
-
-  #isDown(target: string): boolean {
-    return [...this.#down].some((server) => `${this.#hostOf(server)}:5060` === target);
   }
 
   proxyAddress(): string {
@@ -557,6 +582,16 @@ class Life {
     this.#cut();
   }
 
+  /** A world in which too much is wrong already is not watched any further: storms last. */
+  async #advance(ms: number): Promise<void> {
+    const { simulation } = this.world;
+    const end = simulation.now + ms;
+    while (simulation.now < end) {
+      await simulation.advance(Math.min(SLICE_MS, end - simulation.now));
+      if (this.story.faults.length > MOST_FAULTS) throw new Error("too much is wrong");
+    }
+  }
+
   // What may happen, below; each a line of PEACEFUL, CHANGES or TROUBLE.
 
   subscribe(): void {
@@ -581,6 +616,7 @@ class Life {
   sulk(): void {
     const watcher = this.#pick(this.watchers);
     watcher.ignoring = this.#pick([0, 408, 500, 503]);
+    this.#sulked.set(watcher, this.world.simulation.now);
     this.#until(this.#below(10_000), () => {
       watcher.ignoring = null;
     });
@@ -612,6 +648,7 @@ class Life {
   configure(): void {
     const user = this.#pick(this.shape.users);
     const outside = this.shape.servers.filter(({ name }) => !user.servers.includes(name));
+    const asking = this.shape.servers.map(({ name }) => this.#asking(name, user.user));
     const chosen = this.#chance(50) ? undefined : outside[this.#below(outside.length)];
     if (chosen === undefined) {
       if (user.servers.length < 2) return;
@@ -626,6 +663,14 @@ class Life {
     this.#changes++;
     this.#lookAtDenials();
     this.world.configure(configurationOf(this.shape));
+    // Servers are reconfigured with it: who asks others now, or no more, has its watchers subscribe anew.
+    for (const [i, { name }] of this.shape.servers.entries()) {
+      if (this.#asking(name, user.user) !== asking[i]) this.#server(name).renew(this.#localName(name, user.user));
+    }
+  }
+
+  #asking(server: string, user: string): string {
+    return `${this.legs(server, user, "own")} ${this.legs(server, user, "asked")}`;
   }
 
   forgetful(): void {
@@ -733,6 +778,11 @@ class Life {
   #below(below: number): number {
     return below <= 1 ? 0 : this.world.simulation.random.integer(below);
   }
+}
+
+/** Or about to; a look is none. */
+function isWatching(watcher: Watcher, user: string): boolean {
+  return watcher.watches.some((watch) => watch.user === user && watch.state !== "over" && !watch.ending);
 }
 
 function serverOptions(
