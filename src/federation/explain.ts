@@ -137,7 +137,7 @@ export function planSummary(plan: Plan): string {
     case "credit":
       return `as a credit of ${plan.server} decides`;
     case "spread":
-      return `spread to ${plan.servers.join(", ")}`;
+      return `spread to ${(plan.routing?.stages ?? [plan.servers]).map((stage) => stage.join(", ")).join(" | ")}`;
     case "winfo":
       return "winfo";
   }
@@ -177,7 +177,9 @@ function details(facts: Facts, plan: Plan): string[] {
       lines.push(
         plan.choice === "all"
           ? "to all of them: it is a server's part of the whole"
-          : "which of them, the user's setting says",
+          : plan.routing === undefined
+            ? "which of them, the user's setting says"
+            : `which of them: ${plan.routing.rule}${plan.routing.stages.length > 1 ? STAGES[plan.routing.moveOn] : ""}`,
       );
       if (plan.unasked.length > 0) lines.push(`cannot be asked now: ${plan.unasked.join(", ")}`);
       break;
@@ -199,6 +201,11 @@ function waitingLines({ servers, settings }: Facts, plan: ComposePlan): string[]
       : `${name} cannot be asked now: it waits for it`,
   );
 }
+
+const STAGES: Readonly<Record<Routing["moveOn"], string>> = {
+  untaken: "; after a bar only where nobody before it took it",
+  failed: "; after a bar only where all before it failed",
+};
 
 /** What a claim does to the server that has the user now. */
 function takingLines({ lookup, servers }: Facts, plan: BindPlan): string[] {

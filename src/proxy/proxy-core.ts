@@ -6,6 +6,8 @@ import type { DecisionSettings, Facts, Origin } from "../federation/facts.ts";
 import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
 import { compileModels, type ModelTable } from "../federation/model.ts";
 import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
+import type { Plan } from "../federation/plan.ts";
+import { NO_DISPOSITION } from "../federation/routing-choice.ts";
 import { NO_POLICY, type Policy, type PolicyExplanation } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
@@ -224,7 +226,16 @@ export class ProxyCore implements Core, TransactionUser {
       },
       await lookUp(this, aor),
     );
-    return renderExplanation(facts, decide(facts), await this.#explainPolicy(facts));
+    const plan = await this.#routed(facts, decide(facts));
+    return renderExplanation(facts, plan, await this.#explainPolicy(facts));
+  }
+
+  /** Whose turn it is now stays his. */
+  async #routed({ method, aor }: Facts, plan: Plan): Promise<Plan> {
+    if (plan.kind !== "spread" || plan.choice === "all") return plan;
+    const setting = await this.imRouting.settingOf(aor);
+    const question = { method, servers: plan.servers, disposition: NO_DISPOSITION };
+    return { ...plan, routing: this.imRouting.choose(aor, setting, question, false) };
   }
 
   async #explainPolicy({ method, event, aor, sender }: Facts): Promise<PolicyExplanation | null> {

@@ -333,3 +333,19 @@ describe("mostactive", () => {
     expect(spreads().at(-1)!.rule).toBe("mostactive by his presence");
   });
 });
+
+describe("explain", () => {
+  it("shows which servers would be asked and by which rule, and takes nobody's turn", async () => {
+    await domain({}, { options: { imRouting: { algorithm: "roundrobin", copies: false } } });
+    const ask = () => world.simulation.finish(world.proxies[0]!.core.explain({ method: "MESSAGE", aor: AOR }));
+    const first = await ask();
+    expect(first.json.summary).toMatch(/^spread to \w+ \| \w+ \| \w+$/);
+    expect(first.text.join("\n")).toContain(
+      "which of them: roundrobin; after a bar only where nobody before it took it",
+    );
+    expect((await ask()).json.summary).toBe(first.json.summary);
+    await world.client("127.0.0.50").status("MESSAGE", BOB);
+    expect(spreads().at(-1)!.took).toEqual([first.json.summary.split(" ")[2]]);
+    expect((await ask()).json.summary).not.toBe(first.json.summary);
+  });
+});
