@@ -6,6 +6,7 @@ import { createDirectoryCache } from "./directory/cache.ts";
 import type { Directory } from "./directory/directory.ts";
 import { createDirectory } from "./directory/postgres/directory.ts";
 import type { MessagingOptions } from "./messaging/options.ts";
+import { PolicyService } from "./policy/service.ts";
 import type { ProxyOptions, ServerOptions } from "./proxy/options.ts";
 import { ProxyCore } from "./proxy/proxy-core.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -77,8 +78,10 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       maxTransactions: config.limits.transactions,
       maxCompletedBytes: config.limits.completedBytes,
     });
+    const policy = new PolicyService({ runtime, telemetry, directory }, config.policy);
+    stops.push(() => policy.stop());
     const proxy = new ProxyCore(
-      { runtime, telemetry, transport, transactions, directory, cache },
+      { runtime, telemetry, transport, transactions, directory, cache, policy },
       proxyOptions(config, config.listen),
     );
     stops.push(() => proxy.stop());
@@ -112,6 +115,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     stops.push(() => metrics.stop());
     const reload = (next: Config): readonly string[] => {
       const changes = diffConfig(current, next);
+      policy.configure(next.policy);
       proxy.configure(proxyOptions(next, config.listen));
       trusted = serverHosts(next);
       logger.setLevel(next.logging.level);
@@ -132,6 +136,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       proxy,
       mover: services.mover,
       checker: services.reconciler.checker,
+      policy,
       domains: () => current.domains,
       realm: () => current.clients.realm,
       canonicalAor,
