@@ -10,6 +10,7 @@ import { createServices, SERVICE_OPTIONS, type ServiceOptions, type Services } f
 import { createTransactionLayer } from "../../src/sip/transaction/layer.ts";
 import type { TransactionLayer } from "../../src/sip/transaction/transaction.ts";
 import { createTransportLayer } from "../../src/sip/transport/layer.ts";
+import type { PointOptions } from "../../src/sip/transport/options.ts";
 import type { TransportLayer } from "../../src/sip/transport/transport.ts";
 import { type EventName, type Events, Telemetry } from "../../src/telemetry/events.ts";
 import { Process, type Tap, type Wire } from "./process.ts";
@@ -38,6 +39,8 @@ export interface ProxyNodeOptions {
   /** How long name servers take, virtual milliseconds; default: no time. */
   readonly dnsMs?: number;
   readonly wire: Wire;
+  /** Of a second listener, for what goes down in trees. */
+  readonly downPort?: number;
   /** Default: nobody decides. */
   readonly policy?: (parts: {
     readonly runtime: Runtime;
@@ -102,7 +105,12 @@ async function start(
   const directory = process.attach(ownDirectory);
   await directory.start();
   const cache = createDirectoryCache(directory, runtime, { entries: 1_000 });
-  const points = (["udp", "tcp"] as const).map((transport) => ({ transport, host, port: 5060 }));
+  const points = (["udp", "tcp"] as const).flatMap((transport): PointOptions[] => [
+    { transport, host, port: 5060 },
+    ...(options.downPort === undefined
+      ? []
+      : [{ transport, host, port: options.downPort, direction: "down" as const }]),
+  ]);
   const transport = createTransportLayer(runtime, telemetry, {
     points,
     limits: { sources: 1_000, udpFlows: 1_000 },

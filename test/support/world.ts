@@ -60,6 +60,8 @@ export interface WorldOptions {
   readonly zone?: Zone;
   /** How long name servers take, virtual milliseconds; default: no time. */
   readonly dnsMs?: number;
+  /** Of every proxy's second listener, for what goes down in trees; none: there is none. */
+  readonly downPort?: number;
   /** Nodes of a server, where they are not the one the server listens on. */
   readonly uris?: Readonly<Record<string, string | readonly string[]>>;
 }
@@ -103,6 +105,7 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     ...(given.services === undefined ? {} : { services: given.services }),
     ...(given.policy === undefined ? {} : { policy: given.policy }),
     ...(given.dnsMs === undefined ? {} : { dnsMs: given.dnsMs }),
+    ...(given.downPort === undefined ? {} : { downPort: given.downPort }),
     ...(given.tap === undefined ? {} : { tap: given.tap }),
   } satisfies ProxyNodeOptions;
   for (let i = 0; i < (given.proxies ?? 1); i++) {
