@@ -12,8 +12,9 @@ export const WATCHERINFO = "presence.winfo";
 
 /** Null: it goes the way of any other event package. */
 export function decideWatcherinfo(facts: Facts): Plan | null {
-  const { method, event, settings, sender, aor } = facts;
-  if (!settings.watcherinfo || method !== "SUBSCRIBE" || !event.startsWith(WATCHERINFO)) return null;
+  if (facts.method !== "SUBSCRIBE" || !facts.event.startsWith(WATCHERINFO)) return null;
+  const { event, settings, sender, aor } = facts;
+  if (!settings.watcherinfo) return null;
   if (event.startsWith(`${WATCHERINFO}.`)) return reject(403, DEEPER);
   if (event !== WATCHERINFO) return null;
   if (!sender.trusted || sender.aor !== aor) return reject(403, OTHER);
