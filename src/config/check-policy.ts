@@ -23,7 +23,7 @@ export function checkPolicy(draft: Draft, domains: readonly string[], checks: Ch
     checks.error(["policy", "cedar"], '"pdp" and "cedar" are both given.', "Keep the one that is to decide.", "key");
   if (asked && pdp === undefined && cedar === undefined)
     checks.error(
-      ["policy", "way"],
+      ["policy", "pdp"],
       "Nobody is named who decides.",
       'Add "pdp: { url: … }", or "cedar: FILE" with policies.',
     );
