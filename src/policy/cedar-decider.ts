@@ -41,7 +41,7 @@ export class CedarDecider implements Decider {
 
   watcher(question: Question): WatcherVerdict {
     const decided = this.#decide(question, null);
-    const told = { rule: this.#rule(decided), until: this.#until, bySphere: true };
+    const told = { rule: this.#rule(decided), until: this.#until, bySphere: this.#policies.bySphere };
     if (decided.decision !== "permit") return { ...ALLOWED, ...told, handling: "block" };
     let handling: Handling = "block";
     let permissions = NOTHING;

@@ -85,8 +85,9 @@ export class CedarPolicies {
   readonly #id = `codomain-${++instances}`;
   /** By the number of the policy in its file, which the engine names it by. */
   readonly #named: readonly Named[];
-  /** What is decided depends on the time of day. */
+  /** What is decided depends on the time, or on the sphere the user is in. */
   readonly timed: boolean;
+  readonly bySphere: boolean;
 
   /** @throws CodomainError where something is wrong with the policies. */
   constructor(text: string) {
@@ -99,6 +100,7 @@ export class CedarPolicies {
       return { name: annotations["id"] ?? `policy ${index + 1}`, terms: readTerms(annotations) as PermitTerms };
     });
     this.timed = /\bcontext\s*(?:\.\s*time\b|\[)/.test(text);
+    this.bySphere = /\bcontext\s*(?:\.\s*sphere\b|\[)/.test(text);
     cedar().preparsePolicySet(this.#id, { staticPolicies: text });
   }
 

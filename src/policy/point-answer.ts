@@ -21,6 +21,7 @@ import { HANDLINGS, type Handling } from "./policy.ts";
  *   one is never more than polite-block.
  * - `provide`: what is shown, as RFC 5025 has it; absent: everything.
  * - `rule`: a text for people. `ttl`: for how many seconds it may be remembered.
+ * - `depends`: `["sphere"]`, where it is to be asked again when the user's sphere changes.
  *
  * What is there and not understood decides for less, never for more.
  */
@@ -32,6 +33,8 @@ export interface PointAnswer {
   readonly rule: string;
   /** Milliseconds; null: none was given. */
   readonly ttlMs: number | null;
+  /** It may be another where the user's sphere is. */
+  readonly bySphere: boolean;
 }
 
 /** No decision: the point says that it failed over this question (AuthZEN, Errors). */
@@ -57,6 +60,7 @@ export function readAnswer(json: unknown): PointAnswer | PointFailure | null {
     permissions,
     rule: typeof rule === "string" ? rule.slice(0, 200) : "",
     ttlMs: typeof ttl === "number" && ttl >= 0 ? ttl * 1000 : null,
+    bySphere: Array.isArray(context["depends"]) && context["depends"].includes("sphere"),
   };
 }
 

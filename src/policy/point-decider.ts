@@ -148,15 +148,15 @@ export class PointDecider implements Decider {
   }
 
   #watcher(entry: Entry | string): WatcherVerdict {
-    const told = { bySphere: true, until: this.#now + AGAIN };
+    const until = this.#now + AGAIN;
     if (typeof entry !== "string") {
-      const { handling, permissions, rule } = entry.answer;
-      return watcherVerdict(handling, permissions, { ...told, until: entry.freshUntil, rule: this.#named(rule) });
+      const { handling, permissions, rule, bySphere } = entry.answer;
+      return watcherVerdict(handling, permissions, { until: entry.freshUntil, bySphere, rule: this.#named(rule) });
     }
     const { unavailable } = this.#options;
     const rule = this.#named(entry);
-    if (unavailable === "block") return unknownWatcher(rule, told.until);
-    return watcherVerdict(unavailable, EVERYTHING, { ...told, rule });
+    if (unavailable === "block") return unknownWatcher(rule, until);
+    return watcherVerdict(unavailable, EVERYTHING, { until, bySphere: false, rule });
   }
 
   #sender(entry: Entry | string): SenderVerdict {

@@ -171,6 +171,14 @@ describe("what is answered", () => {
     await stop();
   });
 
+  it("it is asked again in another sphere where it says that it depends on that", async () => {
+    const { point, asked, stop } = await house();
+    point.decide = ({ context }) => ({ decision: context.sphere === "work", context: { depends: ["sphere"] } });
+    expect(await asked("a@x")).toMatchObject({ handling: "block", bySphere: true });
+    expect(await asked("a@x", { sphere: "work" })).toMatchObject({ handling: "allow", bySphere: true });
+    await stop();
+  });
+
   it("a MESSAGE or INVITE may come where the decision is true", async () => {
     const { point, sent, stop } = await house();
     point.decide = ({ action }) => ({ decision: action.name === "message" });
