@@ -3,6 +3,7 @@ import { decide } from "./decide.ts";
 import { explainUnion, type UnionExplanation, unionLines } from "./explain-union.ts";
 import type { Facts, Origin, ServerFacts } from "./facts.ts";
 import type { BindPlan, ComposePlan, Plan } from "./plan.ts";
+import type { Routing } from "./routing-choice.ts";
 
 /** What `codomain explain` and the admin API show of one decision. */
 export interface Explanation {
