@@ -51,6 +51,11 @@ export function principalOf(origin: Origin, sender: Sender): Sender {
 
 const ANONYMOUS = /@anonymous\.invalid$/;
 
+/** RFC 3323 4.1.1.3. */
+export function isAnonymous(uri: Uri): boolean {
+  return uri.kind === "sip" && uri.host.toLowerCase() === "anonymous.invalid";
+}
+
 /** RFC 3325 9.1: one SIP or SIPS URI, one tel URI, or both. A malformed one says nothing. */
 function assertedBy(request: SenderHeaders): string | undefined {
   let identities: SenderHeaders["identities"];

@@ -32,10 +32,10 @@ export function forwardCopy(request: SipRequest, alteration: Alteration): Editor
   const { recordRoute, asserted } = alteration;
   if (recordRoute !== undefined && recordRoute.length > 0) editor.prepend("Record-Route", recordRoute.join(", "));
   if (alteration.path !== undefined) editor.prepend("Path", alteration.path);
+  // RFC 3325 6: a hint to us, and to nobody behind us.
+  if (request.has("P-Preferred-Identity")) editor.remove("P-Preferred-Identity");
   if (asserted !== "keep") {
     if (request.has("P-Asserted-Identity")) editor.remove("P-Asserted-Identity");
-    // RFC 3325 6: a hint to us, and to nobody behind us.
-    if (request.has("P-Preferred-Identity")) editor.remove("P-Preferred-Identity");
     if (asserted !== "remove") editor.append("P-Asserted-Identity", asserted.value);
   }
   if (alteration.maxBreadth !== undefined) editor.set("Max-Breadth", String(alteration.maxBreadth));

@@ -1,3 +1,5 @@
+import type { Origin } from "../federation/facts.ts";
+import { isPrivate } from "../federation/privacy.ts";
 import type { Timer } from "../runtime/runtime.ts";
 import type { NameAddr } from "../sip/message/headers/name-addr.ts";
 import type { SipResponse } from "../sip/message/message.ts";
@@ -117,8 +119,8 @@ export class Branch implements ClientTransactionUser {
   #send(flow: Flow, now: number): void {
     if (this.#ended) return;
     if (this.#cancelled) return this.#end("cancelled");
-    this.#trusted = isTrusted(this.#core, this.#way, flow);
     const { requestUri } = this.#attempts[this.#attempt - 1]!;
+    this.#trusted = isTrusted(this.#core, this.#way, requestUri, flow);
     const request = copyFor(this.#core, this.#exchange, this.#way, requestUri, flow);
     const branch = this.#core.branch(this.#way.loopHash);
     if (this.#isInvite) {
@@ -150,7 +152,7 @@ export class Branch implements ClientTransactionUser {
 
   onResponse(received: SipResponse, transaction: ClientTransaction): void {
     if (transaction !== this.#transaction) return;
-    const response = this.#trusted ? received : withoutIdentity(received);
+    const response = this.#trusted ? towards(this.#exchange.origin, received) : withoutIdentity(received);
     // RFC 3261 16.7 step 3: without a second Via it was meant for nobody behind us.
     if (!response.hasLowerVia) return;
     const { status } = response;
@@ -263,6 +265,11 @@ export class Branch implements ClientTransactionUser {
     }
     this.#user.onFinal(result, this);
   }
+}
+
+/** RFC 3325 7: what is to be private stays among those who are trusted. */
+function towards(origin: Origin, response: SipResponse): SipResponse {
+  return origin.kind !== "server" && isPrivate(response) ? withoutIdentity(response) : response;
 }
 
 /** RFC 3325 5: what somebody not trusted asserts is not passed on, in responses as in requests. */

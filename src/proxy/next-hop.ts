@@ -1,5 +1,7 @@
 import { identityOn } from "../federation/identity.ts";
 import { incomingBreadth } from "../federation/loop-hash.ts";
+import { isPrivate } from "../federation/privacy.ts";
+import { isAnonymous } from "../federation/sender.ts";
 import type { Editor } from "../sip/message/edit.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import { type SipUri, tryAorOf, type Uri } from "../sip/message/uri.ts";
@@ -72,7 +74,7 @@ export function copyFor(
     requestUri: redirected ?? way.requestUri,
     recordRoute: isRecordRouted(request.method) ? recordRoutes(core, exchange, way, flow) : undefined,
     path: way.path === undefined ? undefined : core.keys.path(flow.point, way.path),
-    asserted: assertedIdentity(core, exchange, way, flow),
+    asserted: assertedIdentity(core, exchange, way, redirected, flow),
     maxBreadth: way.maxBreadth ?? breadthOf(core, request),
     stream: flow.reliable,
   });
@@ -85,35 +87,48 @@ export function breadthOf(core: Core, request: SipRequest): number {
   return incomingBreadth(value === undefined || Number.isNaN(value) ? undefined : value, servers);
 }
 
-/** RFC 3325 5: our servers are trusted, nobody else is. */
-export function isTrusted(core: Core, way: Way, flow: Flow): boolean {
-  return way.server !== "" || core.serverAt(flow.remoteHost, flow.remotePort) !== undefined;
+/** RFC 3325 5: our servers are trusted, nobody else is; nor is, for its word, where one of them redirects to. */
+export function isTrusted(core: Core, way: Way, redirected: string | undefined, flow: Flow): boolean {
+  return (
+    (way.server !== "" && redirected === undefined) || core.serverAt(flow.remoteHost, flow.remotePort) !== undefined
+  );
 }
 
 /** RFC 3325 5: a trusted server's word is passed on, a client's own is not; who was authenticated we assert. */
-function assertedIdentity(core: Core, exchange: Exchange, way: Way, out: Flow): Alteration["asserted"] {
+function assertedIdentity(
+  core: Core,
+  exchange: Exchange,
+  way: Way,
+  redirected: string | undefined,
+  out: Flow,
+): Alteration["asserted"] {
   const { origin, request } = exchange;
+  const isProved = origin.kind === "client" && origin.authenticated !== null;
+  if (origin.kind !== "server" && !isProved) return "remove";
+  // 7: with the token `id` it stays among those who are trusted; so does who calls himself nobody.
+  const isSecret = isPrivate(request) || (isProved && isAnonymous(request.from.uri));
+  if (isSecret && !isTrusted(core, way, redirected, out)) return "remove";
   if (origin.kind === "server") {
-    if (!request.has("P-Asserted-Identity")) return "keep";
-    // 7: with this token it stays among those who are trusted.
-    const isPrivate = request.has("Privacy") && PRIVATE.test(request.headers("Privacy").join(";"));
-    if (isPrivate && !isTrusted(core, way, out)) return "remove";
     const mapped = way.server === "" ? undefined : mappedIdentity(core, exchange, way.server);
     return mapped === undefined ? "keep" : { value: mapped };
   }
-  if (origin.kind === "client" && origin.authenticated !== null) return { value: `<sip:${origin.authenticated}>` };
-  return "remove";
+  const name = origin.kind === "client" ? origin.authenticated! : "";
+  return { value: `<sip:${way.server === "" ? name : identityOn(core.identities, name, way.server)}>` };
 }
 
-const PRIVATE = /(^|[;,\s])id([;,\s]|$)/i;
-
-/** What the server it goes to calls the sender, where that differs from what the server it came from calls him. */
+/**
+ * What the server it goes to calls the sender, where that differs from what the server it came from calls him. Where that one
+ * has asserted nothing and the names differ, From does not name him to the other.
+ */
 function mappedIdentity(core: Core, exchange: Exchange, server: string): string | undefined {
-  if (core.identities.outward.size === 0) return undefined;
+  if (core.identities.outward.size === 0 || exchange.sender.aor === "") return undefined;
   const { identities } = exchange.request;
   const asserted = identities.find((each) => each.uri.kind === "sip");
-  if (asserted === undefined) return undefined;
   const there = identityOn(core.identities, exchange.sender.aor, server);
+  if (asserted === undefined && identities.length === 0) {
+    return tryAorOf(exchange.request.from.uri) === there ? undefined : `<sip:${there}>`;
+  }
+  if (asserted === undefined) return undefined;
   if (tryAorOf(asserted.uri) === there) return undefined;
   const renamed = asserted.raw.replace(asserted.uri.raw, () => `sip:${there}`);
   return identities.map((each) => (each === asserted ? renamed : each.raw)).join(", ");

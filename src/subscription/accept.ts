@@ -1,6 +1,7 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import { FIRST_FENCE, RESERVE, type StoredSubscription } from "../directory/subscriptions.ts";
 import { warningValue } from "../federation/claim-answer.ts";
+import { isPrivate } from "../federation/privacy.ts";
 import { principalOf, type Sender } from "../federation/sender.ts";
 import type { WatcherVerdict } from "../policy/policy.ts";
 import { packDialog, uasDialog } from "../sip/dialog/dialog.ts";
@@ -227,6 +228,7 @@ export class Accepting {
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
     subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
     subscription.trusted = watcher.trusted;
+    subscription.secretive = watcher.trusted && isPrivate(request);
     this.#subscriptions.gate.enter(subscription, verdict, changes);
     subscription.secure = /^sips:/i.test(request.requestUri);
     subscription.connectionId = connectionOf(handed);

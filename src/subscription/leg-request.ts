@@ -30,12 +30,14 @@ export function subscribeForLeg(
     uri: scheme(names.user.uri),
     headers: [
       ["Max-Forwards", String(subscription.composed?.maxForwards ?? 70)],
-      ["From", `${watcher};tag=${legTag(subscription.id, leg.number)}`],
+      ["From", `${subscription.secretive ? ANONYMOUS : watcher};tag=${legTag(subscription.id, leg.number)}`],
       ["To", `<${scheme(uriOf(names.user.identity))}>`],
       ["Call-ID", leg.callId],
       ["CSeq", `${cseq} SUBSCRIBE`],
       ["Contact", `<${scheme(contactAt(flow.point))}>${instanceOf(subscription)}`],
       ...(subscription.trusted ? [["P-Asserted-Identity", watcher] as const] : []),
+      // RFC 3325 7: the server is trusted with it; From is shown to users (RFC 3323 4.1.1.3).
+      ...(subscription.secretive ? [["Privacy", "id"] as const] : []),
       ...subscribeHeaders(subscription, expires),
     ],
   });
@@ -55,6 +57,8 @@ export function subscribeHeaders(subscription: Subscription, expires: number): H
   if (composed !== null && composed.session !== "") headers.push(["Session-ID", `${composed.session};remote=${NIL}`]);
   return headers;
 }
+
+const ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>';
 
 /** RFC 5263 4.1: differences are preferred. */
 const ACCEPT_COMPOSED = `${PIDF};q=0.8, ${PIDF_DIFF_TYPE};q=1`;

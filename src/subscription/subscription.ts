@@ -43,6 +43,8 @@ export class Subscription implements TimerOwner<"due"> {
   accept = "";
   /** Who he is was proved to us: servers behind are told so (RFC 3325). */
   trusted = false;
+  /** Who he is stays among servers (RFC 3325 7). */
+  secretive = false;
   /** Asked for by a SIPS URI: legs go over TLS or nowhere (RFC 3261 26.2.2). */
   secure = false;
   /** Connection that alone leads to him (RFC 5626); 0: his Contact does. */
@@ -146,6 +148,7 @@ export interface Moment {
 const FLAG_ACTIVE = "a";
 const FLAG_TRUSTED = "t";
 const FLAG_SECURE = "s";
+const FLAG_SECRETIVE = "p";
 const OWN_CELLS = 5;
 
 /**
@@ -179,14 +182,20 @@ function packLeg(leg: Leg | null): Pick<SubscriptionState, "leg" | "legServer" |
   };
 }
 
-/** Whether the watcher of a row was believed to be who he says. */
-export function isTrusted({ dialog }: Pick<StoredSubscription, "dialog">): boolean {
-  return dialog.slice(0, dialog.indexOf("\n")).includes(FLAG_TRUSTED);
+/** Of the watcher of a row: whether he was believed to be who he says, and whether he wants to be told to nobody. */
+export function watcherIn({ dialog }: Pick<StoredSubscription, "dialog">): { trusted: boolean; secretive: boolean } {
+  const flags = dialog.slice(0, dialog.indexOf("\n"));
+  return { trusted: flags.includes(FLAG_TRUSTED), secretive: flags.includes(FLAG_SECRETIVE) };
 }
 
-function flagsOf({ active, trusted, secure, composed }: Subscription): string {
+function flagsOf({ active, trusted, secure, secretive, composed }: Subscription): string {
   const isActive = active || (composed !== null && composed.activation !== "no");
-  return (isActive ? FLAG_ACTIVE : "") + (trusted ? FLAG_TRUSTED : "") + (secure ? FLAG_SECURE : "");
+  return (
+    (isActive ? FLAG_ACTIVE : "") +
+    (trusted ? FLAG_TRUSTED : "") +
+    (secure ? FLAG_SECURE : "") +
+    (secretive ? FLAG_SECRETIVE : "")
+  );
 }
 
 /**
@@ -214,6 +223,7 @@ export function subscriptionFrom(
   const subscription = new Subscription(keeper, stored, cells.slice(OWN_CELLS).join("\n"), notifier);
   subscription.active = active;
   subscription.trusted = flags.includes(FLAG_TRUSTED);
+  subscription.secretive = flags.includes(FLAG_SECRETIVE);
   subscription.secure = flags.includes(FLAG_SECURE);
   subscription.connectionId = Number(cells[2]);
   subscription.eventId = cells[3] === "" ? null : (cells[3] ?? null);

@@ -13,6 +13,7 @@ import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { contactAt } from "./contact.ts";
 import type { Desk } from "./desk.ts";
 import type { Content } from "./documents.ts";
+import { bodyFor } from "./names.ts";
 import type { Handed } from "./ports.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -121,7 +122,7 @@ export class WatcherSide {
     const dialog = unpackDialog(packed);
     const shown =
       phase === "pending" || !mayBeShown(subscription, phase, state) ? null : this.#desk.gate.shown(subscription);
-    const body = shown?.body(cseq) ?? "";
+    const body = shown === null ? "" : bodyFor(subscription, dialog, shown.type, shown.body(cseq));
     const headers = headersFor(subscription, state, shown);
     const reply = await this.#outbound.toUri(
       firstHop(dialog),

@@ -10,6 +10,8 @@ export interface WatcherRow {
   /** Canonical AoR. */
   readonly watcher: string;
   readonly trusted: boolean;
+  /** He wants nobody to be told who he is (RFC 3325 7). */
+  readonly secretive: boolean;
   /** RFC 3857 4.7.1: nothing else is asked of a user than to decide about those that are pending or waiting. */
   readonly status: "pending" | "active" | "waiting";
   /** When his subscription runs out, milliseconds since 1970; null: he has none. */
@@ -125,11 +127,14 @@ export class WinfoContent implements Content {
   }
 
   #stateOf({ row, status, event }: Told): WatcherState {
-    const { id, watcher, until } = row;
+    const { id, watcher, secretive, until } = row;
     const expiration = until === null ? null : Math.max(0, Math.round((until - this.#reader.now()) / 1000));
-    return { id, uri: this.#reader.uriOf(watcher), status, event, expiration };
+    return { id, uri: secretive ? ANONYMOUS : this.#reader.uriOf(watcher), status, event, expiration };
   }
 }
+
+/** RFC 3323 4.1.1.3. */
+const ANONYMOUS = "sip:anonymous@anonymous.invalid";
 
 /** RFC 3857 4.7.1, Figure 1. */
 function eventFor(before: WatcherRow["status"] | undefined, now: WatcherRow["status"]): WatcherEvent {

@@ -11,7 +11,7 @@ import type { Accepting } from "./accept.ts";
 import { type GateListener, handlingOf } from "./gate.ts";
 import type { Handed } from "./ports.ts";
 import type { Source, Subscriptions } from "./service.ts";
-import { isTrusted, type Subscription } from "./subscription.ts";
+import { type Subscription, watcherIn } from "./subscription.ts";
 import { type WatcherRow, WinfoContent } from "./winfo-content.ts";
 
 /** What the notifier of watchers asks of the program around it. */
@@ -153,9 +153,10 @@ export class WinfoNotifier implements Source, GateListener {
   // ── What happens to watchers here ─────────────────────────────────────────────────────────────────────────────────
 
   judged(subscription: Subscription): void {
-    const { aor, watcher, trusted, event, verdict } = subscription;
+    const { aor, watcher, trusted, secretive, event, verdict } = subscription;
     if (event !== PACKAGE) return;
-    if (verdict?.known && handlingOf(verdict) === "confirm") {
+    // Who wants to be told to nobody is not remembered for anybody.
+    if (!secretive && verdict?.known && handlingOf(verdict) === "confirm") {
       // RFC 3857 4.7.1: what he has asked for outlives his subscription, and this process.
       this.#write(this.#desk.directory.watchers.putOff({ aor, watcher, trusted, event }, WAITING_MS), aor);
     } else this.#tell(aor);
@@ -289,7 +290,7 @@ export class WinfoNotifier implements Source, GateListener {
     const { subscriptions, watchers } = this.#desk.directory;
     const waiting = await watchers.waiting(aor, PACKAGE);
     const found = new Map<string, Found>();
-    for (const { watcher, trusted } of waiting) note(found, aor, watcher, trusted, null);
+    for (const { watcher, trusted } of waiting) note(found, aor, watcher, { trusted, secretive: false }, null);
     const { wall } = this.#subscriptions.moment();
     let after = "";
     for (let pages = 0; pages < MOST_PAGES; pages++) {
@@ -297,22 +298,22 @@ export class WinfoNotifier implements Source, GateListener {
       for (const row of rows) {
         const watches = (row.kind === "presence" || row.kind === "composed") && row.event === PACKAGE;
         const isOver = row.expiresAt <= wall || this.#subscriptions.rows.isLeaving(row.id);
-        if (watches && !isOver) note(found, aor, row.watcher, isTrusted(row), row.expiresAt);
+        if (watches && !isOver) note(found, aor, row.watcher, watcherIn(row), row.expiresAt);
       }
       if (rows.length < PAGE) break;
       after = rows.at(-1)!.id;
     }
     const rows: WatcherRow[] = [];
     const decided: PutOffWatcher[] = [];
-    for (const [id, { watcher, trusted, until }] of found) {
+    for (const [id, { watcher, trusted, secretive, until }] of found) {
       const verdict = await this.#desk.policy.watcher({ watcher, trusted, aor, event: PACKAGE });
       const handling = handlingOf(verdict);
       const isPutOff = waiting.some((each) => each.watcher === watcher && each.trusted === trusted);
       if (isPutOff && handling !== "confirm") decided.push({ aor, watcher, trusted, event: PACKAGE });
       if (handling === "block") continue;
       if (until !== null)
-        rows.push({ id, watcher, trusted, status: handling === "confirm" ? "pending" : "active", until });
-      else if (handling === "confirm") rows.push({ id, watcher, trusted, status: "waiting", until });
+        rows.push({ id, watcher, trusted, secretive, status: handling === "confirm" ? "pending" : "active", until });
+      else if (handling === "confirm") rows.push({ id, watcher, trusted, secretive, status: "waiting", until });
     }
     if (decided.length > 0) watchers.decided(decided).catch(onlyUnavailable);
     return rows;
@@ -322,15 +323,26 @@ export class WinfoNotifier implements Source, GateListener {
 interface Found {
   readonly watcher: string;
   readonly trusted: boolean;
+  /** He is, in one subscription of his at least. */
+  secretive: boolean;
   /** Of the subscription that lasts longest, milliseconds since 1970; null: he has none. */
   until: number | null;
 }
 
-function note(found: Map<string, Found>, aor: string, watcher: string, trusted: boolean, until: number | null): void {
+function note(
+  found: Map<string, Found>,
+  aor: string,
+  watcher: string,
+  { trusted, secretive }: { readonly trusted: boolean; readonly secretive: boolean },
+  until: number | null,
+): void {
   const id = idOf({ aor, watcher, trusted, event: PACKAGE });
   const known = found.get(id);
-  if (known === undefined) found.set(id, { watcher, trusted, until });
-  else if (until !== null) known.until = Math.max(known.until ?? 0, until);
+  if (known === undefined) found.set(id, { watcher, trusted, secretive, until });
+  else {
+    known.secretive ||= secretive;
+    if (until !== null) known.until = Math.max(known.until ?? 0, until);
+  }
 }
 
 /** Says nothing of dialogs, whose tags are nobody's business. */
