@@ -1,9 +1,8 @@
 import type { Directory, Lookup } from "./directory/directory.ts";
-import type { ServerFacts } from "./federation/facts.ts";
 import { identityOn } from "./federation/identity.ts";
 import { modelOf } from "./federation/model.ts";
 import type { UnionView } from "./federation/plan.ts";
-import { childrenOf, fansOut, type Union, unionOf } from "./federation/union-view.ts";
+import { UnionViews } from "./federation/union-views.ts";
 import { createMessaging, type Messaging } from "./messaging/messaging.ts";
 import {
   DELIVERY_OPTIONS,
@@ -22,7 +21,7 @@ import { Evictor } from "./subscription/evictor.ts";
 import { InDialogs } from "./subscription/in-dialog.ts";
 import { isOwnTag } from "./subscription/leg.ts";
 import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
-import type { ServerDesk, UnionFound, UnionNow } from "./subscription/ports.ts";
+import type { ServerDesk, UnionFound } from "./subscription/ports.ts";
 import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
 import { type ClaimRules, RegSubscriber } from "./subscription/reg-subscriber.ts";
 import { Subscriptions } from "./subscription/service.ts";
@@ -180,6 +179,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
 }
 
 function serverDesk(proxy: ProxyCore): ServerDesk {
+  const views = new UnionViews();
   return {
     takesLegs: (server) => proxy.rotation.server(server)?.repoint ?? true,
     nameOn: async (aor, server) => {
@@ -190,9 +190,9 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
     },
     union: (aor, view) => {
       const known = proxy.cache.peek(aor);
-      if (known !== undefined) return unionNow(proxy, aor, view, known);
+      if (known !== undefined) return unionNow(proxy, views, aor, view, known);
       return proxy.cache.lookup(aor).then(
-        (each) => unionNow(proxy, aor, view, each),
+        (each) => unionNow(proxy, views, aor, view, each),
         () => "away" as const,
       );
     },
@@ -205,26 +205,11 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
 }
 
 /** As the decision about a SUBSCRIBE finds it (federation/unioned.ts). */
-function unionNow(proxy: ProxyCore, aor: string, view: UnionView, known: Lookup): UnionFound {
+function unionNow(proxy: ProxyCore, views: UnionViews, aor: string, view: UnionView, known: Lookup): UnionFound {
   const record = known.state === "bound" || known.state === "no-binding" ? known.user : null;
   const { model } = modelOf(proxy.models, aor, record);
   if (model.model !== "unioned") return "elsewise";
-  const { unions } = proxy.settings;
-  const { facts } = proxy.rotation;
-  const found = childrenOf(model, unions, facts, view);
-  if (found.servers.length === 0) return "elsewise";
-  const union = found.visited ? null : unionOf(model, unions.trees, facts);
-  return { ...found, below: union === null ? NONE_BELOW : belowOf(union, facts, found.servers) };
-}
-
-const NONE_BELOW: Readonly<Record<string, string>> = Object.freeze({});
-
-function belowOf(union: Union, facts: readonly ServerFacts[], servers: readonly string[]): UnionNow["below"] {
-  const below: Record<string, string> = {};
-  const all = (server: string): readonly string[] => union.below(server).flatMap((each) => [each, ...all(each)]);
-  for (const each of facts)
-    if (servers.includes(each.name) && fansOut(each)) below[each.name] = all(each.name).join(" ");
-  return Object.keys(below).length === 0 ? NONE_BELOW : below;
+  return views.of(model, proxy.settings.unions, proxy.rotation.facts, view) ?? "elsewise";
 }
 
 function regDesk(proxy: ProxyCore, directory: Directory): RegDesk {

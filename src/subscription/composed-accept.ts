@@ -109,7 +109,7 @@ export class ComposedAccepting {
     return new Composed({
       view,
       visits: visited,
-      credits,
+      union: { servers: plan.servers, visited, credits, below: {} },
       isFetch,
       maxForwards: Math.min(hops, DEFAULT_HOPS) - 1,
       session: sessionOf(request) ?? this.#newSession(),

@@ -125,6 +125,26 @@ export function partOf({ standing, heard, late }: ChildView): "own" | "gone" | "
   return standing === "confirmed" && heard && !late ? "own" : "gone";
 }
 
+/**
+ * Whom to ask: who sends the subscription on stands for those below it as long as it is there. Where it has dropped out, or
+ * nobody waits for it any more, they are asked in its place.
+ * @param stands false: what is below it is to be asked.
+ */
+export function decideAsked(
+  servers: readonly string[],
+  below: Readonly<Record<string, readonly string[]>>,
+  stands: (server: string) => boolean,
+): readonly string[] {
+  const asked: string[] = [];
+  const ask = (server: string): void => {
+    if (asked.includes(server)) return;
+    asked.push(server);
+    if (!stands(server)) below[server]?.forEach(ask);
+  };
+  servers.forEach(ask);
+  return asked;
+}
+
 /** Which children come and which go; the order is the wanted one's. */
 export function decideChildren(
   wanted: readonly string[],

@@ -88,7 +88,7 @@ export function unpackComposed(stored: StoredSubscription, cell: string, sent: n
     instance: decodeURIComponent(instance),
     visits: flags.includes(FLAG_VISITS),
     isFetch: false,
-    credits: {},
+    union: null,
   });
   composed.children = unpackChildren(stored.leg, sent, stored.legReserved, now);
   for (const child of composed.children) {

@@ -4,6 +4,7 @@ import { subscriberWakeAt } from "../sip/dialog/subscriber.ts";
 import type { ChildView, Standing } from "./composed-decision.ts";
 import type { Document } from "./documents.ts";
 import type { Leg } from "./leg.ts";
+import type { UnionNow } from "./ports.ts";
 
 /** Nothing has come on this leg. */
 export const NO_VERSION = -2;
@@ -53,6 +54,11 @@ export class Child {
     this.server = server;
   }
 
+  /** What it has from others comes by it. */
+  get stands(): boolean {
+    return this.standing !== "out" && !this.late;
+  }
+
   get view(): ChildView {
     const { standing, late, optional, leg, retryAt } = this;
     return { standing, late, optional, heard: this.epoch > 0, away: leg === null && retryAt > 0 };
@@ -85,10 +91,8 @@ export class Composed {
   /** One document is wanted, and then it ends. */
   readonly isFetch: boolean;
   children: Child[] = [];
-  /** How often each server may send it on, whenever it is asked. */
-  credits: Readonly<Record<string, number>>;
-  /** Whom each sends it on to; null: as it was when it was asked. */
-  below: Readonly<Record<string, string>> | null = null;
+  /** As it was looked at last; shared by all who look from there. Null: it is another owner's, or not known at once. */
+  union: UnionNow | null;
   activation: Activation = "no";
   /** Which of the union's changes it was looked at for. */
   seen = 0;
@@ -100,7 +104,7 @@ export class Composed {
     this.instance = given.instance;
     this.visits = given.visits;
     this.isFetch = given.isFetch;
-    this.credits = given.credits;
+    this.union = given.union;
   }
 
   childOf(leg: Leg): Child | undefined {
@@ -131,7 +135,7 @@ export interface ComposedParts {
   readonly instance: string;
   readonly visits: boolean;
   readonly isFetch: boolean;
-  readonly credits: Readonly<Record<string, number>>;
+  readonly union: UnionNow | null;
 }
 
 /** What a leg's chain carries so that one device of a watcher is told from another; null: nothing. */

@@ -6,7 +6,7 @@ import { subscriberWakeAt } from "../sip/dialog/subscriber.ts";
 import { backOffMs } from "../sip/dialog/usage.ts";
 import type { Telemetry } from "../telemetry/events.ts";
 import { Child, type Composed, evidenceOf, NO_VERSION, STALE_MS } from "./composed.ts";
-import { type ChildStep, childEvent, decideChildren, decideShown, ON_CHILD } from "./composed-decision.ts";
+import { type ChildStep, childEvent, decideAsked, decideChildren, decideShown, ON_CHILD } from "./composed-decision.ts";
 import { ComposedDocuments } from "./composed-documents.ts";
 import type { LegEvent } from "./decision.ts";
 import type { Desk, Said } from "./desk.ts";
@@ -54,18 +54,14 @@ export class Composing {
   begin(subscription: Subscription, wanted: readonly string[], entered: readonly string[]): void {
     const composed = subscription.composed!;
     composed.seen = this.#changes;
-    composed.below = this.#belowNow(subscription);
+    const union = this.#parts.servers.union(subscription.aor, composed.view);
+    if (typeof union !== "string" && !(union instanceof Promise)) composed.union = union;
     composed.children = wanted.map((server) => this.#childFor(composed, server));
     for (const child of composed.children) {
       if (entered.includes(child.server)) child.taken = composed.visits;
       else this.#elsewhere(child);
     }
     this.place(subscription);
-  }
-
-  #belowNow({ aor, composed }: Subscription): Composed["below"] {
-    const union = this.#parts.servers.union(aor, composed!.view);
-    return typeof union === "string" || union instanceof Promise ? null : union.below;
   }
 
   /** It was another owner's: what every child has is told anew. */
@@ -138,7 +134,9 @@ export class Composing {
         this.#parts.legs.step(subscription, leg, { kind: "time", now });
       if (child.retryAt > 0 && child.retryAt <= now) this.#open(subscription, child);
     }
-    if (lapsed) this.settle(subscription);
+    if (!lapsed) return;
+    if (this.#reshape(subscription)) this.place(subscription);
+    this.settle(subscription);
   }
 
   /** What its server said, looked up in the table and carried out. */
@@ -151,6 +149,7 @@ export class Composing {
     this.#carryOut(subscription, child, leg, step, said);
     if (subscription.ending) return;
     this.#write(subscription, child, before !== child.standing);
+    if (this.#reshape(subscription)) this.place(subscription);
     this.settle(subscription);
     this.#desk.arm(subscription);
   }
@@ -297,24 +296,39 @@ export class Composing {
       composed.seen = -1;
       return this.place(subscription);
     }
+    const before = composed.union;
+    composed.union = union;
     composed.visits = union.visited;
-    composed.credits = union.credits;
-    const { below } = composed;
-    composed.below = union.below;
-    const { come, go } = decideChildren(
-      union.servers,
-      composed.children.map(({ server }) => server),
-    );
-    for (const child of composed.children) if (go.includes(child.server)) this.#dismiss(subscription, child);
-    composed.children = union.servers.map(
-      (server) => composed.children.find((each) => each.server === server) ?? this.#childFor(composed, server),
-    );
-    if (come.length + go.length > 0 && subscription.stored) void this.#desk.save(subscription);
+    this.#reshape(subscription);
     this.#askOut(subscription, Number.POSITIVE_INFINITY);
     for (const child of composed.children)
-      if (below !== null && below[child.server] !== union.below[child.server]) this.#askAnew(subscription, child);
+      if (before !== null && !isSameList(before.below[child.server], union.below[child.server]))
+        this.#askAnew(subscription, child);
     this.place(subscription);
     this.settle(subscription);
+  }
+
+  /** Those that there are to be become those that there are; who is new is asked by `place`. True: there are others now. */
+  #reshape(subscription: Subscription): boolean {
+    const composed = subscription.composed!;
+    const { union, children } = composed;
+    if (union === null) return false;
+    const named = (server: string): Child | undefined => children.find((each) => each.server === server);
+    const stands = (server: string): boolean => named(server)?.stands ?? true;
+    const wanted = decideAsked(union.servers, union.below, stands);
+    const { come, go } = decideChildren(
+      wanted,
+      children.map(({ server }) => server),
+    );
+    if (come.length + go.length === 0) return false;
+    for (const child of children) if (go.includes(child.server)) this.#dismiss(subscription, child);
+    composed.children = wanted.map((server) => named(server) ?? this.#childFor(composed, server));
+    // Where one that had consented for all below it is away, nobody's silence hides the whole.
+    for (const each of composed.children)
+      if (come.includes(each.server) && subscription.active && !union.servers.includes(each.server))
+        each.optional = true;
+    if (subscription.stored) void this.#desk.save(subscription);
+    return true;
   }
 
   /** It sends a subscription on when it gets it, and to those that were below it then. */
@@ -369,10 +383,10 @@ export class Composing {
   /** What allows a SUBSCRIBE is written down before it is sent (concurrency.md 8). */
   #open(subscription: Subscription, child: Child): void {
     if (child.leg !== null || child.preparing || this.#desk.gate.follows(subscription) !== true) return;
-    const { visits, credits } = subscription.composed!;
+    const { visits, union } = subscription.composed!;
     child.retryAt = 0;
     const isToVisit = visits && !child.taken;
-    const count = credits[child.server] ?? 0;
+    const count = union?.credits[child.server] ?? 0;
     if (!isToVisit && count === 0) return this.#begin(subscription, child);
     child.preparing = true;
     this.#prepare(subscription, child, isToVisit, count)
@@ -557,6 +571,10 @@ export class Composing {
     }
     return looked === 0 ? null : found;
   }
+}
+
+function isSameList(a: readonly string[] = [], b: readonly string[] = []): boolean {
+  return a.length === b.length && a.every((each, index) => each === b[index]);
 }
 
 const DROPPED: ReadonlySet<string> = new Set(["out", "visited"]);

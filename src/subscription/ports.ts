@@ -51,8 +51,11 @@ export interface UnionNow {
   readonly credits: Readonly<Record<string, number>>;
   /** Peer: a visited row is taken before a server is asked. */
   readonly visited: boolean;
-  /** Of those that send it on to their own children: who these are. Another text, and it is to be asked anew. */
-  readonly below: Readonly<Record<string, string>>;
+  /**
+   * Of each that sends it on to its own children: who is asked in its place where it drops out. Others, and it is to be
+   * asked anew.
+   */
+  readonly below: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface ServerName {
