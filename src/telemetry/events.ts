@@ -83,6 +83,14 @@ export interface Events {
   database: { readonly up: boolean; readonly reason: string };
   /** The policy decision point counts as away, or answers again. */
   decisionPoint: { readonly url: string; readonly up: boolean; readonly reason: string };
+  /** A user's rules on their way to a server that keeps its own; `reductions`: what it cannot express. */
+  push: {
+    readonly aor: string;
+    readonly server: string;
+    readonly outcome: "pushed" | "removed" | "failed";
+    readonly reductions: number;
+    readonly error: string;
+  };
   /** A loop or a hop limit: RFC 3261 16.3, RFC 5393. */
   loop: { readonly callId: string; readonly status: number; readonly reason: string };
   /** One user of a batch. `reason`: why he was refused; null: he was moved. */

@@ -148,6 +148,18 @@ const SOURCES: Sources = {
   decisionPoint: source("error", "decision point", (e) => ({ url: e.url, up: e.up, reason: text(e.reason) }), {
     level: (e) => (e.up ? "info" : "error"),
   }),
+  push: source(
+    "warn",
+    "rules pushed",
+    (e) => ({
+      user: text(e.aor),
+      server: e.server,
+      outcome: e.outcome,
+      reductions: e.reductions,
+      reason: text(e.error),
+    }),
+    { level: (e) => (e.outcome === "failed" ? "warn" : "info"), throttled: true },
+  ),
   loop: source("info", "loop", (e) => ({ callId: text(e.callId), outcome: e.status, reason: text(e.reason) }), {
     throttled: true,
   }),

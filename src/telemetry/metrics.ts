@@ -284,6 +284,11 @@ export class Metrics {
       state: words(["up", "down"]),
     });
     this.#on("decisionPoint", (e) => points.add(e.up ? "up" : "down"));
+    const pushes = this.#tally("pushes", "Users' rules brought to servers that keep their own.", {
+      outcome: words(["pushed", "removed", "failed"]),
+      reduced: words(["yes", "no"]),
+    });
+    this.#on("push", (e) => pushes.add(e.outcome, e.reductions > 0 ? "yes" : "no"));
     const moves = this.#tally("moves", "Users of batches, moved or refused.", { outcome: words(["moved", "refused"]) });
     this.#on("moveStep", (e) => moves.add(e.reason === null ? "moved" : "refused"));
     const subscriptions = this.#tally("subscription_changes", "What became of subscriptions that end at this proxy.", {

@@ -222,6 +222,7 @@ describe("metrics", () => {
         proofRemoved: { server: a, method: b },
         database: { up: n > 0, reason: a },
         decisionPoint: { url: a, up: n > 0, reason: b },
+        push: { aor: a, server: b, outcome: b as "pushed", reductions: n, error: a },
         loop: { callId: a, status: n, reason: b },
         subscription: {
           id: a,
