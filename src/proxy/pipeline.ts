@@ -2,6 +2,7 @@ import { decide } from "../federation/decide.ts";
 import { FORKED_METHODS } from "../federation/partitioned.ts";
 import type { ComposePlan, HoldPlan, Plan, ReginfoPlan, RelayPlan, WatcherinfoPlan } from "../federation/plan.ts";
 import { withoutOwnMaddr } from "./alterations.ts";
+import { COPY_HEADER } from "./copies.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasLooped } from "./loop.ts";
@@ -78,6 +79,9 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined): void 
   if (aor === undefined) {
     const known = request.uri.kind === "sip";
     return answer(core, exchange, known ? { status: 404 } : { status: 416, phrase: "Unsupported URI Scheme" });
+  }
+  if (request.method === "MESSAGE" && request.has(COPY_HEADER)) {
+    return answer(core, exchange, { status: 482, phrase: "Loop Detected", warning: "a copy of ours has come back" });
   }
   exchange.aor = aor;
   exchange.sender = new SenderFacts(core, request, origin);

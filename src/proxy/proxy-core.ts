@@ -4,10 +4,11 @@ import { decide } from "../federation/decide.ts";
 import { type Explanation, renderExplanation } from "../federation/explain.ts";
 import type { DecisionSettings, Facts, Origin } from "../federation/facts.ts";
 import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
-import { compileModels, type ModelTable } from "../federation/model.ts";
+import { compileModels, type ModelTable, modelOf } from "../federation/model.ts";
 import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
-import type { Plan } from "../federation/plan.ts";
+import type { Plan, UnionView } from "../federation/plan.ts";
 import { NO_DISPOSITION } from "../federation/routing-choice.ts";
+import { childrenOf } from "../federation/union-view.ts";
 import { NO_POLICY, type Policy, type PolicyExplanation } from "../policy/policy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { MalformedHeader, MalformedUri } from "../sip/message/errors.ts";
@@ -19,6 +20,7 @@ import { createLocator, type LocateOptions, type Locator } from "../sip/transpor
 import type { Flow, Target, TransportLayer } from "../sip/transport/transport.ts";
 import type { Telemetry } from "../telemetry/events.ts";
 import { forwardAck } from "./ack.ts";
+import { Copies } from "./copies.ts";
 import type { Core } from "./core.ts";
 import { DigestNonces } from "./digest.ts";
 import { Exchange } from "./exchange.ts";
@@ -36,7 +38,7 @@ import { RequestEvent } from "./request-event.ts";
 import { answer } from "./responses.ts";
 import { Rotation, type ServerStatus } from "./rotation.ts";
 import { RouteKeys } from "./route-header.ts";
-import { gatherFacts } from "./steps/facts.ts";
+import { gatherFacts, recordIn } from "./steps/facts.ts";
 import { lookUp } from "./steps/resolve.ts";
 import { SubscriptionForks } from "./subscription-forks.ts";
 
@@ -89,6 +91,7 @@ export class ProxyCore implements Core, TransactionUser {
   draining = false;
   handlers: Handlers = NO_HANDLERS;
   readonly outbound: Outbound = createOutbound(this);
+  readonly #copies = new Copies(this, this.outbound);
   readonly #locator: Locator;
   readonly branchPrefix: string;
   readonly #invites = new Map<ServerTransaction, Exchange>();
@@ -180,6 +183,7 @@ export class ProxyCore implements Core, TransactionUser {
     this.directory.evictions.configure(this.evictedByRegister);
     this.#domains = new Set([...options.domains, ...Object.values(this.settings.subdomains)]);
     this.rotation.configure(servers, options.health);
+    this.#copies.configure();
     this.#locateNodes();
   }
 
@@ -236,6 +240,13 @@ export class ProxyCore implements Core, TransactionUser {
     const setting = await this.imRouting.settingOf(aor);
     const question = { method, servers: plan.servers, disposition: NO_DISPOSITION };
     return { ...plan, routing: this.imRouting.choose(aor, setting, question, false) };
+  }
+
+  /** Of whom a subscription to a unioned user is made, looked at from there; null: he is of another model. */
+  async children(aor: string, view: UnionView): Promise<readonly string[] | null> {
+    const { model } = modelOf(this.models, aor, recordIn(await lookUp(this, aor)));
+    if (model.model !== "unioned") return null;
+    return childrenOf(model, this.settings.unions, this.rotation.facts, view).servers;
   }
 
   async #explainPolicy({ method, event, aor, sender }: Facts): Promise<PolicyExplanation | null> {
@@ -373,6 +384,7 @@ export class ProxyCore implements Core, TransactionUser {
 
   #report(exchange: Exchange, status: number): void {
     this.#open--;
+    if (status >= 200 && status < 300 && exchange.method === "MESSAGE") this.#copies.sent(exchange);
     if (exchange.isInvite) this.#invites.delete(exchange.transaction);
     if (this.#open === 0 && this.#idle.length > 0) for (const resolve of this.#idle.splice(0)) resolve();
     if (!this.telemetry.wants("request")) return;
