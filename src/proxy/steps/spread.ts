@@ -153,14 +153,17 @@ async function isMerged(core: Core, exchange: Exchange, server: string): Promise
   return !(await unions.spend(own, spenderOf(exchange)));
 }
 
-/** Of the root no credit tells whether it was sent this or whether its own user writes it. */
+/**
+ * Of the root, and of who sends down by a listener of its own, no credit tells whether it was sent this or whether its own
+ * user writes it. What is on nobody's record goes on: twice is better than not at all.
+ */
 async function isSentOnAgain(core: Core, exchange: Exchange): Promise<boolean> {
   const union = unionFor(exchange);
   const server = sendsOn(exchange, union);
   if (server === null) return false;
   const { unions } = core.directory;
   const by = spenderOf(exchange);
-  const sent = exchange.direction === "down" || (await unions.spend(creditFor(exchange, sentTo(server)), by));
+  const sent = exchange.credit === "spent" || (await unions.spend(creditFor(exchange, sentTo(server)), by));
   if (sent) exchange.sentOn = true;
   return sent && !(await unions.spend(creditFor(exchange, childrenOf(server)), by));
 }
@@ -186,7 +189,7 @@ export function grantsFor(
     const below = union.below(server).length;
     if (below === 0 || !exchange.facts?.servers.some((each) => each.name === server && fansOut(each))) continue;
     grants.push({ ...creditFor(exchange, childrenOf(server)), count: 1 });
-    if (union.tops.includes(server)) grants.push({ ...creditFor(exchange, sentTo(server)), count: below });
+    if (count === undefined) grants.push({ ...creditFor(exchange, sentTo(server)), count: below });
   }
   return grants;
 }
