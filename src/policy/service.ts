@@ -35,6 +35,7 @@ export class PolicyService implements Policy {
   readonly #listeners = new Set<(aor: string | null) => void>();
   readonly #endFeed: () => void;
   #options: PolicyOptions = NO_POLICY_OPTIONS;
+  #active = false;
   /** Way `pdp`; null: no domain has it. */
   #point: Decider | null = null;
 
@@ -51,7 +52,7 @@ export class PolicyService implements Policy {
   }
 
   get active(): boolean {
-    return Object.values(this.#options.domains).some((each) => each.way !== "distributed");
+    return this.#active;
   }
 
   watcher(question: Question): WatcherVerdict | Promise<WatcherVerdict> {
@@ -76,6 +77,7 @@ export class PolicyService implements Policy {
       this.#point = point;
     }
     this.#options = options;
+    this.#active = Object.values(options.domains).some((each) => each.way !== "distributed");
     this.#tell(null);
   }
 
