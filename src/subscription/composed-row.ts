@@ -79,10 +79,15 @@ export function packAsked({ view, visits, maxForwards, session, instance }: Comp
   return ` ${flags} ${maxForwards} ${session} ${encodeURIComponent(instance)}`;
 }
 
+/** Of the first cell of a row's `dialog`. */
+export function directionIn(cell: string): "up" | "down" {
+  return (cell.split(" ")[1] ?? "").includes(FLAG_DOWN) ? "down" : "up";
+}
+
 export function unpackComposed(stored: StoredSubscription, cell: string, sent: number, now: number): Composed {
   const [, flags = "", maxForwards, session = "", instance = ""] = cell.split(" ");
   const composed = new Composed({
-    view: { from: stored.origin, direction: flags.includes(FLAG_DOWN) ? "down" : "up" },
+    view: { from: stored.origin, direction: directionIn(cell) },
     maxForwards: Number(maxForwards),
     session,
     instance: decodeURIComponent(instance),

@@ -64,6 +64,17 @@ export class Child {
     return { standing, late, optional, heard: this.epoch > 0, away: leg === null && retryAt > 0 };
   }
 
+  /** It is asked, or cannot be: waited for as long as a server may take to answer. @param now monotonic. */
+  isSilent(now: number): void {
+    if (!this.late && this.staleAt === 0) this.staleAt = now + STALE_MS;
+  }
+
+  /** Nobody waits for it. */
+  speaks(): void {
+    this.staleAt = 0;
+    this.late = false;
+  }
+
   /** @param document read of `content`. */
   report(document: Report["document"]): Report {
     return { epoch: this.epoch, cseq: this.cseq, document };

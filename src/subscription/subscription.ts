@@ -1,9 +1,10 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
+import type { UnionView } from "../federation/plan.ts";
 import type { WatcherVerdict } from "../policy/policy.ts";
 import { type NotifierState, resumeNotifier } from "../sip/dialog/notifier.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Composed } from "./composed.ts";
-import { packAsked, packChildren, unpackComposed } from "./composed-row.ts";
+import { directionIn, packAsked, packChildren, unpackComposed } from "./composed-row.ts";
 import type { Content } from "./documents.ts";
 import { Leg } from "./leg.ts";
 
@@ -62,6 +63,8 @@ export class Subscription implements TimerOwner<"due"> {
   judged = 0;
   /** When they are to be asked again; 0: when they change. */
   judgeAt = 0;
+  /** The user's sphere by the last document, where the verdict depends on it (RFC 5025 3.1.2); undefined: none was seen. */
+  sphere: string | null | undefined = undefined;
   /** What he was given to be shown last in place of `content`; null: nothing was. */
   veiled: Content | null = null;
 
@@ -184,8 +187,20 @@ function packLeg(leg: Leg | null): Pick<SubscriptionState, "leg" | "legServer" |
 
 /** Of the watcher of a row: whether he was believed to be who he says, and whether he wants to be told to nobody. */
 export function watcherIn({ dialog }: Pick<StoredSubscription, "dialog">): { trusted: boolean; secretive: boolean } {
-  const flags = dialog.slice(0, dialog.indexOf("\n"));
+  const flags = flagsIn(dialog);
   return { trusted: flags.includes(FLAG_TRUSTED), secretive: flags.includes(FLAG_SECRETIVE) };
+}
+
+/** Of a composed row, for people: whether its watcher was told `active`, and from where he looks. */
+export function shownIn(stored: Pick<StoredSubscription, "dialog" | "origin">): { active: boolean; view: UnionView } {
+  const { dialog, origin } = stored;
+  const cell = dialog.slice(0, dialog.indexOf("\n"));
+  return { active: flagsIn(dialog).includes(FLAG_ACTIVE), view: { from: origin, direction: directionIn(cell) } };
+}
+
+/** What stands behind them in the first cell is of others' making. */
+function flagsIn(dialog: string): string {
+  return dialog.slice(0, dialog.indexOf("\n")).split(" ")[0]!;
 }
 
 function flagsOf({ active, trusted, secure, secretive, composed }: Subscription): string {
@@ -210,7 +225,7 @@ export function subscriptionFrom(
 ): Subscription {
   const cells = stored.dialog.split("\n");
   const own = cells[0] ?? "";
-  const flags = own.split(" ")[0]!;
+  const flags = flagsIn(stored.dialog);
   const active = flags.includes(FLAG_ACTIVE);
   const sent = used === "reserve" ? stored.notifyReserved : stored.notifyReserved - RESERVE;
   const notifier = resumeNotifier({
