@@ -15,28 +15,34 @@ import type { Entry, EntryJudgement, Visited } from "./unions.ts";
  * they are said to do and do.
  *
  * @param id of the subscription that would begin a chain.
- * @param rows all of the pair, of live chains.
+ * Legs that are gone count for what can be coming back from them, and for what their chain has visited; who comes back to
+ * a chain of which nothing else is left goes nowhere.
+ *
+ * @param rows all of the pair.
  */
 export function judgeEntry(id: string, entry: Entry, rows: readonly Visited[]): EntryJudgement {
   const known = chainKnown(entry, rows);
   if (known === undefined && mayBegin(entry, rows)) return { outcome: "entered", chain: id, servers: entry.servers };
   const candidates = known === undefined ? chainsThrough(entry.origin, rows) : [known];
   for (const chain of candidates) {
-    const visited = new Set(rows.filter((row) => row.chain === chain).map((row) => row.server));
+    const its = rows.filter((row) => row.chain === chain);
+    const visited = new Set(its.map((row) => row.server));
     const free = entry.servers.filter((server) => !visited.has(server));
-    if (free.length > 0) return { outcome: "entered", chain, servers: free };
+    if (free.length > 0 && its.some((row) => !row.gone)) return { outcome: "entered", chain, servers: free };
   }
   return { outcome: "loop", chain: candidates[0]! };
 }
 
 /** The chain that it belongs to for certain. */
-function chainKnown({ evidence, within }: Entry, rows: readonly Visited[]): string | undefined {
+function chainKnown({ origin, evidence, within }: Entry, rows: readonly Visited[]): string | undefined {
   const byTag = within === null ? undefined : rows.find((row) => row.holder === within);
   if (byTag !== undefined) return byTag.chain;
-  return evidence === null ? undefined : rows.find((row) => row.evidence === evidence)?.chain;
+  if (evidence === null) return undefined;
+  // Where a leg is gone, the same instance may be subscribing anew.
+  return rows.find((row) => row.evidence === evidence && (!row.gone || row.server === origin))?.chain;
 }
 
-/** Live chains that the server is on, in the order of the rows. */
+/** Chains that the server is on, in the order of the rows. */
 function chainsThrough(origin: string | null, rows: readonly Visited[]): string[] {
   return [...new Set(rows.filter((row) => row.server === origin).map((row) => row.chain))];
 }
@@ -46,10 +52,9 @@ function mayBegin({ origin, evidence, onward, most }: Entry, rows: readonly Visi
   if (own.length === 0) return true;
   const begun = own.filter((row) => row.role === "start" && row.holder === row.chain).length;
   if (begun >= most) return false;
-  const legs = own.filter((row) => row.role === "leg");
   if (!onward.includes(origin!)) {
-    if (legs.length === 0 || begun === 0) return true;
-  } else if (legs.some((row) => !row.echoed)) return false;
+    if (begun === 0 || own.every((row) => row.role === "start" || row.gone)) return true;
+  } else if (own.some((row) => row.role === "leg" && !row.echoed)) return false;
   // Beside one without evidence nothing is told apart.
   return evidence !== null && own.every((row) => row.evidence !== null);
 }

@@ -7,11 +7,25 @@ import type { Statement, Transaction } from "./memory-transaction.ts";
 import { isAor } from "./rows.ts";
 import { FIRST_FENCE, type ListedSubscription, type StoredSubscription } from "./subscriptions.ts";
 import { enteredBefore, grantRows, nameOf } from "./union-rows.ts";
-import type { Credit, EnterOutcome, Entry, Grant, Pair, UnionStore, Visited } from "./unions.ts";
+import {
+  type Credit,
+  type EnterOutcome,
+  type Entry,
+  type Grant,
+  KEPT_MS,
+  type Pair,
+  type UnionStore,
+  type Visited,
+} from "./unions.ts";
+
+interface VisitedRow extends Visited {
+  readonly place: number;
+  readonly keptUntil: number;
+}
 
 /** All that one subscription visits: key is its id. */
 interface HolderRow extends Pair {
-  readonly rows: ReadonlyArray<Visited & { readonly place: number }>;
+  readonly rows: readonly VisitedRow[];
 }
 
 interface CreditRow extends Credit {
@@ -47,7 +61,7 @@ export class MemoryUnions implements UnionStore {
         const { epoch, binding } = currentBinding(aor, s.read<Slot>("slots", aor), this.#now());
         return {
           known: s.read(SUBSCRIPTIONS, id) !== undefined,
-          rows: rowsOf(s, subscription),
+          rows: this.#rowsOf(s, subscription),
           slot: { server: binding?.server ?? null, epoch },
         };
       });
@@ -81,10 +95,11 @@ export class MemoryUnions implements UnionStore {
         const own = await s.lock<HolderRow>(VISITED, holder);
         const start = own?.rows.find((row) => row.role === "start");
         if (own === undefined || start === undefined) return "lost";
-        if (own.rows.some((row) => row.role === "leg" && row.server === server)) return "taken";
+        if (own.rows.some((row) => row.role === "leg" && row.server === server && !row.gone)) return "taken";
         const { chain } = start;
-        if (rowsOf(s, own).some((row) => row.chain === chain && row.server === server)) return "visited";
-        const leg = { chain, server, role: "leg", holder, evidence, echoed: false, place: this.#place() } as const;
+        if (this.#rowsOf(s, own).some((row) => row.chain === chain && row.server === server && !row.gone))
+          return "visited";
+        const leg = this.#row({ chain, server, role: "leg", holder, evidence });
         s.write(VISITED, holder, { ...own, rows: [...own.rows, leg] } satisfies HolderRow);
         return "taken";
       });
@@ -96,13 +111,13 @@ export class MemoryUnions implements UnionStore {
       if (!(await this.#holds(s, owner, holder, fence))) return;
       const own = await s.lock<HolderRow>(VISITED, holder);
       if (own === undefined) return;
-      const rows = own.rows.filter((row) => row.role !== "leg" || row.server !== server);
+      const rows = own.rows.map((row) => (row.role === "leg" && row.server === server ? { ...row, gone: true } : row));
       s.write(VISITED, holder, { ...own, rows } satisfies HolderRow);
     });
   }
 
   visited(pair: Pair): Promise<readonly Visited[]> {
-    return this.#access.ask(async (s) => rowsOf(s, pair));
+    return this.#access.ask(async (s) => this.#rowsOf(s, pair));
   }
 
   async grant(id: string, credits: readonly Grant[], until: number): Promise<void> {
@@ -144,8 +159,14 @@ export class MemoryUnions implements UnionStore {
 
   /** What has lapsed. */
   async sweep(): Promise<void> {
-    if (this.#store.table(CREDITS).size === 0) return;
+    if (this.#store.table(CREDITS).size === 0 && this.#store.table(VISITED).size === 0) return;
     await this.#access.write(async (s) => {
+      for (const [holder, seen] of s.scan<HolderRow>(VISITED)) {
+        if (!seen.rows.some((row) => this.#hasLapsed(row))) continue;
+        const own = await s.lock<HolderRow>(VISITED, holder);
+        const rows = own?.rows.filter((row) => !this.#hasLapsed(row)) ?? [];
+        s.write(VISITED, holder, own === undefined || rows.length === 0 ? undefined : { ...own, rows });
+      }
       for (const [key, row] of s.scan<CreditRow>(CREDITS)) {
         if (row.until >= this.#now()) continue;
         await s.lock(CREDITS, key);
@@ -166,13 +187,10 @@ export class MemoryUnions implements UnionStore {
     if (!liveOwners(s).has(owner)) return false;
     await s.lock(SUBSCRIPTIONS, holder);
     s.write(SUBSCRIPTIONS, holder, { ...subscription, owner, fence: FIRST_FENCE, revision: 0 });
-    const start: Visited = { chain, server: origin, role: "start", holder, evidence, echoed: false };
-    const legs = servers.map(
-      (server): Visited => ({ chain, server, role: "leg", holder, evidence: sent, echoed: false }),
-    );
-    const rows = [start, ...legs].map((row) => ({ ...row, place: this.#place() }));
-    await s.lock(VISITED, holder);
-    s.write(VISITED, holder, { watcher, aor, event, rows } satisfies HolderRow);
+    const start = this.#row({ chain, server: origin, role: "start", holder, evidence });
+    const legs = servers.map((server) => this.#row({ chain, server, role: "leg", holder, evidence: sent }));
+    const before = (await s.lock<HolderRow>(VISITED, holder))?.rows ?? [];
+    s.write(VISITED, holder, { watcher, aor, event, rows: [...before, start, ...legs] } satisfies HolderRow);
     return true;
   }
 
@@ -197,8 +215,22 @@ export class MemoryUnions implements UnionStore {
     }
   }
 
-  #place(): number {
-    return this.#store.takeAuditId();
+  #row(row: Omit<VisitedRow, "echoed" | "gone" | "place" | "keptUntil">): VisitedRow {
+    const place = this.#store.takeAuditId();
+    return { ...row, echoed: false, gone: false, place, keptUntil: this.#now() + KEPT_MS };
+  }
+
+  #rowsOf(s: Statement, pair: Pair): Visited[] {
+    return s
+      .scan<HolderRow>(VISITED)
+      .flatMap(([, row]) => (pairKey(row) === pairKey(pair) ? row.rows : []))
+      .filter((row) => !this.#hasLapsed(row))
+      .sort((a, b) => a.place - b.place)
+      .map(({ place: _, keptUntil: __, ...row }) => row);
+  }
+
+  #hasLapsed(row: VisitedRow): boolean {
+    return row.gone && row.keptUntil <= this.#now();
   }
 
   #now(): number {
@@ -206,10 +238,12 @@ export class MemoryUnions implements UnionStore {
   }
 }
 
-/** The foreign key's `on delete cascade`, in the statement that removes the subscription and has locked it. */
+/** The foreign key's `on delete set null`, in the statement that removes the subscription and has locked it. */
 export async function dropVisited(store: MemoryStore, s: Statement, holder: string): Promise<void> {
   if (!store.table(VISITED).has(holder)) return;
-  if ((await s.lock(VISITED, holder)) !== undefined) s.write(VISITED, holder, undefined);
+  const own = await s.lock<HolderRow>(VISITED, holder);
+  const legs = own?.rows.filter((row) => row.role === "leg").map((row) => ({ ...row, gone: true })) ?? [];
+  s.write(VISITED, holder, own === undefined || legs.length === 0 ? undefined : { ...own, rows: legs });
 }
 
 async function echo(s: Statement, echoed: readonly Visited[]): Promise<void> {
@@ -219,14 +253,6 @@ async function echo(s: Statement, echoed: readonly Visited[]): Promise<void> {
     const rows = own.rows.map((row) => (row.role === "leg" && row.server === server ? { ...row, echoed: true } : row));
     s.write(VISITED, holder, { ...own, rows } satisfies HolderRow);
   }
-}
-
-function rowsOf(s: Statement, pair: Pair): Visited[] {
-  return s
-    .scan<HolderRow>(VISITED)
-    .flatMap(([, row]) => (pairKey(row) === pairKey(pair) ? row.rows : []))
-    .sort((a, b) => a.place - b.place)
-    .map(({ place: _, ...row }) => row);
 }
 
 function pairKey({ aor, watcher, event }: Pair): string {

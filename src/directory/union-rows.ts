@@ -21,7 +21,7 @@ export function enteredBefore(
   id: string,
   rows: readonly Visited[],
 ): { readonly outcome: "entered"; readonly chain: string; readonly servers: readonly string[] } {
-  const own = rows.filter((row) => row.holder === id);
+  const own = rows.filter((row) => row.holder === id && !row.gone);
   const servers = own.flatMap(({ role, server }) => (role === "leg" && server !== null ? [server] : []));
   return { outcome: "entered", chain: own[0]?.chain ?? id, servers };
 }

@@ -3,7 +3,7 @@ import type { SlotState, StoredSubscription } from "./subscriptions.ts";
 /**
  * What keeps requests of the unioned models from going round (models.md, "Unioned"): visited rows and credits, taken by
  * unique key before the request they allow is sent, so that every proxy sees them (concurrency.md 8). A visited row goes
- * with the subscription that holds it, a credit lapses. The port; `memory-unions.ts` and `postgres/unions.ts` pass one
+ * with the subscription that holds it, or when what it has set off can be back no more; a credit lapses. The port; `memory-unions.ts` and `postgres/unions.ts` pass one
  * contract suite. What is expected is answered as data; what is thrown is a DirectoryUnavailable.
  */
 
@@ -18,8 +18,8 @@ export interface Pair {
 
 /**
  * One server on one chain. `start`: a SUBSCRIBE of the chain came from it, there as long as the subscription that answered
- * it; each subscription on a chain has one. `leg`: a leg of ours leads to it, there as long as that leg; a server has one
- * at most on a chain.
+ * it; each subscription on a chain has one. `leg`: a leg of ours leads to it, there as long as that leg, and in any case
+ * for KEPT_MS after it was taken; a server has one that is not gone at most on a chain.
  */
 export interface Visited {
   /** Id of the first subscription of the chain, which may have ended before the chain. */
@@ -36,6 +36,8 @@ export interface Visited {
   readonly evidence: string | null;
   /** A `leg`'s server has sent the subscription on to us with that very evidence: it is known to preserve it. */
   readonly echoed: boolean;
+  /** The leg has ended, but not long ago: its server's own SUBSCRIBEs may be on their way here. */
+  readonly gone: boolean;
 }
 
 /** A SUBSCRIBE outside a dialog that asks to come in. */
@@ -106,9 +108,12 @@ export interface UnionStore {
     server: string,
     evidence: string | null,
   ): Promise<"taken" | "visited" | "lost">;
-  /** Gives a leg's server back: its dialog has ended, or its SUBSCRIBE could not be sent. Safe to repeat. */
+  /**
+   * Gives a leg's server back: its dialog has ended, or its SUBSCRIBE could not be sent. At once it is free for `visit`, on
+   * its chain; for what comes in later (`gone`). Safe to repeat.
+   */
   leave(owner: string, holder: string, fence: number, server: string): Promise<void>;
-  /** Visited rows of live chains of a pair, for `explain`. */
+  /** Visited rows of a pair, for `explain`. */
   visited(pair: Pair): Promise<readonly Visited[]>;
   /**
    * Commits credits, `count` of each, before the request they are for is sent. Each credit stands in the list once.
@@ -124,5 +129,10 @@ export interface UnionStore {
   spend(credit: Credit, by: string): Promise<boolean>;
 }
 
+/**
+ * A leg's SUBSCRIBE is on its way for 64*T1 at most (RFC 3261 17.1.2.2), and so is what its server then sends to us. Were
+ * its row gone before, that would begin a chain of its own: where chains end as they begin, each would set off more of them.
+ */
+export const KEPT_MS = 64_000;
 /** Of one server in one granting. */
 export const MOST_CREDITS = 64;

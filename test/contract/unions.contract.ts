@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FIRST_FENCE, type StoredSubscription } from "../../src/directory/subscriptions.ts";
-import { type Entry, type Grant, MOST_CREDITS, type Pair, type Visited } from "../../src/directory/unions.ts";
+import { type Entry, type Grant, KEPT_MS, MOST_CREDITS, type Pair, type Visited } from "../../src/directory/unions.ts";
 import type { Harness } from "./harness.ts";
 
 const HOUR = 3_600_000;
@@ -57,9 +57,12 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
       const row = subscription({ origin: asked.origin, ...more });
       return { id: row.id, ...(await h.run(h[proxy].unions.enter(owner, row, asked))) };
     };
-    const visited = async (pair = PAIR) => h.run(h.west.unions.visited(pair));
-    const brief = async (pair = PAIR) =>
-      (await visited(pair)).map(({ server, role, holder }) => [holder, role, server]);
+    const all = async (pair = PAIR) => h.run(h.west.unions.visited(pair));
+    const visited = async (pair = PAIR) => (await all(pair)).filter((row) => !row.gone);
+    const gone = async () => (await all()).filter((row) => row.gone).map(({ holder, server }) => [holder, server]);
+    const brief = async () => (await visited()).map(({ server, role, holder }) => [holder, role, server]);
+    /** Until nothing that has been set off can be coming back. */
+    const quiet = () => h.advance(KEPT_MS + 1000);
     const stored = async () => (await h.run(h.west.subscriptions.list({ limit: 100 }))).map((each) => each.id);
     const visit = (owner: string, holder: string, server: string, fence = FIRST_FENCE) =>
       h.run(h.east.unions.visit(owner, holder, fence, server, "the session"));
@@ -80,7 +83,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(await h.run(h.west.subscriptions.load(owner, [row.id]))).toEqual([
           { subscription: { ...row, fence: FIRST_FENCE }, slot },
         ]);
-        const of = { chain: row.id, holder: row.id, echoed: false };
+        const of = { chain: row.id, holder: row.id, echoed: false, gone: false };
         expect(await visited()).toEqual([
           { ...of, server: "a", role: "start", evidence: "e" },
           { ...of, server: "b", role: "leg", evidence: "the session" },
@@ -127,6 +130,8 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         const owner = await lease();
         const first = await enter(owner, entry());
         await leave(owner, first.id, "c");
+        expect(await enter(owner, entry({ origin: "b" }))).toMatchObject({ outcome: "loop", chain: first.id });
+        await quiet();
         const onward = await enter(owner, entry({ origin: "b" }));
         expect(onward).toMatchObject({ outcome: "entered", chain: first.id, servers: ["c"] });
         expect(await brief()).toEqual([
@@ -212,6 +217,11 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
           [id, "start", "a"],
           [id, "leg", "c"],
         ]);
+        expect(await gone()).toEqual([[id, "b"]]);
+        expect(await visit(owner, id, "b")).toBe("taken");
+        await leave(owner, id, "b");
+        await quiet();
+        expect(await gone()).toEqual([]);
         const onward = await enter(owner, entry({ origin: "c" }));
         expect(onward).toMatchObject({ servers: ["b"] });
         expect(await visit(owner, id, "b")).toBe("visited");
@@ -224,6 +234,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
           role: "leg",
           evidence: "the session",
           echoed: false,
+          gone: false,
         });
       });
 
@@ -265,6 +276,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
           const pair = { watcher: `w${i}@example.com` };
           const first = await enter(owner, entry(), pair);
           await leave(owner, first.id, "c");
+          await quiet();
           const second = await enter(other, entry({ origin: "b" }), pair);
           await h.run(h.east.unions.leave(other, second.id, FIRST_FENCE, "c"));
           const outcomes = await h.run(
@@ -287,13 +299,46 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(await visited()).toHaveLength(3);
         await h.run(h.east.subscriptions.remove(owner, id, FIRST_FENCE));
         expect(await visited()).toEqual([]);
+        await quiet();
+        expect(await all()).toEqual([]);
         expect(await enter(owner, entry({ origin: "b" }))).toMatchObject({ outcome: "entered", servers: ["a", "c"] });
+      });
+
+      it("but for what its legs have set off, which is on its way still: that begins no chain of its own", async () => {
+        const owner = await lease();
+        const { id } = await enter(owner, entry({ evidence: "one", sent: "one" }));
+        await h.advance(20_000);
+        await leave(owner, id, "c");
+        await h.run(h.east.subscriptions.remove(owner, id, FIRST_FENCE));
+        expect(await gone()).toEqual([
+          [id, "b"],
+          [id, "c"],
+        ]);
+        for (const origin of ["b", "c"])
+          for (const evidence of [null, "made up"])
+            expect(await enter(owner, entry({ origin, evidence }))).toMatchObject({ outcome: "loop", chain: id });
+        // The same watcher, from where he was, and again with what he had then.
+        const again = await enter(owner, entry({ evidence: "one" }));
+        expect(again).toMatchObject({ outcome: "entered", chain: again.id, servers: ["b", "c"] });
+        await h.run(h.east.subscriptions.remove(owner, again.id, FIRST_FENCE));
+        await h.advance(KEPT_MS - 19_000);
+        expect((await gone()).map(([holder]) => holder)).toEqual([again.id, again.id]);
+      });
+
+      it("a leg that lived longer than that leaves nothing", async () => {
+        const owner = await lease();
+        const { id } = await enter(owner, entry());
+        await quiet();
+        await leave(owner, id, "b");
+        await h.run(h.east.subscriptions.remove(owner, id, FIRST_FENCE));
+        expect(await all()).toEqual([]);
       });
 
       it("the chain lives on in what is left of it", async () => {
         const owner = await lease();
         const first = await enter(owner, entry());
         await leave(owner, first.id, "c");
+        await quiet();
         const second = await enter(owner, entry({ origin: "b" }));
         await h.run(h.east.subscriptions.remove(owner, first.id, FIRST_FENCE));
         expect(await brief()).toEqual([
@@ -320,6 +365,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(await visit(other, id, "d", FIRST_FENCE + 1)).toBe("taken");
         await leave(other, id, "b", FIRST_FENCE + 1);
         expect((await visited()).map((row) => row.server)).toEqual(["a", "c", "d"]);
+        await quiet();
         expect((await enter(other, entry({ origin: "c" }), {}, "west")).outcome).toBe("entered");
       });
 
@@ -342,7 +388,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         let rows = 3;
         await h.eventually(() => {
           void h.west.subscriptions.list({ limit: 10 }).then((each) => (left = each.map((row) => row.id)));
-          void h.west.unions.visited(PAIR).then((each) => (rows = each.length));
+          void h.west.unions.visited(PAIR).then((each) => (rows = each.filter((row) => !row.gone).length));
           return left.length === 0 && rows === 0;
         });
       });

@@ -7,6 +7,7 @@ with slots as (
   update codomain.slots set expires_at = expires_at - $1 * interval '1 ms', due_at = due_at - $1 * interval '1 ms'
 ),
 leases as (update codomain.proxies set lease_until = lease_until - $1 * interval '1 ms'),
+visited as (update codomain.visited set kept_until = kept_until - $1 * interval '1 ms'),
 credits as (update codomain.credits set until_at = until_at - $1 * interval '1 ms')
 update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
 const RESET =

@@ -9,8 +9,8 @@ import type { Verb } from "./pool.ts";
  *
  * The lock of the pair is what keeps two chains from beginning where the second is the first coming back, and one server
  * from being taken twice. The unique key of a chain's legs would stop only the latter, and by an error.
- * Against REMOVE, TAKE and CLEAR of other subscriptions of the pair: their visited rows may be gone by now. A server that
- * was free a moment later is not asked, as if the SUBSCRIBE had come earlier.
+ * Against REMOVE, TAKE and CLEAR of other subscriptions of the pair: their visited rows may be gone by now. What counts of
+ * those counts a while longer, and a server that was free a moment later is not asked, as if the SUBSCRIBE had come earlier.
  */
 export const ENTER: Verb = {
   name: "enter",
@@ -31,8 +31,8 @@ put as (
   returning id
 ),
 visited as (
-  insert into codomain.visited (holder, chain, role, server, aor, watcher, event, evidence)
-  select a.id, a.chain, r.role, r.server, a.aor, a.watcher, a.event, r.evidence
+  insert into codomain.visited (holder, subscription, chain, role, server, aor, watcher, event, evidence)
+  select a.id, a.id, a.chain, r.role, r.server, a.aor, a.watcher, a.event, r.evidence
   from put cross join a cross join lateral (
     select 0 as n, 'start' as role, a."from" as server, a.evidence
     union all

@@ -49,13 +49,20 @@ told as (
 select (select count(*) from told)::int as ended, (select count(*) from looked)::int as looked`,
 };
 
-/** One proxy at a time clears away what nobody needs any more: lapsed credits and watchers, read changes, dead forks, old audit rows. */
+/** One proxy at a time clears away what nobody needs any more: lapsed visits, credits and watchers, read changes, dead forks, old audit rows. */
 export const CLEAR: Verb = {
   name: "clear",
   text: `
 with turn as materialized (select pg_try_advisory_xact_lock(7310868735002) as mine),
 forks as (
   delete from codomain.open_forks where expires_at <= statement_timestamp() and (select mine from turn)
+),
+visited as (
+  delete from codomain.visited where subscription is null and ctid = any (array(
+    select ctid from codomain.visited where subscription is null and kept_until < statement_timestamp()
+    order by kept_until limit ${CLEAR_BATCH}))
+  and (select mine from turn)
+  returning 1
 ),
 credits as (
   delete from codomain.credits where (id, server, n) in (
@@ -85,6 +92,6 @@ audit as (
   and (select mine from turn)
   returning 1
 )
-select greatest((select count(*) from credits), (select count(*) from watchers), (select count(*) from changes), (select count(*) from audit))::int
-  as cleared`,
+select greatest((select count(*) from visited), (select count(*) from credits), (select count(*) from watchers),
+  (select count(*) from changes), (select count(*) from audit))::int as cleared`,
 };

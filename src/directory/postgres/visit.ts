@@ -17,23 +17,27 @@ export const VISIT: Verb = {
   name: "visit",
   text: `${HELD},
 own as (
-  select v.* from held h join codomain.visited v on v.holder = h.id and v.role = 'start'
+  select v.* from held h join codomain.visited v on v.subscription = h.id and v.role = 'start'
 ),
 put as (
-  insert into codomain.visited (holder, chain, role, server, aor, watcher, event, evidence)
-  select o.holder, o.chain, 'leg', $4, o.aor, o.watcher, o.event, $5
+  insert into codomain.visited (holder, subscription, chain, role, server, aor, watcher, event, evidence)
+  select o.holder, o.holder, o.chain, 'leg', $4, o.aor, o.watcher, o.event, $5
   from own o
-  where not exists (select from codomain.visited v where v.chain = o.chain and v.server = $4)
+  where not exists (
+    select from codomain.visited v where v.chain = o.chain and v.server = $4 and v.subscription is not null
+      and v.aor = o.aor and v.watcher = o.watcher
+  )
   returning 1
 )
 select exists (select from own) as held,
   exists (select from put)
-    or exists (select from codomain.visited v where v.holder = $1 and v.server = $4 and v.role = 'leg') as taken`,
+    or exists (select from codomain.visited v where v.subscription = $1 and v.server = $4 and v.role = 'leg') as taken`,
 };
 
 /** Gives it back. Against TAKE: see VISIT; one that was taken over has its leg still. */
 export const LEAVE: Verb = {
   name: "leave",
   text: `${HELD}
-delete from codomain.visited v using held h where v.holder = h.id and v.server = $4 and v.role = 'leg'`,
+update codomain.visited v set subscription = null from held h
+where v.subscription = h.id and v.server = $4 and v.role = 'leg'`,
 };

@@ -3,11 +3,12 @@ import { SLOT_OF } from "./insert-subscriptions.ts";
 import type { Verb } from "./pool.ts";
 
 const OF_PAIR = `
-  select v.chain, v.server, v.role, v.holder, v.evidence, v.echoed, v.place
+  select v.chain, v.server, v.role, v.holder, v.evidence, v.echoed, v.subscription is null as gone, v.place
   from codomain.visited v
-  where v.aor = $1 and v.watcher = $2 and v.event = $3`;
+  where v.aor = $1 and v.watcher = $2 and v.event = $3
+    and (v.subscription is not null or v.role = 'leg' and v.kept_until > clock_timestamp())`;
 
-/** The servers on live chains of a pair, in the order in which they came. */
+/** The servers on chains of a pair, in the order in which they came. */
 export const VISITED: Verb = { name: "visited", text: `${OF_PAIR}\norder by v.place` };
 
 /**
@@ -35,6 +36,6 @@ export type EntryRow = (VisitedRow | { readonly chain: null }) & {
   readonly known: boolean;
 };
 
-export function visitedOf({ chain, server, role, holder, evidence, echoed }: Visited): Visited {
-  return { chain, server, role, holder, evidence, echoed };
+export function visitedOf({ chain, server, role, holder, evidence, echoed, gone }: Visited): Visited {
+  return { chain, server, role, holder, evidence, echoed, gone };
 }
