@@ -29,6 +29,12 @@ export interface MemoryOptions {
   readonly unsafeWithoutReserves?: boolean;
   /** For tests only: a stored message is removed when a server is about to be asked, before its 2xx. */
   readonly unsafeRemovesFirst?: boolean;
+  /** For tests only: what comes in takes no visited rows. */
+  readonly unsafeWithoutVisited?: boolean;
+  /** For tests only: the visited rows of what has ended are not kept. */
+  readonly unsafeForgetsGone?: boolean;
+  /** For tests only: a credit that was spent can be spent again. */
+  readonly unsafeUnspent?: boolean;
 }
 
 interface Version {
@@ -70,6 +76,9 @@ export class MemoryStore {
       unsafeRefreshClaims: options.unsafeRefreshClaims ?? false,
       unsafeWithoutReserves: options.unsafeWithoutReserves ?? false,
       unsafeRemovesFirst: options.unsafeRemovesFirst ?? false,
+      unsafeWithoutVisited: options.unsafeWithoutVisited ?? false,
+      unsafeForgetsGone: options.unsafeForgetsGone ?? false,
+      unsafeUnspent: options.unsafeUnspent ?? false,
     };
     this.log = new ChangeLog(this.options.changesKept);
   }

@@ -150,6 +150,7 @@ export class MemoryUnions implements UnionStore {
       for (const [key] of found) {
         const row = await s.lock<CreditRow>(CREDITS, key);
         if (row === undefined || !canBe(row)) continue;
+        if (this.#store.options.unsafeUnspent) return true;
         s.write(CREDITS, key, { ...row, spentBy: name } satisfies CreditRow);
         return true;
       }
@@ -190,6 +191,7 @@ export class MemoryUnions implements UnionStore {
     const start = this.#row({ chain, server: origin, role: "start", holder, evidence });
     const legs = servers.map((server) => this.#row({ chain, server, role: "leg", holder, evidence: sent }));
     const before = (await s.lock<HolderRow>(VISITED, holder))?.rows ?? [];
+    if (this.#store.options.unsafeWithoutVisited) return true;
     s.write(VISITED, holder, { watcher, aor, event, rows: [...before, start, ...legs] } satisfies HolderRow);
     return true;
   }
@@ -230,7 +232,7 @@ export class MemoryUnions implements UnionStore {
   }
 
   #hasLapsed(row: VisitedRow): boolean {
-    return row.gone && row.keptUntil <= this.#now();
+    return row.gone && (row.keptUntil <= this.#now() || this.#store.options.unsafeForgetsGone);
   }
 
   #now(): number {
