@@ -77,7 +77,8 @@ export class Accepting {
   #permitted(handed: Handed, verdict: WatcherVerdict | null, changes: number): Permit | null {
     if (verdict === null) return this.away(handed);
     // RFC 5025 3.2.1; RFC 6665 4.2.1.3.
-    return verdict.handling === "block" ? this.refuse(handed, 403) : { verdict, changes };
+    const isRefused = verdict.handling === "block" && !verdict.bySphere;
+    return isRefused ? this.refuse(handed, 403) : { verdict, changes };
   }
 
   /** What the request itself is refused for. @returns seconds granted; 0: a fetch; null: it was answered. */

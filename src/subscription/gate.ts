@@ -2,7 +2,7 @@ import type { Policy, Question, WatcherVerdict } from "../policy/policy.ts";
 import type { Timers } from "../runtime/runtime.ts";
 import type { Content } from "./documents.ts";
 import type { Moment, Subscription } from "./subscription.ts";
-import { closedFor, isSameContent, Veils } from "./veil.ts";
+import { closedFor, isSameContent, Spheres, Veils } from "./veil.ts";
 
 /** What the gate asks of the service around it. */
 export interface GateDesk {
@@ -56,12 +56,15 @@ export class Gate {
   readonly #timers: Timers;
   readonly #waitMs: number;
   readonly #veils = new Veils();
+  readonly #spheres = new Spheres();
   readonly #asking = new Map<Subscription, Asking>();
   /** Changes the policy has told of. */
   #changes = 0;
   /** The last of them that was about everybody. */
   #allFrom = 0;
   #atTheDoor = 0;
+  /** How often something was shown because a verdict was another. */
+  #shows = 0;
   #stop: (() => void) | null = null;
   listener: GateListener | null = null;
 
@@ -143,7 +146,7 @@ export class Gate {
     if (subscription.judged < this.#changes) return this.judge(subscription);
     const { verdict } = subscription;
     if (verdict === null) return;
-    const handling = handlingOf(verdict);
+    const handling = handlingFor(subscription, verdict);
     if (handling === "block") this.#desk.reject(subscription);
     else if (subscription.active) subscription.veiled = this.shown(subscription);
     else if (handling === "polite-block") this.#desk.show(subscription);
@@ -173,11 +176,11 @@ export class Gate {
 
   #ask(subscription: Subscription, take: (verdict: WatcherVerdict, asking?: Asking) => void): void {
     if (!this.governs(subscription)) return;
-    const { watcher, trusted, aor, event } = subscription;
+    const { watcher, trusted, aor, event, sphere } = subscription;
     const before = this.#asking.get(subscription)?.before ?? subscription.verdict;
     subscription.judged = this.#changes;
     subscription.judgeAt = 0;
-    const answer = this.#policy.watcher({ watcher, trusted, aor, event });
+    const answer = this.#policy.watcher({ watcher, trusted, aor, event, sphere: sphere ?? null });
     if (!(answer instanceof Promise)) {
       this.#asking.delete(subscription);
       return take(answer);
@@ -204,8 +207,8 @@ export class Gate {
   }
 
   #act(subscription: Subscription, before: WatcherVerdict | null, verdict: WatcherVerdict, withheld: boolean): void {
-    const handling = handlingOf(verdict);
-    const was = before === null ? null : handlingOf(before);
+    const handling = handlingFor(subscription, verdict);
+    const was = before === null ? null : handlingFor(subscription, before);
     if (was !== handling) this.listener?.judged(subscription);
     if (handling === "block") return this.#desk.reject(subscription);
     this.#desk.rejudged(subscription);
@@ -213,7 +216,9 @@ export class Gate {
     if (subscription.ending || (same && !withheld)) return;
     const isToBeShown =
       handling === "allow" ? hasShown(subscription) : handling === "polite-block" || subscription.active;
-    if (isToBeShown) this.#desk.show(subscription);
+    if (!isToBeShown) return;
+    this.#desk.show(subscription);
+    this.#shows++;
   }
 
   #changed(aor: string | null): void {
@@ -249,25 +254,28 @@ export class Gate {
     if (!this.governs(subscription)) return true;
     const { verdict } = subscription;
     if (verdict === null || !verdict.known) return null;
-    return verdict.handling === "allow" || (verdict.bySphere && verdict.handling !== "block");
+    return verdict.handling === "allow" || (verdict.bySphere && handlingFor(subscription, verdict) !== "block");
   }
 
   /** True: he is to take the user for one who is nowhere. */
   showsClosed(subscription: Subscription): boolean {
     const { verdict } = subscription;
-    return this.governs(subscription) && verdict !== null && handlingOf(verdict) === "polite-block";
+    return this.governs(subscription) && verdict !== null && handlingFor(subscription, verdict) === "polite-block";
   }
 
   /** True: what there is now is to be told to the watcher. */
   hasNews(subscription: Subscription): boolean {
     if (!this.governs(subscription)) return true;
+    const shows = this.#shows;
     const verdict = this.#verdictOf(subscription);
+    // It was shown already, by what followed from the verdict.
+    if (shows !== this.#shows) return false;
     if (verdict === null) {
       const asking = this.#asking.get(subscription);
       if (asking !== undefined) asking.withheld = true;
       return false;
     }
-    const handling = handlingOf(verdict);
+    const handling = handlingFor(subscription, verdict);
     if (handling === "block" || (handling === "confirm" && !subscription.active)) return false;
     const { veiled } = subscription;
     const next = this.shown(subscription);
@@ -291,8 +299,9 @@ export class Gate {
     return shown;
   }
 
-  #through({ aor, event, content }: Subscription, verdict: WatcherVerdict): Content | null {
-    switch (handlingOf(verdict)) {
+  #through(subscription: Subscription, verdict: WatcherVerdict): Content | null {
+    const { aor, event, content } = subscription;
+    switch (handlingFor(subscription, verdict)) {
       case "allow":
         return content === null ? null : this.#veils.under(content, verdict, aor);
       case "block":
@@ -302,12 +311,21 @@ export class Gate {
     }
   }
 
-  /** As it is now: one that may have changed since is asked for again first. */
+  /** As it is now: one that may be another by what has changed since, or is in the document, is asked for again first. */
   #verdictOf(subscription: Subscription): WatcherVerdict | null {
-    const { stored, judged, judgeAt } = subscription;
+    const { stored, judged, judgeAt, verdict, content } = subscription;
     const isOld = judged < (stored ? this.#allFrom : this.#changes);
-    if (isOld || (judgeAt > 0 && judgeAt <= this.#desk.moment().now)) this.judge(subscription);
+    const isElsewhere = verdict?.bySphere === true && content !== null && this.#isInSphere(subscription, content);
+    if (isOld || isElsewhere || (judgeAt > 0 && judgeAt <= this.#desk.moment().now)) this.judge(subscription);
     return subscription.verdict;
+  }
+
+  /** True: he has moved to this sphere. */
+  #isInSphere(subscription: Subscription, content: Content): boolean {
+    const sphere = this.#spheres.in(content);
+    if (sphere === subscription.sphere) return false;
+    subscription.sphere = sphere;
+    return true;
   }
 }
 
@@ -318,6 +336,12 @@ const LEAST_AGAIN_MS = 1_000;
 /** Where nobody could be asked nothing is shown, and nobody is turned away for good. */
 export function handlingOf({ handling, known }: WatcherVerdict): WatcherVerdict["handling"] {
   return known ? handling : "confirm";
+}
+
+/** A rule for another sphere (RFC 5025 3.1.2) may let him in: nobody is turned away before it is known where the user is. */
+function handlingFor({ sphere }: Subscription, verdict: WatcherVerdict): WatcherVerdict["handling"] {
+  const handling = handlingOf(verdict);
+  return handling === "block" && verdict.bySphere && sphere === undefined ? "confirm" : handling;
 }
 
 /** Some server has said what may be shown. */

@@ -1,4 +1,5 @@
 import type { WatcherVerdict } from "../policy/policy.ts";
+import { sphereOf } from "../policy/sphere.ts";
 import { closedDocument, PIDF } from "../presence/closed-document.ts";
 import { parsePidf } from "../presence/pidf.ts";
 import { MalformedDocument, printXml, type XmlElement } from "../presence/xml.ts";
@@ -40,6 +41,20 @@ export function closedFor(aor: string): Content {
 export function isSameContent(a: Content, b: Content): boolean {
   if (a === b) return true;
   return a instanceof Document && b instanceof Document && a.type === b.type && a.text === b.text;
+}
+
+/** The user's, by what was published (RFC 5025 3.1.2); read once for each document. */
+export class Spheres {
+  readonly #known = new WeakMap<Content, string | null>();
+
+  in(content: Content): string | null {
+    const known = this.#known.get(content);
+    if (known !== undefined) return known;
+    const presence = presenceOf(content);
+    const sphere = presence === null ? null : sphereOf(presence);
+    this.#known.set(content, sphere);
+    return sphere;
+  }
 }
 
 /** Null: it is no presence document, or none that can be read. */

@@ -278,7 +278,7 @@ export class WinfoNotifier implements Source, GateListener {
       const handling = handlingOf(verdict);
       const seen = this.#ends.get(`${aor}\n${id}`);
       this.#ends.delete(`${aor}\n${id}`);
-      if (handling === "block") ends.set(id, "rejected");
+      if (handling === "block" && !verdict.bySphere) ends.set(id, "rejected");
       else if (status === "waiting") ends.set(id, handling === "confirm" ? "giveup" : "approved");
       else ends.set(id, seen ?? "timeout");
     }
@@ -310,7 +310,8 @@ export class WinfoNotifier implements Source, GateListener {
       const handling = handlingOf(verdict);
       const isPutOff = waiting.some((each) => each.watcher === watcher && each.trusted === trusted);
       if (isPutOff && handling !== "confirm") decided.push({ aor, watcher, trusted, event: PACKAGE });
-      if (handling === "block") continue;
+      // A rule for another sphere may let him in: then he is there.
+      if (handling === "block" && !(verdict.bySphere && until !== null)) continue;
       if (until !== null)
         rows.push({ id, watcher, trusted, secretive, status: handling === "confirm" ? "pending" : "active", until });
       else if (handling === "confirm") rows.push({ id, watcher, trusted, secretive, status: "waiting", until });

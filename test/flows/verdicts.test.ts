@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import type { WatcherVerdict } from "../../src/policy/policy.ts";
 import { ALICE, Exclusive } from "../support/exclusive.ts";
 import { ALLOW, BLOCK, CONFIRM, POLITE_BLOCK, ScriptedPolicy, UNKNOWN, without } from "../support/scripted-policy.ts";
 import { Watcher } from "../support/watcher.ts";
@@ -386,6 +387,52 @@ describe("rules change", () => {
   });
 });
 
+describe("rules by the sphere the user is in (RFC 5025 3.1.2)", () => {
+  const inSphere = (sphere: string): string =>
+    '<person xmlns="urn:ietf:params:xml:ns:pidf:data-model" id="p">' +
+    `<sphere xmlns="urn:ietf:params:xml:ns:pidf:rpid">${sphere}</sphere></person>`;
+
+  async function atWork(elsewhere: WatcherVerdict): Promise<void> {
+    await begin();
+    policy.decide = ({ sphere }) => ({ ...(sphere === "work" ? ALLOW : elsewhere), bySphere: true });
+    domain.east.more = inSphere("work");
+    await watching();
+  }
+  const goes = async (sphere: string) => {
+    domain.east.more = inSphere(sphere);
+    domain.east.notify(domain.east.live[0]!);
+    await domain.wait(1_000);
+  };
+
+  it("nobody is turned away before it is known; who may see her there sees her there, and nowhere else", async () => {
+    await atWork(CONFIRM);
+    expect(bob.saw).toEqual(["pending", "active open"]);
+    await goes("home");
+    expect(since(2)).toEqual(["active closed"]);
+    await goes("home");
+    await goes("work");
+    expect(since(3)).toEqual(["active open"]);
+  });
+
+  it("in another sphere he is pending, and sees nothing of it", async () => {
+    await begin();
+    policy.decide = ({ sphere }) => ({ ...(sphere === "work" ? ALLOW : CONFIRM), bySphere: true });
+    domain.east.more = inSphere("home");
+    await watching();
+    expect(bob.saw).toEqual(["pending"]);
+    await goes("work");
+    expect(since(1)).toEqual(["active open"]);
+  });
+
+  it("blocked elsewhere: he is refused once it is known where she is", async () => {
+    await begin();
+    policy.decide = ({ sphere }) => ({ ...(sphere === "work" ? ALLOW : BLOCK), bySphere: true });
+    domain.east.more = inSphere("home");
+    await watching();
+    expect(bob.saw).toEqual(["pending", "terminated rejected"]);
+  });
+});
+
 describe("who is asked about", () => {
   it("a watcher who only says who he is is not believed: rules that name him do not match", async () => {
     await begin();
@@ -396,7 +443,7 @@ describe("who is asked about", () => {
     await liar.subscribe(ALICE, 600, AS_BOB);
     await domain.wait(1_000);
     expect(liar.saw).toEqual(["pending"]);
-    expect(policy.asked.at(-1)).toEqual({
+    expect(policy.asked.at(-1)).toMatchObject({
       watcher: BOB,
       trusted: false,
       aor: "alice@example.com",

@@ -33,6 +33,8 @@ export class ScriptedPolicy {
   active = true;
   /** Who has no verdict of his own gets this one. */
   otherwise: WatcherVerdict = ALLOW;
+  /** Where it says something, it is that. */
+  decide: (question: Question) => WatcherVerdict | undefined = () => undefined;
   /** Verdicts take so long; 0: they are known at once. */
   delayMs = 0;
   readonly asked: Question[] = [];
@@ -87,8 +89,9 @@ export class ScriptedPolicy {
     for (const each of this.#tell) each(aor);
   }
 
-  #verdict({ watcher, trusted }: Question): WatcherVerdict {
-    return (trusted ? this.#watchers.get(watcher) : undefined) ?? this.otherwise;
+  #verdict(question: Question): WatcherVerdict {
+    const { watcher, trusted } = question;
+    return this.decide(question) ?? (trusted ? this.#watchers.get(watcher) : undefined) ?? this.otherwise;
   }
 
   #senderVerdict({ watcher, trusted }: Question, method: Contact): SenderVerdict {
