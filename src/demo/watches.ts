@@ -164,7 +164,12 @@ export class Watches {
   }
 
   stop(): void {
-    for (const watch of this.#watches.values()) watch.timer?.cancel();
+    // Answers that are still to come find nothing to go on with.
+    for (const watch of this.#watches.values()) {
+      watch.leaving = true;
+      watch.left = true;
+      this.#rest(watch);
+    }
     this.#watches.clear();
   }
 

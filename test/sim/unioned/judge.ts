@@ -9,8 +9,8 @@ import type { Seen, Watch, Watcher } from "../exclusive/watcher.ts";
 /** What the judge is told of the world. */
 export interface Known {
   readonly now: number;
-  /** Since when he is denied by some server of the user's, without a break, and whether it can say so; undefined: he is not. */
-  deniedSince(user: string, watcher: string): { readonly since: number; readonly heard: boolean } | undefined;
+  /** Since when he is denied by some server of the user's, without a break, and since when it is able to say so; undefined: he is not. */
+  deniedSince(user: string, watcher: string): { readonly since: number; readonly able: number } | undefined;
   /** The same user under whatever name a server has for him. */
   canonical(user: string): string;
   /** Documents may be on their way for so long after a denial. */
@@ -87,8 +87,8 @@ export class Judge implements Seen {
     const user = this.#known.canonical(watch.user);
     const denied = this.#known.deniedSince(user, watcher.aor);
     if (denied === undefined) return;
-    const { since, heard } = denied;
-    if (watch.begun >= since || (heard && this.#known.now > since + this.#known.slackMs)) {
+    const { since, able } = denied;
+    if (watch.begun >= since || this.#known.now > Math.max(since, able) + this.#known.slackMs) {
       this.#story.wrong(
         user,
         `${watch.id} is denied, and is shown ${marksOf(document.body).join(", ") || "a document"}`,

@@ -80,6 +80,21 @@ export async function live(seed: number, planted: Planted = {}): Promise<Told> {
   };
 }
 
+/** Whatever a server calls the user: it is told of the one. */
+function canonical(name: string): string {
+  return name.split(".")[0]!;
+}
+
+class UnionStory extends Story {
+  override tell(user: string, what: string): void {
+    super.tell(canonical(user), what);
+  }
+
+  override wrong(user: string, what: string): void {
+    super.wrong(canonical(user), what);
+  }
+}
+
 class Life {
   readonly world: World;
   readonly story: Story;
@@ -102,6 +117,11 @@ class Life {
   readonly #dead = new Set<string>();
   readonly #starting = new Set<string>();
   readonly #forgotten = new Map<string, number>();
+  /** `server user`: it was not his from the start. */
+  readonly #joined = new Set<string>();
+  readonly #upAt = new Map<string, number>();
+  /** Servers that told all watchers to subscribe anew, and when. */
+  readonly #renewed = new Map<string, number>();
   readonly #sulked = new Map<Watcher, number>();
   readonly #killAt = new Map<Process, string>();
   readonly #ends: Array<{ readonly at: number; readonly end: () => void }> = [];
@@ -159,7 +179,7 @@ class Life {
     this.shape = shape;
     this.#serials = serials;
     this.#clock = simulation.runtime(["127.0.0.202"]).timers;
-    this.story = new Story(() => simulation.now);
+    this.story = new UnionStory(() => simulation.now);
     this.judge = new Judge(this.story, {
       get now() {
         return simulation.now;
@@ -169,12 +189,13 @@ class Life {
         // His server acts on its own where it is not one of the user's any more.
         const home = this.#homes.get(`${name} ${user}`) ?? null;
         if (home !== null && this.legs(home, user, "own") === 0) return undefined;
-        // Who is down cannot say that he denies him from now on.
-        const heard = this.#denials.some(
-          (each) => each.user === user && each.watcher === name && !this.#down.has(each.server),
-        );
         const since = this.#deniedSince.get(`${user} ${name}`);
-        return since === undefined ? undefined : { since, heard };
+        if (since === undefined) return undefined;
+        // Who is down cannot say that he denies him from now on.
+        const able = this.#denials
+          .filter((each) => each.user === user && each.watcher === name && this.#isIn(each))
+          .map(({ server }) => (this.#down.has(server) ? Infinity : (this.#upAt.get(server) ?? 0)));
+        return { since, able: Math.min(...able) };
       },
       canonical: (user) => this.canonical(user),
       slackMs: SLACK_MS,
@@ -237,7 +258,7 @@ class Life {
   }
 
   canonical(name: string): string {
-    return name.split(".")[0]!;
+    return canonical(name);
   }
 
   async pass(): Promise<void> {
@@ -248,7 +269,7 @@ class Life {
     const ways = this.shape.peaceful ? PEACEFUL : [...PEACEFUL, ...CHANGES, ...TROUBLE];
     for (let step = 0; step < STEPS; step++) {
       this.#pick(ways)(this);
-      await this.#advance(this.#below(this.#chance(40) ? 60 : 3_000));
+      await this.#advance(this.#draw(this.#chance(40) ? 60 : 3_000));
       for (const each of this.#ends.splice(0)) {
         if (each.at <= simulation.now) each.end();
         else this.#ends.push(each);
@@ -376,7 +397,8 @@ class Life {
     if (isWatching(watcher, asked) || (home !== null && !this.#asksOthers(user, home))) return;
     if (this.#denials.some((each) => each.user === user.user && each.watcher === name && this.#isIn(each))) return;
     const last = watcher.watches.findLast((watch) => watch.user === asked && !watch.ending);
-    const known = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`));
+    const hidden = this.#hidden(user);
+    const known = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`) && !hidden.has(server));
     if (known.length === 0 && home === null) return;
     this.story.wrong(user.user, `${last?.id} is over (${watcher.answers.at(-1)}), though ${known.join(", ")} know him`);
   }
@@ -398,8 +420,10 @@ class Life {
     }
     if (this.#isExcused(watcher, watch, home)) return;
     const away = this.#unreachable(user);
-    const wanted = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`) && !away.has(server));
-    const allowed = new Set([...wanted, ...away, ...(home === null ? [] : [home])]);
+    const hidden = this.#hidden(user);
+    const lost = (server: string): boolean => away.has(server) || hidden.has(server);
+    const wanted = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`) && !lost(server));
+    const allowed = new Set([...wanted, ...away, ...hidden, ...(home === null ? [] : [home])]);
     if (!watch.active) {
       // Nobody may be shown anything as long as somebody who might deny it cannot be asked.
       if (away.size === 0 && denial === undefined)
@@ -407,6 +431,7 @@ class Life {
       return;
     }
     const marks = marksOf(shown?.body ?? "");
+    if (marks.length === 0 && this.#mayBeDark(user)) return;
     const wrong = [
       ...wanted.filter((server) => marks.filter((mark) => mark === this.#markOf(server, user.user)).length !== 1),
       ...marks.filter((mark) => !allowed.has(mark.split(" ")[0]!)),
@@ -419,7 +444,7 @@ class Life {
       return;
     }
     this.#whole++;
-    if (away.size > 0 || (home !== null && !wanted.includes(home))) return;
+    if (away.size + hidden.size > 0 || (home !== null && !wanted.includes(home))) return;
     const contents = contentsOf(shown?.body ?? "");
     const other = seen.get(user.user);
     if (other === undefined) seen.set(user.user, { id, contents });
@@ -430,10 +455,41 @@ class Life {
 
   /** Servers that stay down, and in a tree what only they lead to. */
   #unreachable(user: UserShape): ReadonlySet<string> {
+    return this.#below(user, (server) => this.#gone.has(server));
+  }
+
+  /** In a tree what only servers lead to that do not know the user, and are said to send on what they are sent. */
+  #hidden(user: UserShape): ReadonlySet<string> {
+    return this.#below(user, (server) => {
+      const { onward } = this.#shapeOf(server);
+      return (
+        user.style === "tree" &&
+        (onward === "children" || onward === "both") &&
+        !this.#has.has(`${server} ${user.user}`)
+      );
+    });
+  }
+
+  /**
+   * Nothing is shown where one that may deny cannot be asked and never could be: it joined when it was down, or whoever leads
+   * to it had to ask anew.
+   */
+  #mayBeDark(user: UserShape): boolean {
+    const fansOut = (server: string): boolean => ["children", "both"].includes(this.#shapeOf(server).onward);
+    const isUnder = (server: string): boolean => {
+      const parent = user.parents.get(server);
+      return parent !== undefined && (fansOut(parent) || isUnder(parent));
+    };
+    return user.servers.some(
+      (server) => this.#gone.has(server) && (this.#joined.has(`${server} ${user.user}`) || isUnder(server)),
+    );
+  }
+
+  #below(user: UserShape, isLost: (server: string) => boolean): ReadonlySet<string> {
     const found = new Set<string>();
     for (const server of user.servers) {
       const parent = user.parents.get(server);
-      if (this.#gone.has(server) || (parent !== undefined && found.has(parent))) found.add(server);
+      if (isLost(server) || (parent !== undefined && found.has(parent))) found.add(server);
     }
     return found;
   }
@@ -453,7 +509,8 @@ class Life {
     if (home === null) return false;
     // RFC 6665 4.2.2: who does not answer has no subscription, half a minute later.
     const sulked = (this.#sulked.get(watcher) ?? -Infinity) + 60_000 > this.world.simulation.now;
-    return sulked || this.#down.has(home) || (this.#forgotten.get(home) ?? -1) >= watch.begun;
+    const lost = Math.max(this.#forgotten.get(home) ?? -1, this.#renewed.get(home) ?? -1) >= watch.begun;
+    return sulked || lost || this.#down.has(home);
   }
 
   #isIn({ user, server }: Denial): boolean {
@@ -578,6 +635,7 @@ class Life {
   #up(server: string): void {
     this.#down.delete(server);
     this.#gone.delete(server);
+    this.#upAt.set(server, this.world.simulation.now);
     this.story.tell("", `${server} is there again`);
     this.#cut();
   }
@@ -605,9 +663,9 @@ class Life {
 
   unsubscribe(): void {
     const watcher = this.#pick(this.watchers);
-    const watch = watcher.live[this.#below(watcher.live.length)];
+    const watch = watcher.live[this.#draw(watcher.live.length)];
     if (watch === undefined) return;
-    const what = this.#below(3);
+    const what = this.#draw(3);
     if (what === 0) void watcher.refresh(watch, 0);
     else if (what === 1) watcher.forget(watch, this.#chance(50));
     else void watcher.refresh(watch, watch.expires);
@@ -617,7 +675,7 @@ class Life {
     const watcher = this.#pick(this.watchers);
     watcher.ignoring = this.#pick([0, 408, 500, 503]);
     this.#sulked.set(watcher, this.world.simulation.now);
-    this.#until(this.#below(10_000), () => {
+    this.#until(this.#draw(10_000), () => {
       watcher.ignoring = null;
     });
   }
@@ -649,7 +707,7 @@ class Life {
     const user = this.#pick(this.shape.users);
     const outside = this.shape.servers.filter(({ name }) => !user.servers.includes(name));
     const asking = this.shape.servers.map(({ name }) => this.#asking(name, user.user));
-    const chosen = this.#chance(50) ? undefined : outside[this.#below(outside.length)];
+    const chosen = this.#chance(50) ? undefined : outside[this.#draw(outside.length)];
     if (chosen === undefined) {
       if (user.servers.length < 2) return;
       const server = this.#pick(user.servers);
@@ -657,6 +715,7 @@ class Life {
       leave(user, server);
     } else {
       this.story.tell("", `${user.user} joins ${chosen.name}`);
+      this.#joined.add(`${chosen.name} ${user.user}`);
       join(user, chosen.name, this.#pick(user.servers));
       if (chosen.back === null) this.#give(chosen.name, user.user);
     }
@@ -665,7 +724,9 @@ class Life {
     this.world.configure(configurationOf(this.shape));
     // Servers are reconfigured with it: who asks others now, or no more, has its watchers subscribe anew.
     for (const [i, { name }] of this.shape.servers.entries()) {
-      if (this.#asking(name, user.user) !== asking[i]) this.#server(name).renew(this.#localName(name, user.user));
+      if (this.#asking(name, user.user) === asking[i]) continue;
+      this.#renewed.set(name, this.world.simulation.now);
+      this.#server(name).renew(this.#localName(name, user.user));
     }
   }
 
@@ -687,7 +748,7 @@ class Life {
     this.#down.add(server);
     if (this.#gone.size === 0 && this.#chance(12)) this.#gone.add(server);
     this.#cut();
-    this.#until(this.#below(20_000), () => {
+    this.#until(this.#draw(20_000), () => {
       if (this.#down.has(server) && !this.#gone.has(server)) this.#up(server);
     });
   }
@@ -755,7 +816,7 @@ class Life {
   }
 
   loseAnswers(): void {
-    this.world.database.loseNextAnswers(1 + this.#below(3));
+    this.world.database.loseNextAnswers(1 + this.#draw(3));
   }
 
   #until(ms: number, end: () => void): void {
@@ -768,14 +829,14 @@ class Life {
   }
 
   #pick<T>(from: readonly T[]): T {
-    return from[this.#below(from.length)]!;
+    return from[this.#draw(from.length)]!;
   }
 
   #chance(percent: number): boolean {
-    return this.#below(100) < percent;
+    return this.#draw(100) < percent;
   }
 
-  #below(below: number): number {
+  #draw(below: number): number {
     return below <= 1 ? 0 : this.world.simulation.random.integer(below);
   }
 }
