@@ -118,7 +118,7 @@ export function explainRoutes(app: App, { options, names }: Desk): void {
     };
     const { text, json } = await options.proxy.explain(asked);
     const present = json.model === "exclusive" ? await presentOf(options.directory, asked.aor) : null;
-    const unioned = json.model === "unioned" ? await unionedOf(options.directory, asked.aor, watcher) : null;
+    const unioned = json.model === "unioned" ? await unionedOf(options, asked.aor, watcher) : null;
     return {
       text: [...text, ...presentLines(present), ...unionedLines(unioned)],
       explanation: { ...json },

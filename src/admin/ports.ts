@@ -2,6 +2,7 @@ import type { Directory, DirectoryCache } from "../directory/directory.ts";
 import type { Explanation } from "../federation/explain.ts";
 import type { DecisionSettings } from "../federation/facts.ts";
 import type { ModelTable } from "../federation/model.ts";
+import type { UnionView } from "../federation/plan.ts";
 import type { Checker } from "../moving/checker.ts";
 import type { Handling } from "../policy/policy.ts";
 
@@ -33,6 +34,8 @@ export interface ServerState {
 
 export interface ProxyPort {
   explain(question: ExplainQuestion): Promise<Explanation>;
+  /** Of whom a subscription to a unioned user is made; null: he is of another model. */
+  children(aor: string, view: UnionView): Promise<readonly string[] | null>;
   servers(): readonly ServerState[];
   readonly rotation: {
     /** False: there is no such server. */
@@ -45,6 +48,12 @@ export interface ProxyPort {
   readonly settings: Pick<DecisionSettings, "unions">;
   readonly openForks: { readonly size: number; readonly waiting: number };
   readonly subscriptionForks: { readonly size: number };
+}
+
+/** Brings users' rules to the servers that keep their own. */
+export interface PusherPort {
+  /** Everybody's rules are compared with what was pushed. */
+  sweep(): void;
 }
 
 export interface PolicyPort {
@@ -74,6 +83,7 @@ export interface AdminOptions {
   readonly cache: Pick<DirectoryCache, "size">;
   /** What is decided here of who may see and reach whom; absent: nothing. */
   readonly policy?: PolicyPort;
+  readonly pusher?: PusherPort | null;
   readonly proxy: ProxyPort;
   /** Runs batches of moves; told when there is something new. @param id of the batch that was steered. */
   readonly mover: { wake(id?: string): void };

@@ -136,7 +136,7 @@ export function planSummary(plan: Plan): string {
     case "compose":
       return `compose ${plan.servers.join(", ")}`;
     case "credit":
-      return `as a credit of ${plan.server} decides`;
+      return `credit of ${plan.server} decides`;
     case "spread":
       return `spread to ${(plan.routing?.stages ?? [plan.servers]).map((stage) => stage.join(", ")).join(" | ")}`;
     case "winfo":

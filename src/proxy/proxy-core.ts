@@ -123,7 +123,9 @@ export class ProxyCore implements Core, TransactionUser {
       random,
       telemetry: this.telemetry,
       documents: createDocumentCache(this.directory),
+      clock,
       presence: (aor) => this.handlers.presence(aor),
+      fetch: (aor, asked) => this.handlers.fetchPresence(aor, asked),
       standard: () => this.options.imRouting.algorithm,
     });
     this.openForks = new OpenForks(this.runtime, this.directory, options.maxWaiting);

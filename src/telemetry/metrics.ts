@@ -28,7 +28,10 @@ const METHODS = [
   "PRACK",
   "REFER",
 ];
-const PLANS = ["relay", "fork", "redirect", "reject", "bind", "hold", "compose", "store", "in-dialog", "stateless"];
+const PLANS = [
+  ...["relay", "fork", "redirect", "reject", "claim", "deregister", "refresh", "none", "hold", "compose", "store"],
+  ...["spread", "credit", "reginfo", "winfo", "in-dialog", "stateless"],
+];
 const SPREAD_RULES = ["all", "mostactive", "roundrobin", "weighted", "only", "part", "Request-Disposition"];
 const CLASSES = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 const TRANSPORTS = ["udp", "tcp", "tls", "ws", "wss"];
@@ -43,10 +46,11 @@ function statusClass(status: number): string {
   return CLASSES[Math.trunc(status / 100)] ?? "none";
 }
 
-/** The first word of a plan: `fork east,west` -> `fork`. */
+/** The first word of a plan: `fork east,west` -> `fork`, `hold, extended to east` -> `hold`. */
 function planKind(plan: string): string {
   const space = plan.indexOf(" ");
-  return space < 0 ? plan : plan.slice(0, space);
+  const word = space < 0 ? plan : plan.slice(0, space);
+  return word.endsWith(",") ? word.slice(0, -1) : word;
 }
 
 /**

@@ -107,7 +107,7 @@ describe("explain", () => {
     });
     expect(body.unioned).toEqual({ subscriptions: [], chains: [], complete: true });
     const down = await ask(desk, "POST", "/api/v1/explain", { ...question, from: "east", direction: "down" });
-    expect(down.body.explanation).toMatchObject({ summary: "compose west", plan: { view: { direction: "down" } } });
+    expect(down.body.explanation).toMatchObject({ summary: "compose west", plan: { view: { from: "east" } } });
     const other = await ask(desk, "POST", "/api/v1/explain", { ...question, aor: "joe@example.com" });
     expect([other.body.unioned, other.body.explanation.union]).toEqual([null, null]);
   });

@@ -60,6 +60,7 @@ function fakeProxy(directory: Directory): FakeProxy {
       },
     },
     settings: { unions: UNIONS },
+    children: async () => ["east", "west"],
     openForks: { size: 1, waiting: 2 },
     subscriptionForks: { size: 3 },
     async explain({ method, aor, from, watcher, event, direction }) {

@@ -71,7 +71,7 @@ describe("explain, unioned", () => {
     const { text, json } = explain({ origin: fromServer("west") }, { west: "both" });
     expect(text.slice(-6)).toEqual([
       "- a credit tells what it was sent, and sends on, from what its own users send up",
-      "plan: as a credit of west decides",
+      "plan: credit of west decides",
       "where it has a credit, as what it was sent: compose north",
       "  - it goes down from a server of the tree: it is for the servers below it",
       "where it has none, as its own user's: compose east, west, south",

@@ -9,7 +9,9 @@ let domain: Unioned;
 afterEach(() => domain.world.stop());
 
 const explain = (watcher?: string) =>
-  domain.world.simulation.finish(unionedOf(domain.world.proxies[0]!.directory, AOR, watcher));
+  domain.world.simulation.finish(
+    unionedOf({ directory: domain.world.proxies[0]!.directory, proxy: domain.world.proxies[0]!.core }, AOR, watcher),
+  );
 
 describe("explain, of a unioned user who is watched", () => {
   it("says whose answer is missing, and which servers the watcher's chains have visited", async () => {
@@ -25,6 +27,8 @@ describe("explain, of a unioned user who is watched", () => {
         {
           watcher: "watcher@example.com",
           from: null,
+          direction: "up",
+          active: false,
           servers: [
             { server: "east", standing: "confirmed" },
             { server: "west", standing: "pending" },
@@ -47,21 +51,47 @@ describe("explain, of a unioned user who is watched", () => {
     ]);
     const { id } = subscription!;
     expect(unionedLines(told)).toEqual([
-      `live ${id}: watcher@example.com: east confirmed, west pending; the answer of west is missing`,
-      `chain ${id}: begun or gone on from a client; has visited east, west`,
+      `pending ${id}: watcher@example.com: east confirmed, west pending; the answer of west is missing`,
+      `chain ${id}: from a client; has visited east, west`,
     ]);
   });
 
-  it("of other watchers, and of one who is gone, says nothing", async () => {
+  it("tells who cannot be asked from who does not have him", async () => {
+    domain = new Unioned();
+    await domain.begin({ names: ["east", "west", "north"] });
+    domain.west.policy = () => ({ status: 404 });
+    domain.world.proxies[0]!.core.rotation.drain("north", true);
+    domain.at["north"]!.policy = () => ({ status: 503 });
+    const watcher = new Watcher(domain.world, "127.0.0.50");
+    await watcher.subscribe(ALICE);
+    await domain.wait(1_000);
+    const told = await explain("watcher@example.com");
+    expect(told!.subscriptions).toMatchObject([
+      {
+        servers: [
+          { server: "east", standing: "confirmed" },
+          { server: "west", standing: "out" },
+          { server: "north", standing: "away" },
+        ],
+        missing: ["north"],
+      },
+    ]);
+  });
+
+  it("of other watchers, and of one who has been gone for a while, says nothing", async () => {
     domain = new Unioned();
     await domain.begin();
     const watcher = new Watcher(domain.world, "127.0.0.50");
     await watcher.subscribe(ALICE);
     await domain.wait(1_000);
     expect(await explain("somebody@example.com")).toEqual({ subscriptions: [], chains: [], complete: true });
-    expect(await explain()).toMatchObject({ subscriptions: [{ missing: [] }], chains: [] });
+    expect(await explain()).toMatchObject({ subscriptions: [{ active: true, missing: [] }], chains: [] });
     await watcher.refresh(0);
     await domain.wait(1_000);
+    expect(unionedLines(await explain("watcher@example.com"))).toEqual([
+      expect.stringMatching(/^chain \S+: has left east, west a moment ago$/),
+    ]);
+    await domain.wait(100_000);
     expect(unionedLines(await explain("watcher@example.com"))).toEqual([]);
   });
 });
