@@ -72,12 +72,9 @@ export class ComposedAsking {
     const { union, children } = composed;
     if (union === null) return false;
     const named = (server: string): Child | undefined => children.find((each) => each.server === server);
-    const stands = (server: string): boolean => named(server)?.stands ?? true;
-    const wanted = decideAsked(union.servers, union.below, stands);
-    const { come, go } = decideChildren(
-      wanted,
-      children.map(({ server }) => server),
-    );
+    const there = children.map(({ server }) => server);
+    const wanted = decideAsked(union.servers, union.below, there, (server) => named(server)?.stands ?? null);
+    const { come, go } = decideChildren(wanted, there);
     if (come.length + go.length === 0) return false;
     for (const child of children) if (go.includes(child.server)) this.dismiss(subscription, child);
     composed.children = wanted.map((server) => named(server) ?? this.childFor(composed, server));

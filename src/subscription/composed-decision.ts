@@ -128,18 +128,22 @@ export function partOf({ standing, heard, late }: ChildView): "own" | "gone" | "
 /**
  * Whom to ask: who sends the subscription on stands for those below it as long as it is there. Where it has dropped out, or
  * nobody waits for it any more, they are asked in its place.
- * @param stands false: what is below it is to be asked.
+ * @param there who is asked now.
+ * @param stands false: what is below it is to be asked; null: it has not said, and whoever is there stays.
  */
 export function decideAsked(
   servers: readonly string[],
   below: Readonly<Record<string, readonly string[]>>,
-  stands: (server: string) => boolean,
+  there: readonly string[],
+  stands: (server: string) => boolean | null,
 ): readonly string[] {
   const asked: string[] = [];
   const ask = (server: string): void => {
     if (asked.includes(server)) return;
     asked.push(server);
-    if (!stands(server)) below[server]?.forEach(ask);
+    const stood = stands(server);
+    if (stood === true) return;
+    for (const each of below[server] ?? []) if (stood === false || there.includes(each)) ask(each);
   };
   servers.forEach(ask);
   return asked;

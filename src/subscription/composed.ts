@@ -54,9 +54,10 @@ export class Child {
     this.server = server;
   }
 
-  /** What it has from others comes by it. */
-  get stands(): boolean {
-    return this.standing !== "out" && !this.late;
+  /** What it has from others comes by it; null: it has not said yet. */
+  get stands(): boolean | null {
+    if (this.standing === "out" || this.late) return false;
+    return this.standing === "confirmed" && this.epoch > 0 ? true : null;
   }
 
   get view(): ChildView {

@@ -11,6 +11,7 @@ import type { Desk, Said } from "./desk.ts";
 import type { Content } from "./documents.ts";
 import type { Leg } from "./leg.ts";
 import { PartialContent } from "./partial-content.ts";
+import type { UnionFound } from "./ports.ts";
 import type { Registry } from "./registry.ts";
 import type { Subscription } from "./subscription.ts";
 import type { WatcherSide } from "./watcher-side.ts";
@@ -85,7 +86,25 @@ export class Composing {
 
   /** What is known of this user has changed. */
   userChanged(aor: string): void {
-    for (const each of this.#parts.registry.ofUser(aor)) if (each.composed !== null) this.#asking.look(each);
+    for (const each of this.#parts.registry.ofUser(aor)) this.look(each);
+  }
+
+  /** The configuration, or what is known of its user, has changed. */
+  look(subscription: Subscription): void {
+    if (subscription.composed !== null) this.#asking.look(subscription);
+    else if (subscription.kind === "presence" && subscription.event === "presence") this.#leaveAlone(subscription);
+  }
+
+  /** One that followed its user from server to server: is he on several at once now, his watcher is to subscribe anew. */
+  #leaveAlone(subscription: Subscription): void {
+    const { aor, origin: from } = subscription;
+    const found = this.#parts.servers.union(aor, { from, direction: "up" });
+    const act = (union: UnionFound): void => {
+      if (typeof union === "string" || subscription.ending || !this.#desk.isOurs(subscription)) return;
+      this.#parts.watchers.end(subscription, "deactivated");
+    };
+    if (!(found instanceof Promise)) return act(found);
+    found.then(act).catch((error: Error) => this.#desk.failed("the model of a user could not be found", error));
   }
 
   /** His SUBSCRIBE has been granted once more: those that dropped out a while ago are asked again. */

@@ -438,9 +438,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   /** The configuration is another: servers, trees, models. */
   reconfigured(): void {
     this.composing.changed();
-    this.#upkeep.each((subscription) => {
-      if (subscription.composed !== null) this.composing.moved(subscription);
-    });
+    this.#upkeep.each((subscription) => this.composing.look(subscription));
   }
 
   #below(most: number): number {

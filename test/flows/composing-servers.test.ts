@@ -181,6 +181,23 @@ describe("when the configuration changes", () => {
     expect(domain.east.served[0]!.subscribes.at(-1)!.expires).toBe(0);
   });
 
+  it("and he is of several servers then: who followed him from server to server is to subscribe anew", async () => {
+    const exclusive = { model: "exclusive", conflict: "takeover", refuseWith: 403 } as const;
+    await begin({
+      options: { models: [{ match: "*", model: exclusive }], hold: { users: "any", events: ["presence"] } },
+    });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    await reload([{ match: "*", model: { model: "exclusive", conflict: "refuse", refuseWith: 403 } }]);
+    expect(seen()).toEqual(["pending"]);
+    await reload(peers("east", "west"));
+    expect(seen()).toEqual(["pending", "terminated deactivated"]);
+    const again = new Watcher(domain.world, "127.0.0.51");
+    await again.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    expect(told(again)).toEqual(["pending", "active east open, west open"]);
+  });
+
   it("the user's own record counts too, by the feed", async () => {
     await begin({ proxies: 2 });
     await watcher.subscribe(ALICE, 3600);
@@ -211,6 +228,48 @@ describe("in a tree", () => {
     await domain.wait(1_000);
     expect(seen()).toEqual(["pending", "active east open"]);
     expect([...domain.west.firsts, ...domain.at["north"]!.firsts]).toEqual([]);
+  });
+
+  it("a root that drops out, or is away for long, is stood in for: those below it are asked", async () => {
+    await begin({ names: ["east", "west", "north"], tree, each: { east: { onward: "children" } } });
+    domain.east.policy = (): Policy => ({ status: 404 });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "active north open, west open"]);
+    // It has him again, and stands for all below it.
+    domain.east.policy = ACCEPTS;
+    await domain.wait(301_000);
+    await watcher.refresh(3600);
+    await domain.wait(1_000);
+    expect(seen().at(-1)).toBe("active east open");
+    expect(domain.west.live).toEqual([]);
+    domain.east.policy = SILENT;
+    domain.east.notify(domain.east.live[0]!, "terminated;reason=deactivated", null);
+    await domain.wait(40_000);
+    expect(seen().at(-1)).toBe("active north open, west open");
+  });
+
+  it("one that was stood in for denies as any other", async () => {
+    await begin({ names: ["east", "west", "north"], tree, each: { east: { onward: "children" } } });
+    domain.east.policy = (): Policy => ({ status: 404 });
+    domain.west.policy = (): Policy => ({ status: 403 });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "terminated rejected"]);
+  });
+
+  it("a server that gets others below it is asked anew, so that it sends the subscription on to them", async () => {
+    const leaf = { name: "t", root: "east", children: { east: ["west"] } };
+    await begin({ names: ["east", "west", "north"], tree: leaf, each: { west: { onward: "children" } } });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(1_000);
+    const { core, telemetry } = domain.world.proxies[0]!;
+    const trees = [{ name: "t", root: "east", children: { east: ["west"], west: ["north"] } }];
+    core.configure({ ...core.options, unions: { trees, downListener: false, unreachable: "wait" } });
+    telemetry.emit("configReloaded", { changes: ["trees"] });
+    await domain.wait(1_000);
+    expect([domain.east.firsts.length, domain.west.firsts.length]).toEqual([1, 2]);
+    expect(domain.west.live.length).toBe(1);
   });
 
   it("a server in the middle is given a credit for each child before it is asked, and once more before it is asked again", async () => {
