@@ -5,12 +5,13 @@ import { type PermitTerms, readTerms } from "./cedar-annotations.ts";
 import type { Evaluation } from "./point-question.ts";
 
 /**
- * What policies may speak of. `Anonymous` is who has not proved who he is: a policy that names a `User` never means him.
+ * What policies may speak of. `Anonymous` is who has not proved who he is: he is of no domain, and a policy that names a
+ * `User` never means him.
  */
 export const CEDAR_SCHEMA = `
 entity Domain;
 entity User in [Domain];
-entity Anonymous in [Domain];
+entity Anonymous;
 action subscribe appliesTo {
   principal: [User, Anonymous], resource: [User], context: { event: String, sphere?: String, time: datetime }
 };
@@ -107,13 +108,8 @@ export class CedarPolicies {
   decide({ subject, action, resource, context }: Evaluation): CedarDecision {
     const principal = { type: subject.type === "user" ? "User" : "Anonymous", id: subject.id };
     const user = { type: "User", id: resource.id };
-    const entity = (uid: { type: string; id: string }, domain: string) => ({
-      uid,
-      attrs: {},
-      parents: [{ type: "Domain", id: domain }],
-    });
-    const entities = [entity(principal, subject.properties.domain)];
-    if (principal.type !== "User" || principal.id !== user.id) entities.push(entity(user, resource.properties.domain));
+    const entities = [entity(principal, subject.properties)];
+    if (principal.type !== "User" || principal.id !== user.id) entities.push(entity(user, resource.properties));
     const answer = cedar().statefulIsAuthorized({
       preparsedPolicySetId: this.#id,
       principal,
@@ -150,6 +146,10 @@ export class CedarPolicies {
   #nameOf(id: string): string {
     return this.#named[numberOf(id)]?.name ?? id;
   }
+}
+
+function entity(uid: Cedar.TypeAndId, properties: { readonly domain: string } | undefined): Cedar.EntityJson {
+  return { uid, attrs: {}, parents: properties === undefined ? [] : [{ type: "Domain", id: properties.domain }] };
 }
 
 function numberOf(policyId: string): number {

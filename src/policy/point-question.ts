@@ -12,17 +12,17 @@ export interface Evaluation {
 }
 
 interface Entity {
-  /** `anonymous`: a watcher or sender who has not proved who he is; `id` is what he says. */
+  /** `anonymous`: a watcher or sender who has not proved who he is; `id` is what he says, and he is of no domain. */
   readonly type: "user" | "anonymous";
   readonly id: string;
-  readonly properties: { readonly domain: string };
+  readonly properties?: { readonly domain: string };
 }
 
 /** @param method null: he wants to watch. @param now milliseconds since 1970. */
 export function evaluationOf(question: Question, method: Contact | null, now: number): Evaluation {
   const { watcher, trusted, aor, event, sphere } = question;
   return {
-    subject: { type: trusted ? "user" : "anonymous", ...named(watcher) },
+    subject: trusted ? { type: "user", ...named(watcher) } : { type: "anonymous", id: watcher },
     action: method === null ? { name: "subscribe", properties: { event } } : { name: actionOf(method) },
     resource: { type: "user", ...named(aor) },
     context: { time: new Date(now).toISOString(), ...(sphere == null ? {} : { sphere }) },

@@ -71,7 +71,7 @@ describe("what is asked (AuthZEN, Access Evaluation)", () => {
         resource: entity("user", ALICE, "example.com"),
         context: { time: expect.any(String) },
       },
-      expect.objectContaining({ subject: entity("anonymous", "bob@example.com", "example.com") }),
+      expect.objectContaining({ subject: { type: "anonymous", id: "bob@example.com" } }),
     ]);
     expect(requests[0]!.headers).toMatchObject({
       authorization: "Bearer secret",
