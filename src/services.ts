@@ -2,6 +2,7 @@ import type { Directory, Lookup } from "./directory/directory.ts";
 import { identityOn } from "./federation/identity.ts";
 import { modelOf } from "./federation/model.ts";
 import type { UnionView } from "./federation/plan.ts";
+import { unionOf } from "./federation/union-view.ts";
 import { UnionViews } from "./federation/union-views.ts";
 import { createMessaging, type Messaging } from "./messaging/messaging.ts";
 import {
@@ -13,6 +14,7 @@ import {
 import type { Router } from "./messaging/ports.ts";
 import { Mover } from "./moving/mover.ts";
 import { Reconciler, type ReconcilerOptions } from "./moving/reconciler.ts";
+import { type ProvisionedServer, Pusher } from "./provisioning/pusher.ts";
 import { planDelivery } from "./proxy/delivery.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
 import { Accepting } from "./subscription/accept.ts";
@@ -22,6 +24,7 @@ import { InDialogs } from "./subscription/in-dialog.ts";
 import { isOwnTag } from "./subscription/leg.ts";
 import { SUBSCRIPTION_OPTIONS, type SubscriptionOptions } from "./subscription/options.ts";
 import type { ServerDesk, UnionFound } from "./subscription/ports.ts";
+import { PresenceFetch } from "./subscription/presence-fetch.ts";
 import { type RegDesk, RegNotifier } from "./subscription/reg-notifier.ts";
 import { type ClaimRules, RegSubscriber } from "./subscription/reg-subscriber.ts";
 import { Subscriptions } from "./subscription/service.ts";
@@ -33,6 +36,8 @@ export interface Services {
   readonly reconciler: Reconciler;
   readonly subscriptions: Subscriptions;
   readonly messaging: Messaging;
+  /** Null: nothing is ever pushed. */
+  readonly pusher: Pusher | null;
   /** After the transport listens and the proxy has started: a lease is opened, and what nobody owns is taken over. */
   start(): Promise<void>;
   /** The subscriptions' lease last. What is owned is given up, so that another proxy may take it at once. */
@@ -49,6 +54,13 @@ export interface ServiceOptions {
   readonly delivery: DeliveryOptions;
   /** As they are now. */
   readonly reconcile: () => ReconcilerOptions;
+  /** Servers that take users' rules, and the domains whose users' rules they are, as they are now; null: there never are any. */
+  readonly provisioning: (() => Provisioning) | null;
+}
+
+export interface Provisioning {
+  readonly servers: readonly ProvisionedServer[];
+  readonly domains: readonly string[];
 }
 
 export const SERVICE_OPTIONS: ServiceOptions = {
@@ -56,6 +68,7 @@ export const SERVICE_OPTIONS: ServiceOptions = {
   messages: () => MESSAGING_OPTIONS,
   delivery: DELIVERY_OPTIONS,
   reconcile: () => ({ rate: 0, restMs: 600_000 }),
+  provisioning: null,
 };
 
 /** The one place that joins subscription/, messaging/ and moving/ to the proxy; the program and the simulation build the same. */
@@ -124,6 +137,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     rules: (aor) => claimRules(proxy, aor),
     nameOn: named,
   });
+  const presenceFetch = new PresenceFetch({ runtime, outbound, nameOn: named });
   subscriptions.registry.watched = (aor, isWatched) => regSubscriber.watched(aor, isWatched);
   const endReloads = telemetry.on("configReloaded", () => {
     regSubscriber.reconfigured(subscriptions.registry.users());
@@ -133,9 +147,14 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     { runtime, telemetry, directory, outbound, router: routerOf(proxy), options: options.messages },
     options.delivery,
   );
+  const pusher = options.provisioning === null ? null : pusherOf(proxy, directory, options.provisioning);
   proxy.handlers = {
-    ownsTag: (tag) => isOwnTag(tag) || regSubscriber.ownsTag(tag),
+    ownsTag: (tag) => isOwnTag(tag) || regSubscriber.ownsTag(tag) || presenceFetch.ownsTag(tag),
     inDialog(handed) {
+      if (presenceFetch.ownsTag(handed.request.to.tag ?? "")) {
+        presenceFetch.handle(handed);
+        return "answered";
+      }
       if (!regSubscriber.ownsTag(handed.request.to.tag ?? "")) return inDialogs.handle(handed);
       regSubscriber.handle(handed);
       return "answered";
@@ -148,6 +167,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     store: (handed, plan) => messaging.keeper.store(handed, plan),
     keep: (handed, untaken) => messaging.keeper.keep(handed, untaken),
     presence: (aor) => subscriptions.composing.activity(aor),
+    fetchPresence: (aor, servers) => presenceFetch.fetch(aor, servers),
     claimedAgain: (aor) => messaging.deliverer.claimedAgain(aor),
   };
   return {
@@ -155,6 +175,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
     reconciler,
     subscriptions,
     messaging,
+    pusher,
     async start() {
       regNotifier.start();
       winfoNotifier.start();
@@ -163,19 +184,40 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       mover.start();
       reconciler.start();
       messaging.deliverer.start();
+      pusher?.start();
     },
     async stop() {
+      await pusher?.stop();
       await messaging.deliverer.stop();
       evictor.stop();
       await mover.stop();
       await reconciler.stop();
       endReloads();
       regSubscriber.stop();
+      presenceFetch.stop();
       await subscriptions.stop();
       regNotifier.stop();
       winfoNotifier.stop();
     },
   };
+}
+
+function pusherOf(proxy: ProxyCore, directory: Directory, provisioning: () => Provisioning): Pusher {
+  return new Pusher({
+    runtime: proxy.runtime,
+    telemetry: proxy.telemetry,
+    directory,
+    servers: () => provisioning().servers,
+    domains: () => provisioning().domains,
+    ownDomains: () => proxy.options.domains,
+    lookup: async (aor) => proxy.cache.peek(aor) ?? (await proxy.cache.lookup(aor)),
+    serversOf: (aor, known) => {
+      const { model } = modelOf(proxy.models, aor, "user" in known ? known.user : null);
+      if (model.model !== "unioned") return known.state === "bound" ? [known.binding.server] : [];
+      return unionOf(model, proxy.settings.unions.trees, proxy.rotation.facts)?.members ?? [];
+    },
+    nameOn: (aor, server, record) => identityOn(proxy.identities, aor, server, record),
+  });
 }
 
 function serverDesk(proxy: ProxyCore): ServerDesk {

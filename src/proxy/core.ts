@@ -9,7 +9,7 @@ import type { SipUri } from "../sip/message/uri.ts";
 import type { TransactionLayer } from "../sip/transaction/transaction.ts";
 import type { Target, TransportLayer } from "../sip/transport/transport.ts";
 import type { Telemetry } from "../telemetry/events.ts";
-import { DigestNonces } from "./digest.ts";
+import type { DigestNonces } from "./digest.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Handlers } from "./handlers.ts";
 import type { ImRouting } from "./im-routing.ts";

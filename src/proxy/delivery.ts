@@ -9,7 +9,7 @@ import { parseMessage } from "../sip/message/parse.ts";
 import type { Core } from "./core.ts";
 import { gatherFacts } from "./steps/facts.ts";
 import { lookUpFresh } from "./steps/resolve.ts";
-import { dispositionFor, grantsFor } from "./steps/spread.ts";
+import { dispositionFor, fetchable, grantsFor } from "./steps/spread.ts";
 
 /** Where a stored message goes now. */
 export interface Delivery {
@@ -29,6 +29,7 @@ export async function planDelivery(core: Core, message: StoredMessage): Promise<
   const servers = isPeer(facts) ? plan.servers.filter((server) => server !== message.origin) : plan.servers;
   const request = requestOf(message);
   const setting = await core.imRouting.settingOf(recipient);
+  await core.imRouting.prepare(recipient, setting, fetchable(core, servers));
   const disposition = request === null ? NO_DISPOSITION : dispositionFor(request);
   const routing =
     servers.length === 0

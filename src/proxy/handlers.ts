@@ -59,6 +59,8 @@ export interface Handlers {
   keep(handed: Handed, untaken: Untaken): Promise<boolean>;
   /** Server -> its last document about the user, where somebody watches him through this proxy; null: nobody does. */
   presence(aor: string): ReadonlyMap<string, XmlElement> | null;
+  /** The same, asked of these servers once; of those that did not tell in time nothing. Never rejects. */
+  fetchPresence(aor: string, servers: readonly string[]): Promise<ReadonlyMap<string, XmlElement>>;
   /** His server has claimed a user again for whom something is stored: no binding changed, and yet he may be there only now. */
   claimedAgain(aor: string): void;
 }
@@ -73,6 +75,7 @@ export const NO_HANDLERS: Handlers = {
   store: notBuilt,
   keep: notBuilt,
   presence: () => null,
+  fetchPresence: () => Promise.resolve(new Map()),
   claimedAgain: () => undefined,
 };
 

@@ -11,15 +11,18 @@ import {
 import { parseRouting } from "../federation/routing-document.ts";
 import { activityOf } from "../presence/activity.ts";
 import { MalformedDocument, type XmlElement } from "../presence/xml.ts";
-import type { Random } from "../runtime/runtime.ts";
+import type { Clock, Random } from "../runtime/runtime.ts";
 import type { Telemetry } from "../telemetry/events.ts";
 
 export interface ImRoutingParts {
   readonly random: Random;
+  readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly documents: Pick<DocumentCache, "get" | "peek">;
   /** Server -> its last document about the user, as somebody who watches him here has it; null: nobody does. */
   readonly presence: (aor: string) => ReadonlyMap<string, XmlElement> | null;
+  /** The same, asked of servers once. Never rejects. */
+  readonly fetch: (aor: string, servers: readonly string[]) => Promise<ReadonlyMap<string, XmlElement>>;
   /** Of users who have no setting of their own. */
   readonly standard: () => Algorithm;
 }
@@ -27,6 +30,16 @@ export interface ImRoutingParts {
 /** Who takes turns is remembered for so many; of one who was forgotten they begin anew, anywhere. */
 const MOST_TURNS = 100_000;
 const TURNS = 2 ** 40;
+/** How long what was fetched counts, and of how many users. */
+const FETCHED_MS = 30_000;
+const MOST_FETCHED = 10_000;
+
+/** Server -> its document, as it was fetched or is being. */
+interface Fetched {
+  readonly at: number;
+  documents: ReadonlyMap<string, XmlElement> | null;
+  readonly done: Promise<void>;
+}
 
 /**
  * Where a user's messages go (routing-choice.ts), with what that depends on: his setting, which is the same whichever proxy
@@ -38,6 +51,7 @@ export class ImRouting {
   readonly #turns = new LRUCache<string, number>({ max: MOST_TURNS });
   /** Settings as they were read; a new document is another object. */
   readonly #settings = new WeakMap<UserDocument, RoutingSetting>();
+  readonly #fetched = new LRUCache<string, Fetched>({ max: MOST_FETCHED });
   readonly #activity = new WeakMap<XmlElement, number>();
 
   constructor(parts: ImRoutingParts) {
@@ -55,6 +69,25 @@ export class ImRouting {
     );
   }
 
+  /**
+   * What the choice depends on and is not known here is asked for: his presence, of his most active server. At once where
+   * nothing is to be asked.
+   * @param servers those that can be asked without a loop.
+   */
+  prepare(aor: string, { algorithm }: RoutingSetting, servers: readonly string[]): void | Promise<void> {
+    if (algorithm !== "mostactive" || servers.length === 0 || this.#parts.presence(aor) !== null) return;
+    const known = this.#fetched.get(aor);
+    if (known !== undefined && this.#parts.clock.now() - known.at < FETCHED_MS) {
+      return known.documents === null ? known.done : undefined;
+    }
+    const done = this.#parts.fetch(aor, servers).then((documents) => {
+      fetched.documents = documents;
+    });
+    const fetched: Fetched = { at: this.#parts.clock.now(), documents: null, done };
+    this.#fetched.set(aor, fetched);
+    return done;
+  }
+
   /** @param counts false: it is only looked at, and nobody's turn passes. */
   choose(
     aor: string,
@@ -69,8 +102,13 @@ export class ImRouting {
   }
 
   #activityOf(aor: string): ReadonlyMap<string, number> | null {
-    const documents = this.#parts.presence(aor);
+    const documents = this.#parts.presence(aor) ?? this.#lately(aor);
     return documents && new Map([...documents].map(([server, document]) => [server, this.#active(document)]));
+  }
+
+  #lately(aor: string): ReadonlyMap<string, XmlElement> | null {
+    const fetched = this.#fetched.get(aor);
+    return fetched === undefined || this.#parts.clock.now() - fetched.at > FETCHED_MS ? null : fetched.documents;
   }
 
   #active(document: XmlElement): number {

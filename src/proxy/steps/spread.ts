@@ -87,7 +87,13 @@ const UNDER_WAY_MS = 5_000;
 async function routingFor(core: Core, { request, aor, method }: Exchange, { servers }: SpreadPlan): Promise<Routing> {
   const known = core.imRouting.settingOf(aor);
   const setting = known instanceof Promise ? await known : known;
+  if (method === "MESSAGE" && servers.length > 1) await core.imRouting.prepare(aor, setting, fetchable(core, servers));
   return core.imRouting.choose(aor, setting, { method, servers, disposition: dispositionFor(request) });
+}
+
+/** Of a server that goes onward the question would come back to us. */
+export function fetchable(core: Core, servers: readonly string[]): readonly string[] {
+  return core.rotation.facts.flatMap(({ name, onward }) => (onward === "none" && servers.includes(name) ? [name] : []));
 }
 
 /** RFC 3841 10: `d` is its compact form. */
