@@ -226,3 +226,43 @@ describe("pdp: Cedar", () => {
     expect((await mallory.subscribe(ALICE, 600, { from: "sip:mallory@example.com" })).status).toBe(403);
   });
 });
+
+describe("root-only: the user's sphere (RFC 5025 3.1.2)", () => {
+  const person = (sphere: string): string =>
+    `<dm:person xmlns:dm="${DATA_MODEL_NAMESPACE}" xmlns:r="${RPID_NAMESPACE}" id="p"><r:sphere>${sphere}</r:sphere></dm:person>`;
+
+  function say(sphere: string): Promise<void> {
+    domain.east.more = person(sphere);
+    domain.east.notify(domain.east.live[0]!);
+    return domain.wait(1_000);
+  }
+
+  it("decides what is shown, of what he publishes and not of what is left of it", async () => {
+    await begin("root-only");
+    await write(
+      ruleset(
+        rule("always", one(BOB), handling("allow"), "<provide-services><class>none</class></provide-services>"),
+        rule("work", `${one(BOB)}<cp:sphere value="work"/>`, "", SERVICES),
+      ),
+    );
+    domain.east.more = person("home");
+    await watching();
+    expect(bob.last!.body).not.toContain("<tuple");
+    await say("Work");
+    expect(told(bob).at(-1)).toBe("active east open, west open");
+    expect(bob.last!.body).not.toContain("sphere");
+    await say("home");
+    expect(bob.last!.body).not.toContain("<tuple");
+    expect(bob.saw.every((each) => !each.startsWith("terminated"))).toBe(true);
+  });
+
+  it("who is let in by it alone waits until it is known, and goes when it is another", async () => {
+    await begin("root-only");
+    await write(ruleset(rule("work", `${one(BOB)}<cp:sphere value="work"/>`, handling("allow"), SERVICES)));
+    domain.east.more = person("work");
+    await watching();
+    expect(told(bob).at(-1)).toBe("active east open, west open");
+    await say("home");
+    expect(bob.saw.at(-1)).toBe("terminated rejected");
+  });
+});
