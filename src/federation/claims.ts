@@ -30,6 +30,7 @@ const ONE_OF_HIS = Object.freeze(["one of the user's servers: he is on all of th
 const NONE_OF_HIS = Object.freeze(["the user is unioned, and not on this server"]);
 const NO_UNION = Object.freeze(["the user is unioned, and none of the servers he is on is configured"]);
 const TO_OWN = Object.freeze(["the user is unioned: what can go to one server only goes to this one of his"]);
+const ASKER_IS_ONE = Object.freeze(["the user is unioned, and it is asked by the very one of his servers it goes to"]);
 const OWN_DOWN = Object.freeze(["the user is unioned, and the one of his servers it goes to cannot be asked now"]);
 const NO_CLAIMS = Object.freeze(["the server registers a user for itself, but is not configured to claim by REGISTER"]);
 const PEER = Object.freeze(["another domain cannot register or publish our users"]);
@@ -88,7 +89,7 @@ function toOwnServer(facts: Facts): Plan {
   const { retryAfter } = facts.settings;
   if (members.length === 0) return reject(480, NO_UNION, { retryAfter });
   const server = usersOwnServer(facts, members);
-  if (server === null) return reject(404, ASKER_HOLDS);
+  if (isAsker(facts, server)) return reject(404, ASKER_IS_ONE);
   if (serverNamed(facts, server)?.up !== true) return reject(480, OWN_DOWN, { retryAfter });
   return pass(facts, server, ownReliance(facts), null, TO_OWN);
 }

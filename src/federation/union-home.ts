@@ -4,16 +4,15 @@ import type { Reliance } from "./plan.ts";
 
 /**
  * The one server of a unioned user that gets what can go to one only, REGISTER and PUBLISH among it: the one he is bound
- * to, else the home server, else the root of his tree or the first of his list; null: nobody but who asks. It stays the
- * same while that one is down, so that nothing is kept here and there.
+ * to, else the home server, else the root of his tree or the first of his list. It stays the same while that one is down,
+ * so that nothing is kept here and there, and whoever asks, so that what it sends on to us goes no further.
+ * @param members his servers; not empty.
  */
-export function usersOwnServer(facts: Facts, members: readonly string[]): string | null {
-  const asker = facts.origin.kind === "server" ? facts.origin.server : null;
-  const { home } = facts.settings;
-  for (const name of [liveBinding(facts)?.server, home, ...members]) {
-    if (name != null && name !== asker && members.includes(name)) return name;
+export function usersOwnServer(facts: Facts, members: readonly string[]): string {
+  for (const name of [liveBinding(facts)?.server, facts.settings.home]) {
+    if (name != null && members.includes(name)) return name;
   }
-  return null;
+  return members[0]!;
 }
 
 /** What that server answers says nothing of where he is: it neither teaches nor unlearns. */

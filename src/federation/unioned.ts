@@ -1,4 +1,4 @@
-import { directoryAway, reject, send } from "./construct.ts";
+import { directoryAway, isAsker, reject, send } from "./construct.ts";
 import type { Facts, ServerFacts } from "./facts.ts";
 import type { CreditPlan, Plan, SpreadPlan, UnionView } from "./plan.ts";
 import { behindOthers, isKept, storePlan } from "./storing.ts";
@@ -41,6 +41,7 @@ const ALL_DOWN_STORED = Object.freeze([
   "the message is stored until one can",
 ]);
 const ONE_SERVER = Object.freeze(["it makes no whole of several servers: it goes to one of the user's"]);
+const ASKER_IS_ONE = Object.freeze(["it makes no whole of several servers", "asked by the very one it goes to"]);
 const ONE_DOWN = Object.freeze(["it makes no whole of several servers", "the one it goes to cannot be asked now"]);
 
 export function decideUnioned(facts: Facts, model: UnionedModel): Plan {
@@ -110,7 +111,7 @@ function decideSpread(facts: Facts, model: UnionedModel, union: Union): Plan {
 /** What nobody can make one of several servers' answers of: it goes to one of them. */
 function decideOther(facts: Facts, union: Union): Plan {
   const name = usersOwnServer(facts, union.members);
-  if (name === null) return reject(404, ASKER_IS_ALL);
+  if (isAsker(facts, name)) return reject(404, ASKER_IS_ONE);
   if (!isUp(facts, name)) return reject(480, ONE_DOWN, { retryAfter: facts.settings.retryAfter });
   return send(facts, name, ownReliance(facts), null, ONE_SERVER);
 }

@@ -340,9 +340,15 @@ describe("unioned, what goes to one server only", () => {
     }
   });
 
-  it("it is not the one that asks; that one down: 480 with Retry-After, and no other is asked", () => {
+  it("that very one asks: 404, so that nothing goes round between servers that send on what they do not know", () => {
+    for (const each of [...others, { method: "REGISTER", event: "" }, { method: "PUBLISH", event: "presence" }]) {
+      expect(ask({ ...each, origin: fromServer("root") })).toMatchObject({ kind: "reject", status: 404 });
+      expect(ask({ ...each, origin: fromServer("mid") })).toMatchObject({ server: "root" });
+    }
+  });
+
+  it("that one is down: 480 with Retry-After, and no other is asked", () => {
     for (const each of others) {
-      expect(ask({ ...each, origin: fromServer("root") })).toMatchObject({ kind: "relay", server: "mid" });
       expect(ask({ ...each, servers: servers({}, ["root"]) })).toMatchObject({ status: 480, retryAfter: 10 });
     }
   });
