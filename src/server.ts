@@ -10,7 +10,7 @@ import { PolicyService } from "./policy/service.ts";
 import type { ProxyOptions, ServerOptions } from "./proxy/options.ts";
 import { ProxyCore } from "./proxy/proxy-core.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { createServices, SERVICE_OPTIONS } from "./services.ts";
+import { createServices, type Provisioning, SERVICE_OPTIONS } from "./services.ts";
 import { parseUri, type SipUri, tryAorOf } from "./sip/message/uri.ts";
 import { createTransactionLayer } from "./sip/transaction/layer.ts";
 import { createTransportLayer } from "./sip/transport/layer.ts";
@@ -92,6 +92,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       messages: () => messagingOptions(current),
       subscriptions: subscriptionOptions(config),
       reconcile: () => ({ rate: current.reconcile.usersPerSecond, restMs: current.reconcile.restMs }),
+      provisioning: () => provisioningOf(current),
     });
     const { deliverer } = services.messaging;
     if (config.capture !== null) {
@@ -137,6 +138,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       mover: services.mover,
       checker: services.reconciler.checker,
       policy,
+      pusher: services.pusher,
       domains: () => current.domains,
       realm: () => current.clients.realm,
       canonicalAor,
@@ -266,6 +268,14 @@ function proxyOptions(config: Config, listening: Config["listen"]): ProxyOptions
     retryAfterS: RETRY_AFTER_S,
     health: config.health,
     maxWaiting: MAX_WAITING,
+  };
+}
+
+function provisioningOf({ servers, policy }: Config): Provisioning {
+  const domains = Object.entries(policy.domains).filter(([, each]) => each.way === "central");
+  return {
+    servers: servers.flatMap(({ name, xcap }) => (xcap === null ? [] : [{ name, ...xcap }])),
+    domains: domains.map(([domain]) => domain),
   };
 }
 

@@ -17,6 +17,7 @@ import { Reconciler, type ReconcilerOptions } from "./moving/reconciler.ts";
 import { type ProvisionedServer, Pusher } from "./provisioning/pusher.ts";
 import { planDelivery } from "./proxy/delivery.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
+import { learnIfDue } from "./proxy/steps/relay.ts";
 import { Accepting } from "./subscription/accept.ts";
 import { ComposedAccepting } from "./subscription/composed-accept.ts";
 import { Evictor } from "./subscription/evictor.ts";
@@ -159,8 +160,8 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       regSubscriber.handle(handed);
       return "answered";
     },
-    hold: (handed, { server, epoch, known }) =>
-      accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known }),
+    hold: (handed, { server, epoch, known, searched }) =>
+      accepting.subscribe(handed, { kind: "presence", aor: handed.aor, server, epoch, known, searched }),
     compose: (handed, plan) => composedAccepting.subscribe(handed, plan),
     winfo: (handed) => winfoNotifier.subscribe(accepting, handed),
     reginfo: (handed, { server, aor }) => regNotifier.subscribe(accepting, handed, server, aor),
@@ -224,6 +225,7 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
   const views = new UnionViews();
   return {
     takesLegs: (server) => proxy.rotation.server(server)?.repoint ?? true,
+    learned: (aor, server, epoch, isThere) => void learned(proxy, aor, server, epoch, isThere).catch(() => undefined),
     nameOn: async (aor, server) => {
       const identity = await nameOn(proxy, aor, server);
       const subdomain = proxy.settings.subdomains[server];
@@ -244,6 +246,20 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
     traits: (server) => proxy.rotation.facts.find((each) => each.name === server) ?? null,
     onUp: (listener) => proxy.onServerUp(listener),
   };
+}
+
+/** What a leg's server has said of a partitioned user is what it would have said to a proxied SUBSCRIBE (models.md, "Lifetimes"). */
+async function learned(proxy: ProxyCore, aor: string, server: string, epoch: number, isThere: boolean): Promise<void> {
+  if (!isThere) {
+    const { outcome } = await proxy.directory.unlearn(aor, server, epoch);
+    const reason = "404 to a SUBSCRIBE";
+    if (outcome === "unbound") proxy.telemetry.emit("unlearned", { aor, server, reason });
+    return;
+  }
+  const known = await proxy.cache.lookup(aor);
+  const proves = proxy.rotation.facts.find((each) => each.name === server)?.proves.includes("SUBSCRIBE");
+  if (proves && known.state === "bound" && known.binding.server === server && known.binding.origin === "learned")
+    learnIfDue(proxy, aor, server);
 }
 
 /** As the decision about a SUBSCRIBE finds it (federation/unioned.ts). */

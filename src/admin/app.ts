@@ -25,6 +25,7 @@ import { pageRoutes } from "./page.ts";
 import { policyRoutes } from "./policy.ts";
 import type { AdminOptions } from "./ports.ts";
 import { invalid, Problem, problemHandler } from "./problem.ts";
+import { provisioningRoutes } from "./provisioning.ts";
 import { reconcilerRoutes } from "./reconciler.ts";
 import { reloadRoutes } from "./reload.ts";
 import { ruleRoutes } from "./rules.ts";
@@ -115,6 +116,7 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
   documentRoutes(app, desk);
   ruleRoutes(app, desk);
   policyRoutes(app, desk);
+  provisioningRoutes(app, desk);
   xcapRoutes(app, desk, guard, failures);
   pageRoutes(app);
   await app.ready();

@@ -1,16 +1,19 @@
 import { readFileSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import type { DocumentJson, WrittenJson } from "../admin/documents.ts";
+import type { ProvisioningJson, PushJson } from "../admin/provisioning.ts";
 import type { RuleChangeJson, RuleJson, RulesJson } from "../admin/rules.ts";
 import { UsageError } from "../base/errors.ts";
 import { adminClient, userPath } from "./admin-client.ts";
 import { example } from "./help.ts";
 import { type Io, printJson, table } from "./output.ts";
+import { listing, type Paging, pagingOptions } from "./paging.ts";
+import { oneLine } from "./screen.ts";
 
 const KINDS = ["pres-rules", "im-rules", "im-routing"];
 const MOST_OCTETS = 65_536;
 
-/** `rules show|set|remove|allow|block|confirm|polite-block`. */
+/** `rules show|set|remove|status|allow|block|confirm|polite-block`. */
 export function registerRules(program: Command, io: Io): void {
   const rules = program
     .command("rules")
@@ -22,6 +25,7 @@ export function registerRules(program: Command, io: Io): void {
     );
   registerShow(rules, io);
   registerSet(rules, io);
+  registerStatus(rules, io);
   registerRemove(rules, io);
   for (const [handling, description] of [
     ["allow", "let somebody see all of a user's presence"],
@@ -113,6 +117,74 @@ function registerSet(rules: Command, io: Io): void {
       if (isJson(command)) printJson(io, written);
       else io.print(`${aor} has ${written.created ? "a" : "another"} ${document}.`);
     });
+}
+
+function registerStatus(rules: Command, io: Io): void {
+  const status = rules
+    .command("status")
+    .description("rules on their way to servers that keep their own, and what those cannot express")
+    .argument("[aor]", "of one user")
+    .option("--server <name>", "at this server only")
+    .option("--state <state>", "waiting, pushed or failed")
+    .option("--reduced", "only rules that a server cannot express whole");
+  pagingOptions(status)
+    .addHelpText(
+      "after",
+      example("codomain rules status", "codomain rules status alice@example.com", "codomain rules status --reduced"),
+    )
+    .action(async (aor: string | undefined, _options: unknown, command: Command) => {
+      const options = command.optsWithGlobals<
+        Globals & Paging & { server?: string; state?: string; reduced?: boolean }
+      >();
+      const { server, state, reduced, json } = options;
+      const client = adminClient(command, io);
+      if (aor === undefined && server === undefined && state === undefined && !reduced) {
+        const counts = await client.get<ProvisioningJson>("/api/v1/provisioning");
+        if (json) printJson(io, counts);
+        else io.print(countTable(counts));
+        return;
+      }
+      const rows: PushJson[] = [];
+      const next = await listing(options, async (page) => {
+        const query = { aor, server, state, ...(reduced ? { reduced: "true" } : {}), ...page };
+        const answer = await client.get<{ pushes: PushJson[]; next: string | null }>(
+          "/api/v1/provisioning/pushes",
+          query,
+        );
+        if (json) printJson(io, answer);
+        else rows.push(...answer.pushes);
+        return { count: answer.pushes.length, next: answer.next };
+      });
+      if (json) return;
+      io.print(pushTable(rows));
+      if (next !== null) io.printError(`There may be more: add --all, or --after "${next}".`);
+    });
+}
+
+function countTable({ servers }: ProvisioningJson): string {
+  return table(
+    ["server", "pushed", "waiting", "failed", "not expressed whole"],
+    servers.map(({ server, pushed, waiting, failed, reduced }) => [server, pushed, waiting, failed, reduced]),
+    "No rules are pushed to servers.",
+  );
+}
+
+function pushTable(rows: readonly PushJson[]): string {
+  const head = table(
+    ["user", "server", "state", "tries", "due"],
+    rows.map(({ aor, server, state, tries, dueAt }) => [aor, server, state, tries, dueAt ?? "-"]),
+    "No rules are pushed to servers.",
+  ).split("\n");
+  return head
+    .flatMap((line, i) => {
+      const row = rows[i - 1];
+      if (row === undefined) return [line];
+      return [
+        line,
+        ...[...(row.error === null ? [] : [row.error]), ...row.reductions].map((each) => `  ${oneLine(each)}`),
+      ];
+    })
+    .join("\n");
 }
 
 function registerRemove(rules: Command, io: Io): void {

@@ -50,6 +50,39 @@ export function checkPolicy(draft: Draft, domains: readonly string[], checks: Ch
     );
 }
 
+/** Servers that take their users' rules, and domains that have them pushed. */
+export function checkProvisioning(draft: Draft, domains: readonly string[], checks: Checks): void {
+  const { policy } = draft.sections;
+  const isCentral = policy !== undefined && domains.some((domain) => wayOf(policy, domain) === "central");
+  const servers = [...draft.servers.values()].filter(({ value }) => value.xcap !== undefined);
+  // A server with a fault of its own is told of there.
+  if (isCentral && servers.length === 0 && draft.servers.size === draft.serverNames.length)
+    checks.warn(
+      ["policy", "way"],
+      "No server takes users' rules: they are pushed to nobody.",
+      'Add "xcap: { url: … }" to those servers that keep their own, or write way: root-only.',
+    );
+  for (const { path, value } of servers) {
+    const { url, user, password } = value.xcap!;
+    if (!isCentral)
+      checks.warn(
+        [...path, "xcap"],
+        "Nothing is pushed to it: no domain has the way central.",
+        "Write policy: { way: central }, or remove it.",
+        "key",
+      );
+    if ((user === undefined) !== (password === undefined))
+      checks.error(
+        [...path, "xcap"],
+        "A user and a password belong together.",
+        user === undefined ? 'Add "user".' : 'Add "password".',
+        "key",
+      );
+    if (url.startsWith("http:") && !isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, "")))
+      checks.warn([...path, "xcap", "url"], "Users' rules go over the network in the clear.", "Use https.");
+  }
+}
+
 type Policy = NonNullable<Draft["sections"]["policy"]>;
 
 function wayOf(policy: Policy, domain: string): Policy["way"] {

@@ -1,6 +1,6 @@
 import { bracketed, isLoopback, isWildcard, splitHostPort } from "../sip/transport/address.ts";
 import { checkModels, checkTrees } from "./check-models.ts";
-import { checkPolicy } from "./check-policy.ts";
+import { checkPolicy, checkProvisioning } from "./check-policy.ts";
 import { checkServers } from "./check-servers.ts";
 import { checkUnions } from "./check-unions.ts";
 import { Checks } from "./checks.ts";
@@ -19,6 +19,7 @@ export function checkDraft(draft: Draft, domains: readonly string[], report: Rep
   checkTrees(draft, checks);
   checkModels(draft, domains, checks);
   checkPolicy(draft, domains, checks);
+  checkProvisioning(draft, domains, checks);
   checkTimes(draft, checks);
   checkUnions(draft, checks);
   const home = draft.sections.clients?.home;

@@ -1,4 +1,5 @@
 import type { PolicyOptions } from "../policy/options.ts";
+import type { Expression } from "../provisioning/reduce.ts";
 
 /** The configuration as the program uses it: defaults filled in, names checked, durations in milliseconds, frozen. */
 export interface Config {
@@ -113,6 +114,16 @@ export interface ServerConfig {
   readonly repoint: boolean;
   /** Host under which its users are handed out, `user@host`; null: none. */
   readonly subdomain: string | null;
+  /** Where it takes its users' rules from us; null: nowhere. */
+  readonly xcap: XcapConfig | null;
+}
+
+export interface XcapConfig {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly user: string | null;
+  readonly password: string | null;
+  readonly expresses: readonly Expression[];
 }
 
 export interface TreeConfig {

@@ -194,6 +194,10 @@ function resolveServer(
     offers: value.offers,
     repoint: value.repoint === true || value.repoint === "yes",
     subdomain: value.subdomain ?? null,
+    xcap:
+      value.xcap === undefined
+        ? null
+        : { ...value.xcap, user: value.xcap.user ?? null, password: value.xcap.password ?? null },
   };
 }
 

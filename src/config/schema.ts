@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { EXPRESSIONS } from "../provisioning/reduce.ts";
 import {
   adminUrl,
   aorPattern,
@@ -7,6 +8,7 @@ import {
   duration,
   hostName,
   listenUrl,
+  pointUrl,
   serverUri,
   size,
 } from "./scalars.ts";
@@ -97,6 +99,18 @@ export const serverSchema = z
       .default("yes")
       .describe("Can a dialog with it be one leg of ours."),
     subdomain: hostName("host name").optional().describe("Host under which its users are handed out: user@subdomain."),
+    xcap: z
+      .strictObject({
+        url: pointUrl().describe("Its XCAP root: what stands before /pres-rules in its documents' addresses."),
+        user: text("Who writes all users' rules there.").optional(),
+        password: text("His password, for Digest, or for Basic over https or on this machine.").optional(),
+        expresses: z
+          .array(z.enum(EXPRESSIONS))
+          .default([...EXPRESSIONS])
+          .describe("What its rules can say; others are made stricter, or left out. Default: all of it."),
+      })
+      .optional()
+      .describe("Where it takes its users' rules from us (policy: { way: central })."),
   })
   .describe("One federated server.");
 

@@ -473,6 +473,29 @@ describe("codomain rules, codomain routing", () => {
     expect((await run("rules", "show", "alice@example.com", "--document", "x")).code).toBe(2);
   });
 
+  it("status: how far rules are on their way to servers, why not, and what was lost", async () => {
+    const { run, directory } = await serve();
+    expect((await run("rules", "status")).stdout).toBe("No rules are pushed to servers.\n");
+    await directory.pushes.want("alice@example.com", ["east", "west"], "v1");
+    const [east, west] = await directory.pushes.take(10, 60_000);
+    await directory.pushes.end(east!, { end: "pushed", reductions: ["Rule a: the server knows no times:"] });
+    await directory.pushes.end(west!, { end: "failed", error: "west answers 500.", retryMs: 5000 });
+    const counts = (await run("rules", "status")).stdout.trimEnd().split("\n");
+    expect(counts.map((line) => line.split(/ {2,}/).map((each) => each.trim()))).toEqual([
+      ["server", "pushed", "waiting", "failed", "not expressed whole"],
+      ["east", "1", "0", "0", "1"],
+      ["west", "0", "0", "1", "0"],
+    ]);
+    const rows = (await run("rules", "status", "alice@example.com")).stdout;
+    expect(rows).toMatch(/east +pushed +1 +-\n {2}Rule a: the server knows no times:\n/);
+    expect(rows).toMatch(/west +failed +1 +20\d\d-\S+Z\n {2}west answers 500\.\n/);
+    expect(JSON.parse((await run("rules", "status", "--reduced", "--json")).stdout).pushes).toHaveLength(1);
+    const page = JSON.parse((await run("rules", "status", "--state", "pushed", "--limit", "1", "--json")).stdout);
+    expect(page).toMatchObject({ pushes: [{ server: "east", present: true }], next: "alice@example.com east" });
+    const rest = await run("rules", "status", "alice@example.com", "--after", "alice@example.com east", "--json");
+    expect(JSON.parse(rest.stdout).pushes).toMatchObject([{ server: "west", error: "west answers 500." }]);
+  });
+
   it("routing is set and shown", async () => {
     const { run } = await serve();
     expect((await run("routing", "show", "alice@example.com")).stdout).toBe(

@@ -163,3 +163,52 @@ describe("policy", () => {
     expect(JSON.stringify(changes)).not.toContain("s3cret");
   });
 });
+
+describe("rules pushed to servers", () => {
+  const server = (xcap: string): string => `servers: { east: { uri: "sip:127.0.0.11:5060", xcap: ${xcap} } }`;
+  const open = (xcap: string, way: string) =>
+    loadConfig(`domain: a.com\n${server(xcap)}\n${DIGEST}policy: { way: ${way} }\n`, { env: {} });
+  const faults = (xcap: string, way: string) => {
+    const loaded = open(xcap, way);
+    const all = loaded.config === undefined ? loaded.faults : loaded.warnings;
+    return all.map(({ severity, path }) => `${severity} ${path}`);
+  };
+
+  it("a server says where, as whom, and what its rules can say; all of it, if it says nothing", () => {
+    const loaded = open(
+      '{ url: "https://X.example.com/root/", user: portal, password: secret, expresses: [identity] }',
+      "central",
+    );
+    expect(loaded.config?.servers[0]?.xcap).toEqual({
+      url: "https://x.example.com/root",
+      user: "portal",
+      password: "secret",
+      expresses: ["identity"],
+    });
+    const plain = open('{ url: "http://127.0.0.1:8080" }', "central");
+    expect(plain.config?.servers[0]?.xcap).toEqual({
+      url: "http://127.0.0.1:8080",
+      user: null,
+      password: null,
+      expresses: ["identity", "many", "sphere", "validity", "confirm", "polite-block", "transformations"],
+    });
+    expect(config("").servers[0]?.xcap).toBeNull();
+  });
+
+  it.each([
+    ['{ url: "https://x.example.com" }', "central", []],
+    ['{ url: "https://x.example.com" }', "root-only", ["warning servers.east.xcap"]],
+    ['{ url: "http://x.example.com" }', "central", ["warning servers.east.xcap.url"]],
+    ['{ url: "https://x.example.com", user: portal }', "central", ["error servers.east.xcap"]],
+    ['{ url: "sip:x.example.com" }', "central", ["error servers.east.xcap.url"]],
+    ['{ url: "https://x.example.com", expresses: [moon] }', "central", ["error servers.east.xcap.expresses[0]"]],
+  ])("%s with the way %s: %j", (xcap, way, told) => {
+    expect(faults(xcap, way)).toEqual(told);
+  });
+
+  it("the way central without a server that takes rules is warned of", () => {
+    expect(told("policy: { way: central }")).toEqual([
+      "warning policy.way 5: No server takes users' rules: they are pushed to nobody.",
+    ]);
+  });
+});
