@@ -1,5 +1,5 @@
 import type { StoredSubscription } from "../subscriptions.ts";
-import type { Entry, Visited } from "../unions.ts";
+import type { Entry, Pair, Visited } from "../unions.ts";
 import { askOfInsert } from "./insert-subscriptions.ts";
 import type { Verb } from "./pool.ts";
 
@@ -59,10 +59,10 @@ export const ECHO: Verb = {
   name: "echo",
   text: `
 update codomain.visited v set echoed = true
-from unnest($1::text[], $2::text[]) as e(holder, server)
-where v.holder = e.holder and v.server = e.server and v.role = 'leg'`,
+from unnest($4::text[], $5::text[]) as e(holder, server)
+where v.aor = $1 and v.watcher = $2 and v.event = $3 and v.holder = e.holder and v.server = e.server and v.role = 'leg'`,
 };
 
-export function valuesOfEcho(echoed: readonly Visited[]): unknown[] {
-  return [echoed.map((row) => row.holder), echoed.map((row) => row.server)];
+export function valuesOfEcho({ aor, watcher, event }: Pair, echoed: readonly Visited[]): unknown[] {
+  return [aor, watcher, event, echoed.map((row) => row.holder), echoed.map((row) => row.server)];
 }

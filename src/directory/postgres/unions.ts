@@ -36,7 +36,7 @@ export class PostgresUnions implements UnionStore {
       const rows = state.filter((row): row is VisitedRow & EntryRow => row.chain !== null).map(visitedOf);
       if (known) return { ...enteredBefore(id, rows), slot };
       const echoed = echoedBy(entry, rows);
-      if (echoed.length > 0) await run(ECHO, valuesOfEcho(echoed));
+      if (echoed.length > 0) await run(ECHO, valuesOfEcho(subscription, echoed));
       const judged = judgeEntry(id, entry, rows);
       if (judged.outcome === "loop") return judged;
       const { chain, servers } = judged;

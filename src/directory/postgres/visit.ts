@@ -1,6 +1,9 @@
 import type { Verb } from "./pool.ts";
 
-/** The subscription, while it is its owner's; locked, so that nobody takes it before this is committed. */
+/**
+ * The subscription, while it is its owner's; locked, so that nobody takes it before this is committed. What follows asks
+ * whether it is there, and finds rows by the parameter: joined, all of them were read, by a plan from when there were few.
+ */
 const HELD = `
 with held as materialized (
   select s.id from codomain.subscriptions s where s.id = $1 and s.owner = $2 and s.fence = $3 for share
@@ -17,7 +20,8 @@ export const VISIT: Verb = {
   name: "visit",
   text: `${HELD},
 own as (
-  select v.* from held h join codomain.visited v on v.subscription = h.id and v.role = 'start'
+  select v.* from codomain.visited v
+  where v.subscription = $1 and v.role = 'start' and exists (select from held)
 ),
 put as (
   insert into codomain.visited (holder, subscription, chain, role, server, aor, watcher, event, evidence)
@@ -31,13 +35,16 @@ put as (
 )
 select exists (select from own) as held,
   exists (select from put)
-    or exists (select from codomain.visited v where v.subscription = $1 and v.server = $4 and v.role = 'leg') as taken`,
+    or exists (select from codomain.visited v where v.subscription = $1 and v.server = $4 and v.role <> 'start') as taken`,
 };
 
-/** Gives it back. Against TAKE: see VISIT; one that was taken over has its leg still. */
+/**
+ * Gives it back. Against TAKE: see VISIT; one that was taken over has its leg still. `<> 'start'`, so that the index by chain
+ * cannot be meant.
+ */
 export const LEAVE: Verb = {
   name: "leave",
   text: `${HELD}
-update codomain.visited v set subscription = null from held h
-where v.subscription = h.id and v.server = $4 and v.role = 'leg'`,
+update codomain.visited v set subscription = null
+where v.subscription = $1 and v.server = $4 and v.role <> 'start' and exists (select from held)`,
 };
