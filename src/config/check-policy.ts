@@ -55,8 +55,7 @@ export function checkProvisioning(draft: Draft, domains: readonly string[], chec
   const { policy } = draft.sections;
   const isCentral = policy !== undefined && domains.some((domain) => wayOf(policy, domain) === "central");
   const servers = [...draft.servers.values()].filter(({ value }) => value.xcap !== undefined);
-  // A server with a fault of its own is told of there.
-  if (isCentral && servers.length === 0 && draft.servers.size === draft.serverNames.length)
+  if (isCentral && servers.length === 0)
     checks.warn(
       ["policy", "way"],
       "No server takes users' rules: they are pushed to nobody.",

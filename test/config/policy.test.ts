@@ -200,8 +200,12 @@ describe("rules pushed to servers", () => {
     ['{ url: "https://x.example.com" }', "root-only", ["warning servers.east.xcap"]],
     ['{ url: "http://x.example.com" }', "central", ["warning servers.east.xcap.url"]],
     ['{ url: "https://x.example.com", user: portal }', "central", ["error servers.east.xcap"]],
-    ['{ url: "sip:x.example.com" }', "central", ["error servers.east.xcap.url"]],
-    ['{ url: "https://x.example.com", expresses: [moon] }', "central", ["error servers.east.xcap.expresses[0]"]],
+    ['{ url: "sip:x.example.com" }', "central", ["error servers.east.xcap.url", "warning policy.way"]],
+    [
+      '{ url: "https://x.example.com", expresses: [moon] }',
+      "central",
+      ["error servers.east.xcap.expresses[0]", "warning policy.way"],
+    ],
   ])("%s with the way %s: %j", (xcap, way, told) => {
     expect(faults(xcap, way)).toEqual(told);
   });
