@@ -19,7 +19,7 @@ export interface RuleBookOptions {
   readonly characters: number;
 }
 
-export const RULE_BOOK_OPTIONS: RuleBookOptions = { entries: 100_000, characters: 64 * 1024 * 1024 };
+export const RULE_BOOK_OPTIONS: RuleBookOptions = { entries: 100_000, characters: 32 * 1024 * 1024 };
 
 /** Users without rules remembered: who asks about users at random drives out no others. */
 const MOST_WITHOUT = 200_000;

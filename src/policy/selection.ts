@@ -2,7 +2,7 @@ import { DATA_MODEL_NAMESPACE, PIDF_NAMESPACE, RPID_NAMESPACE } from "../presenc
 import { SOURCE_NAMESPACE } from "../presence/source-mark.ts";
 import { attributeNamed, childrenOf, textOf, type XmlElement } from "../presence/xml.ts";
 import type { Selection } from "./permissions.ts";
-import { type ComparableUri, comparableUri, sameUri, schemeOf } from "./uris.ts";
+import { schemeOf, UriSet } from "./uris.ts";
 
 /** Whether a data component is one of those selected (RFC 5025 3.3.1). */
 export type Selects = (component: XmlElement) => boolean;
@@ -10,29 +10,21 @@ export type Selects = (component: XmlElement) => boolean;
 export function compileSelection(selection: Selection): Selects {
   if (selection === "all") return () => true;
   const exact = new Set<string>();
-  const services: ComparableUri[] = [];
-  const devices: ComparableUri[] = [];
+  const services = new UriSet();
+  const devices = new UriSet();
   for (const member of selection) {
     const space = member.indexOf(" ");
     const [type, value] = [member.slice(0, space), member.slice(space + 1)];
-    if (type === "service-uri") services.push(comparableUri(value));
-    else if (type === "deviceID") devices.push(comparableUri(value));
+    if (type === "service-uri") services.add(value);
+    else if (type === "deviceID") devices.add(value);
     else exact.add(member);
   }
-  if (exact.size + services.length + devices.length === 0) return () => false;
+  if (selection.size === 0) return () => false;
   return (component) =>
     childrenOf(component, RPID_NAMESPACE, "class").some((each) => exact.has(`class ${textOf(each)}`)) ||
     occurrenceIds(component).some((each) => exact.has(`occurrence-id ${each}`)) ||
-    serviceUris(component).some(
-      (each) => exact.has(`service-uri-scheme ${schemeOf(each)}`) || isAmong(each, services),
-    ) ||
-    (devices.length > 0 && deviceIds(component).some((each) => isAmong(each, devices)));
-}
-
-function isAmong(text: string, uris: readonly ComparableUri[]): boolean {
-  if (uris.length === 0) return false;
-  const uri = comparableUri(text);
-  return uris.some((each) => sameUri(each, uri));
+    serviceUris(component).some((each) => exact.has(`service-uri-scheme ${schemeOf(each)}`) || services.has(each)) ||
+    deviceIds(component).some((each) => devices.has(each));
 }
 
 /** Its id; in a composed document also the one that its server gave it, which is what rules know it by. */
