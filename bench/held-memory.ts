@@ -192,6 +192,7 @@ export async function measureHeld(count: number, watchers: number): Promise<Held
       policy: NO_POLICY,
       servers: {
         takesLegs: () => true,
+        learned: () => undefined,
         nameOn: (aor) => ({ identity: aor, uri: `sip:${aor}` }),
         union: () => "away",
         mayBeMissing: () => false,

@@ -96,5 +96,6 @@ export function send(
 
 /** Back-to-back. `server` null: the user is on none, and it is held. */
 export function holdPlan(facts: Facts, server: string | null, epoch: number, reasons: readonly string[]): HoldPlan {
-  return { kind: "hold", server, epoch, known: facts.settings.hold.users === "known", reasons };
+  const searched = facts.model.model === "partitioned";
+  return { kind: "hold", server, epoch, known: facts.settings.hold.users === "known", searched, reasons };
 }

@@ -122,6 +122,8 @@ export interface HoldPlan extends Reasoned {
   readonly epoch: number;
   /** True: refused with 404 where the user has no record and was never bound. */
   readonly known: boolean;
+  /** Partitioned: one who is on no server is searched for, by the next SUBSCRIBE. */
+  readonly searched: boolean;
 }
 
 /** A MESSAGE kept until it can be delivered, and answered 202 (models.md, "Stored messages"). */

@@ -28,6 +28,8 @@ export interface Asked {
   readonly epoch: number;
   /** True: refused with 404 where the user has no record and was never bound. */
   readonly known: boolean;
+  /** True: he is partitioned. */
+  readonly searched?: boolean;
 }
 
 /**
@@ -207,7 +209,7 @@ export class Accepting {
 
   make(
     handed: Handed,
-    asked: Pick<Asked, "kind" | "aor" | "server" | "epoch">,
+    asked: Pick<Asked, "kind" | "aor" | "server" | "epoch" | "searched">,
     { verdict, changes }: Permit,
   ): Subscription {
     const { request, origin } = handed;
@@ -229,6 +231,7 @@ export class Accepting {
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
     subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
     subscription.trusted = watcher.trusted;
+    subscription.searched = asked.searched === true;
     subscription.secretive = watcher.trusted && isPrivate(request);
     this.#subscriptions.gate.enter(subscription, verdict, changes);
     subscription.secure = /^sips:/i.test(request.requestUri);

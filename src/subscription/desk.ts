@@ -21,7 +21,7 @@ export interface Desk {
   moment(): Moment;
   readonly wheel: TimerWheel;
   /** What a watcher may see. */
-  readonly gate: Pick<Gate, "follows" | "hasNews" | "shown">;
+  readonly gate: Pick<Gate, "follows" | "hasNews" | "isOpen" | "shown">;
   token(length: number): string;
   after(ms: number): Promise<void>;
   /** concurrency.md 7: our lease has not run out. */

@@ -67,6 +67,10 @@ export class Following {
     if (subscription.kind !== "presence") return this.#desk.moved(subscription);
     const follows = this.#desk.gate.follows(subscription);
     if (follows === null) return;
+    if (subscription.searched && subscription.server === null && this.#desk.gate.isOpen(subscription)) {
+      // RFC 6665 4.1.3: he subscribes again at once, and the user is searched for.
+      return this.finish(subscription, "deactivated");
+    }
     const { epoch, extendedEpoch, active, leg, next } = subscription;
     // For a watcher who is to be shown nothing the user is on no server.
     const server = follows ? subscription.server : null;

@@ -257,6 +257,13 @@ export class Gate {
     return verdict.handling === "allow" || (verdict.bySphere && handlingFor(subscription, verdict) !== "block");
   }
 
+  /** He may see all there is, so that his SUBSCRIBE may be passed on. */
+  isOpen(subscription: Subscription): boolean {
+    const { verdict } = subscription;
+    if (!this.governs(subscription)) return true;
+    return verdict?.known === true && verdict.handling === "allow" && verdict.transform === null && !verdict.bySphere;
+  }
+
   /** True: he is to take the user for one who is nowhere. */
   showsClosed(subscription: Subscription): boolean {
     const { verdict } = subscription;

@@ -205,6 +205,7 @@ export class LegSide {
     const unsafe = this.#desk.options.unsafe?.showsSuperseded === true;
     if (this.#leaving.has(legTag(subscription.id, leg.number)) && !unsafe) return;
     leg.active = phase === "active";
+    if (leg.active && subscription.searched) this.#servers.learned(subscription.aor, leg.server, leg.epoch, true);
     const content = leg.active ? this.#contentOf(handed.request, subscription, leg) : null;
     this.#desk.said(subscription, leg, phase, { content, retryAfter: undefined, gone: null, what: phase });
   }
@@ -223,6 +224,8 @@ export class LegSide {
       cause.by === "notifier"
         ? `terminated;reason=${cause.reason}`
         : String("answer" in cause ? cause.answer : cause.by);
+    if (subscription.searched && NOT_HERE.has(what))
+      this.#servers.learned(subscription.aor, leg.server, leg.epoch, false);
     const event = meaningOfGone(cause, hadCome, retryAfter);
     this.#desk.said(subscription, leg, event, { content, retryAfter, gone: { cause, hadCome }, what });
   }
@@ -350,6 +353,8 @@ class Leaving implements Found, TimerOwner<"due"> {
   }
 }
 
+/** models.md, "What answers mean". */
+const NOT_HERE: ReadonlySet<string> = new Set(["404", "410", "604"]);
 const FIRST_CSEQS = 16;
 const CALL_ID_CHARACTERS = 24;
 /** How long something that is due waits before it is looked at again, while our lease has run out. */

@@ -29,6 +29,11 @@ export interface SubscriptionParts {
 export interface ServerDesk {
   /** Whether a dialog with it can be a leg of ours (`repoint`). */
   takesLegs(server: string): boolean;
+  /**
+   * A partitioned user is there, by an active NOTIFY, or is not, by a 404: what was learned of him is renewed, or dropped at this
+   * epoch.
+   */
+  learned(aor: string, server: string, epoch: number, isThere: boolean): void;
   /** How a server is asked about a user; from memory at once where it can be. Never rejects. */
   nameOn(aor: string, server: string): ServerName | Promise<ServerName>;
   /** Which of a unioned user's servers are asked, as it is now; from memory at once where it can be. Never rejects. */

@@ -48,6 +48,8 @@ export class Subscription implements TimerOwner<"due"> {
   secretive = false;
   /** Asked for by a SIPS URI: legs go over TLS or nowhere (RFC 3261 26.2.2). */
   secure = false;
+  /** The user is partitioned: on no server he is searched for, by the next SUBSCRIBE. */
+  searched = false;
   /** Connection that alone leads to him (RFC 5626); 0: his Contact does. */
   connectionId = 0;
   /** He was told `active`, and is never told `pending` again. */
@@ -152,6 +154,7 @@ const FLAG_ACTIVE = "a";
 const FLAG_TRUSTED = "t";
 const FLAG_SECURE = "s";
 const FLAG_SECRETIVE = "p";
+const FLAG_SEARCHED = "q";
 const OWN_CELLS = 5;
 
 /**
@@ -203,13 +206,14 @@ function flagsIn(dialog: string): string {
   return dialog.slice(0, dialog.indexOf("\n")).split(" ")[0]!;
 }
 
-function flagsOf({ active, trusted, secure, secretive, composed }: Subscription): string {
+function flagsOf({ active, trusted, secure, secretive, searched, composed }: Subscription): string {
   const isActive = active || (composed !== null && composed.activation !== "no");
   return (
     (isActive ? FLAG_ACTIVE : "") +
     (trusted ? FLAG_TRUSTED : "") +
     (secure ? FLAG_SECURE : "") +
-    (secretive ? FLAG_SECRETIVE : "")
+    (secretive ? FLAG_SECRETIVE : "") +
+    (searched ? FLAG_SEARCHED : "")
   );
 }
 
@@ -239,6 +243,7 @@ export function subscriptionFrom(
   subscription.active = active;
   subscription.trusted = flags.includes(FLAG_TRUSTED);
   subscription.secretive = flags.includes(FLAG_SECRETIVE);
+  subscription.searched = flags.includes(FLAG_SEARCHED);
   subscription.secure = flags.includes(FLAG_SECURE);
   subscription.connectionId = Number(cells[2]);
   subscription.eventId = cells[3] === "" ? null : (cells[3] ?? null);

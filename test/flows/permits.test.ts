@@ -261,6 +261,46 @@ describe("who watches a partitioned user", () => {
     expect((await bob.refresh(600)).status).toBe(481);
   });
 
+  it("what was learned is renewed by the legs it has led to", async () => {
+    await partitioned({ options: { learnedMs: 600_000 } });
+    await finish(world.proxies[0]!.directory.learn(AOR, "east", world.proxies[0]!.runtime.clock.wall() + 600_000));
+    await bob.subscribe(ALICE, 3600, AS_BOB);
+    for (let i = 0; i < 8; i++) {
+      await wait(240_000);
+      east.notify(east.live[0]!);
+    }
+    await wait(1_000);
+    expect([bob.saw.at(-1), bob.saw.includes("active closed")]).toEqual(["active open", false]);
+  });
+
+  it("what was learned and is wrong is dropped by a leg's 404: he subscribes anew, and the user is searched for", async () => {
+    await partitioned();
+    east.policy = () => ({ status: 404 });
+    west.policy = () => ({ status: 200 });
+    await finish(world.proxies[0]!.directory.learn(AOR, "east", world.proxies[0]!.runtime.clock.wall() + 600_000));
+    expect(await subscribe()).toBe(200);
+    await wait(2_000);
+    expect(bob.saw).toEqual(["pending", "terminated deactivated"]);
+    expect(await subscribe()).toBe(200);
+    await wait(2_000);
+    expect(bob.saw.slice(2)).toEqual(["active open"]);
+    expect(world.proxies[0]!.told.unlearned).toMatchObject([{ aor: AOR, server: "east" }]);
+  });
+
+  it("and who may not see all there is waits until he is found", async () => {
+    await partitioned();
+    east.policy = () => ({ status: 404 });
+    west.policy = () => ({ status: 200 });
+    policy.rule(BOB, without("note"));
+    await finish(world.proxies[0]!.directory.learn(AOR, "east", world.proxies[0]!.runtime.clock.wall() + 600_000));
+    await subscribe();
+    await wait(2_000);
+    expect(bob.saw).toEqual(["pending"]);
+    await bind("west");
+    await wait(2_000);
+    expect(bob.saw).toEqual(["pending", "active open"]);
+  });
+
   it("where nobody can be asked it is 500", async () => {
     await partitioned();
     policy.rule(BOB, UNKNOWN);
