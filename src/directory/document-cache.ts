@@ -12,9 +12,7 @@ export interface DocumentCache {
 }
 
 export interface DocumentCacheOptions {
-  /** Answers remembered at most, also that there is none. Default 200,000. */
-  readonly entries?: number;
-  /** Characters of text remembered at most. Default 64 Mi. */
+  /** Characters of text remembered at most, ENTRY more for each answer, also that there is none. Default 64 Mi. */
   readonly characters?: number;
 }
 
@@ -24,8 +22,8 @@ export interface Changing {
   onChange(listener: (change: Change) => void): () => void;
 }
 
-/** Beside the text itself, as far as the limit goes. */
-const OVERHEAD = 200;
+/** What an answer counts beside its text. */
+const ENTRY = 200;
 /** LRUCache keeps no null. */
 const NONE = { none: true } as const;
 
@@ -47,10 +45,10 @@ class Cache implements DocumentCache {
 
   constructor(directory: Changing, options: DocumentCacheOptions) {
     this.#documents = directory.documents;
+    // Bounded by size alone: a greatest number of entries would be allocated for at once.
     this.#known = new LRUCache({
-      max: Math.max(1, options.entries ?? 200_000),
-      maxSize: Math.max(1, options.characters ?? 64 * 1024 * 1024),
-      sizeCalculation: (entry) => OVERHEAD + ("text" in entry ? entry.text.length : 0),
+      maxSize: Math.max(ENTRY, options.characters ?? 64 * 1024 * 1024),
+      sizeCalculation: (entry) => ENTRY + ("text" in entry ? entry.text.length : 0),
     });
     directory.onChange((change) => this.#changed(change));
   }

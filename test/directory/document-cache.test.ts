@@ -95,7 +95,7 @@ describe("the cache of users' documents", () => {
     expect(asked).toHaveLength(3);
   });
 
-  it("is bounded, in entries and in characters; the longest unused go first", async () => {
+  it("is bounded, by answers and by their text; the longest unused go first", async () => {
     const fill = async (options: DocumentCacheOptions, text: string) => {
       const { cache, asked } = make(options);
       for (let i = 0; i < 10; i++) {
@@ -106,7 +106,7 @@ describe("the cache of users' documents", () => {
       }
       return Array.from({ length: 10 }, (_, i) => (cache.peek(`u${i}@x`, KIND) === undefined ? "" : i)).join("");
     };
-    expect(await fill({ entries: 3 }, "<a/>")).toBe("089");
+    expect(await fill({ characters: 3 * 204 }, "<a/>")).toBe("089");
     expect(await fill({ characters: 4 * 1200 }, "x".repeat(1000))).toBe("0789");
   });
 });
