@@ -36,7 +36,7 @@ export class CedarDecider implements Decider {
     this.#runtime = runtime;
     this.#file = file;
     this.#policies = new CedarPolicies(text);
-    this.#known = new LRUCache({ max: MOST_KNOWN });
+    this.#known = new LRUCache({ maxSize: MOST_KNOWN, sizeCalculation: () => 1 });
   }
 
   watcher(question: Question): WatcherVerdict {

@@ -46,7 +46,8 @@ export class PointDecider implements Decider {
     this.#client = client;
     this.#options = options;
     this.#known = new LRUCache({
-      max: options.entries,
+      maxSize: options.entries,
+      sizeCalculation: () => 1,
       dispose: (entry, key) => this.#disposed(entry.aor, key),
     });
   }

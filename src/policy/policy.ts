@@ -55,6 +55,8 @@ export interface SenderVerdict {
 export interface Policy {
   /** False: nothing is decided here, and nobody need ask. */
   readonly active: boolean;
+  /** Whether anything is decided here about this user; absent: about all, where it is active. */
+  governs?(aor: string): boolean;
   /** At once where it is known. Never rejects: where nobody can be asked, it fails closed or as it was told to. */
   watcher(question: Question): WatcherVerdict | Promise<WatcherVerdict>;
   sender(question: Question, method: Contact): SenderVerdict | Promise<SenderVerdict>;
@@ -62,6 +64,11 @@ export interface Policy {
   onChange(listener: (aor: string | null) => void): () => void;
   /** How it is decided, for people; asks as a request would. @param method null: he wants to watch. */
   explain?(question: Question, method: Contact | null): Promise<PolicyExplanation>;
+}
+
+/** Whether anything is decided here about this user: where nothing is anywhere, one comparison. */
+export function isGoverned(policy: Policy, aor: string): boolean {
+  return policy.active && policy.governs?.(aor) !== false;
 }
 
 /** What `codomain explain` and the admin API show of one decision. */

@@ -13,14 +13,8 @@ interface Kinds {
   readonly "im-rules": ImRule;
 }
 
-export interface RuleBookOptions {
-  /** Users with rules that are remembered, and the characters of their rules, at most. */
-  readonly entries: number;
-  readonly characters: number;
-}
-
-export const RULE_BOOK_OPTIONS: RuleBookOptions = { entries: 100_000, characters: 32 * 1024 * 1024 };
-
+/** Characters of the rules that are remembered, at most; parsed they take about twice as many octets. */
+const MOST_CHARACTERS = 32 * 1024 * 1024;
 /** Users without rules remembered: who asks about users at random drives out no others. */
 const MOST_WITHOUT = 200_000;
 
@@ -40,18 +34,13 @@ interface Fetch {
  */
 export class RuleBook {
   readonly #documents: Pick<UserDocuments, "get">;
-  readonly #known: LRUCache<string, Entry>;
-  readonly #without: LRUCache<string, Entry>;
+  // With a greatest size nothing is allocated ahead, as it is with a greatest number.
+  readonly #known = new LRUCache<string, Entry>({ maxSize: MOST_CHARACTERS, sizeCalculation: (each) => each.size });
+  readonly #without = new LRUCache<string, Entry>({ maxSize: MOST_WITHOUT, sizeCalculation: () => 1 });
   readonly #fetches = new Map<string, Fetch>();
 
-  constructor(documents: Pick<UserDocuments, "get">, options: RuleBookOptions = RULE_BOOK_OPTIONS) {
+  constructor(documents: Pick<UserDocuments, "get">) {
     this.#documents = documents;
-    this.#known = new LRUCache({
-      max: options.entries,
-      maxSize: options.characters,
-      sizeCalculation: (each) => each.size,
-    });
-    this.#without = new LRUCache({ max: MOST_WITHOUT });
   }
 
   /** At once where it is known. Rejects with DirectoryUnavailable. */

@@ -88,6 +88,10 @@ export class PolicyService implements Policy {
     this.#tell(aor);
   }
 
+  governs(aor: string): boolean {
+    return this.wayOf(aor) !== "distributed";
+  }
+
   wayOf(aor: string): Way {
     return this.#options.domains[domainIn(aor)]?.way ?? "distributed";
   }

@@ -8,7 +8,10 @@ type Transform = (presence: XmlElement) => XmlElement;
 
 /** Transformations in use are few: one for each circle of friends. */
 const MOST_TRANSFORMS = 10_000;
-const TRANSFORMS = new LRUCache<string, { readonly of: Transform | null }>({ max: MOST_TRANSFORMS });
+const TRANSFORMS = new LRUCache<string, { readonly of: Transform | null }>({
+  maxSize: MOST_TRANSFORMS,
+  sizeCalculation: () => 1,
+});
 
 /** Who may see all of it, or all that is provided; to whom less than `allow` is granted nothing needs be taken out. */
 export function watcherVerdict(

@@ -266,3 +266,20 @@ describe("root-only: the user's sphere (RFC 5025 3.1.2)", () => {
     expect(bob.saw.at(-1)).toBe("terminated rejected");
   });
 });
+
+it("a reload that changes who decides is carried out on those who watch already", async () => {
+  await begin("root-only");
+  await write(allowing(SERVICES));
+  await watching();
+  expect(bob.last!.body).not.toContain("secret");
+  const by = (way: Way): PolicyOptions => ({
+    domains: { "example.com": { way, presence: "confirm", contact: "allow" } },
+    point: null,
+  });
+  services[0]!.configure(by("distributed"));
+  await domain.wait(2_000);
+  expect(bob.last!.body).toContain("secret");
+  services[0]!.configure(by("central"));
+  await domain.wait(2_000);
+  expect([bob.saw.at(-1), bob.last!.body.includes("secret")]).toEqual(["active open", false]);
+});
