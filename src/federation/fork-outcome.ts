@@ -23,6 +23,8 @@ export interface ForkOrder extends ForkPlan {
    * request (`untaken`), or any final response but 2xx and 6xx (`failed`, RFC 3841 9.1).
    */
   readonly moveOn?: "untaken" | "failed";
+  /** Of a server that sends it on to those below it by itself: who is asked in its place where it does not have the user. */
+  readonly instead?: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface ForkState {
@@ -57,7 +59,8 @@ export type ForkEvent =
   | { readonly kind: "cancelled" };
 
 export type ForkEffect =
-  | { readonly kind: "ask"; readonly servers: readonly string[] }
+  /** `inPlaceOf`: another was asked for them, who does not have him. */
+  | { readonly kind: "ask"; readonly servers: readonly string[]; readonly inPlaceOf?: string }
   /** The server's answer goes upstream, its status line changed where `status` differs. */
   | {
       readonly kind: "forward";
@@ -137,7 +140,21 @@ function ended(state: ForkState, server: string, ending: Ending, effects: ForkEf
     // RFC 3261 16.7 step 5: no new branch after a 6xx, and the open ones of an INVITE are cancelled.
     next = cancelPending({ ...next, stopped: true }, effects);
   }
-  return next;
+  return askInstead(next, server, ending, effects);
+}
+
+/** A message is for all of them, so that whoever has taken it keeps nobody from being asked; a call is taken then. */
+function askInstead(state: ForkState, server: string, ending: Ending, effects: ForkEffect[]): ForkState {
+  const below = state.plan.instead?.[server]?.filter((each) => !state.asked.includes(each)) ?? [];
+  // Who says that it has looped has sent it on already.
+  const isOut = ending !== 482 && (meaningOf(ending) === "not-here" || meaningOf(ending) === "could-not-ask");
+  const refused = state.ended.some(
+    (each) => typeof each.ending === "number" && each.ending >= 600 && each.ending !== 604,
+  );
+  const isOver = state.closed || refused || (state.stopped && state.method !== "MESSAGE");
+  if (below.length === 0 || !isOut || isOver) return state;
+  effects.push({ kind: "ask", servers: below, inPlaceOf: server });
+  return { ...state, asked: [...state.asked, ...below] };
 }
 
 function succeeded(state: ForkState, server: string, status: number, effects: ForkEffect[]): ForkState {

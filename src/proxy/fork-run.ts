@@ -26,8 +26,10 @@ export interface ForkHooks {
   readonly reserveMs: number;
   /** Nobody has taken it, and this server was not or could not be asked. True: it was answered. */
   untaken(server: string | null): Promise<boolean>;
+  /** These will be asked in another's place. Rejects: they cannot be. */
+  before(servers: readonly string[]): Promise<void>;
   /** Every branch has ended. `took`: servers that answered 2xx, in order. */
-  over(took: readonly string[]): void;
+  over(asked: readonly string[], took: readonly string[]): void;
 }
 
 /**
@@ -41,6 +43,8 @@ export class ForkRun implements BranchUser {
   readonly #branches = new Map<string, Branch>();
   readonly #responses = new Map<string, SipResponse>();
   readonly #servers: readonly string[];
+  /** Max-Breadth that each was given. */
+  readonly #breadths = new Map<string, number>();
   /** Servers whose INVITE was taken back. */
   readonly #taken = new Set<string>();
   #state: ForkState;
@@ -123,7 +127,10 @@ export class ForkRun implements BranchUser {
   #end(): void {
     const { asked, ended, answered } = this.#state;
     if (this.#hooks === null || !answered || asked.length > ended.length) return;
-    this.#hooks.over(ended.filter((each) => meaningOf(each.ending) === "here").map((each) => each.server));
+    this.#hooks.over(
+      asked,
+      ended.filter((each) => meaningOf(each.ending) === "here").map((each) => each.server),
+    );
     this.#hooks = null;
   }
 
@@ -131,7 +138,8 @@ export class ForkRun implements BranchUser {
     for (const effect of effects) {
       switch (effect.kind) {
         case "ask":
-          this.#askAll(effect.servers);
+          if (effect.inPlaceOf === undefined) this.#askAll(effect.servers);
+          else this.#askInstead(effect.servers, effect.inPlaceOf);
           break;
         case "forward":
           this.#forward(effect.server, effect.status, effect.challenges);
@@ -186,11 +194,27 @@ export class ForkRun implements BranchUser {
     this.#branches.get(server)?.cancel(reason);
   }
 
-  #askAll(servers: readonly string[]): void {
-    const shares = splitBreadth(breadthOf(this.#core, this.#exchange.request), servers.length);
+  #askAll(servers: readonly string[], breadth = breadthOf(this.#core, this.#exchange.request)): void {
+    const shares = splitBreadth(breadth, servers.length);
     servers.forEach((server, i) => {
-      this.#ask(server, shares?.[i] ?? 1);
+      const share = shares?.[i] ?? 1;
+      this.#breadths.set(server, share);
+      this.#ask(server, share);
     });
+  }
+
+  /** What they may send on is on record before they are asked, as that of the others was. */
+  #askInstead(servers: readonly string[], other: string): void {
+    const unasked = (): void => {
+      for (const server of servers) this.#ended(server, "transport-error");
+    };
+    // RFC 5393 5.3.3: what the other was given is free again.
+    const breadth = this.#breadths.get(other) ?? 0;
+    if (this.#hooks === null || breadth < servers.length) return unasked();
+    this.#hooks.before(servers).then(() => {
+      if (!this.#state.stopped || this.#exchange.method === "MESSAGE") this.#askAll(servers, breadth);
+      else unasked();
+    }, unasked);
   }
 
   #ask(server: string, maxBreadth: number): void {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Ending, meaningOf, type NotifyState } from "../../src/federation/answers.ts";
+import { bestAnswer } from "../../src/federation/best-answer.ts";
 import {
   type ForkEffect,
   type ForkEvent,
@@ -499,5 +500,105 @@ describe("for any order of events", () => {
     const forwarded = effects.find((effect) => effect.kind === "forward" && effect.status < 300);
     if (servers.size === 1 && forwarded !== undefined)
       expect(servers).toContain((forwarded as { server: string }).server);
+  });
+});
+
+/** A user's several servers, each asked at most once: what comes out, worked out in the plainest way. */
+interface Spread {
+  readonly method: "MESSAGE" | "INVITE";
+  readonly stages: readonly (readonly string[])[];
+  readonly moveOn: "untaken" | "failed";
+  readonly instead: Readonly<Record<string, readonly string[]>>;
+  readonly endings: Readonly<Record<string, Ending>>;
+  readonly unasked: readonly string[];
+}
+
+/** Every branch ends before the next stage, in the order of asking, and nothing is cancelled. */
+function plainly({ method, stages, moveOn, instead, endings, unasked }: Spread) {
+  const asked: string[] = [];
+  let taken: string | undefined;
+  let refused = false;
+  let stage = 0;
+  for (; stage < stages.length; stage++) {
+    const queue = [...stages[stage]!];
+    asked.push(...queue);
+    for (let i = 0; i < queue.length; i++) {
+      const server = queue[i]!;
+      const ending = endings[server]!;
+      const meaning = meaningOf(ending);
+      if (meaning === "here") taken ??= server;
+      if (typeof ending === "number" && ending >= 600 && ending !== 604) refused = true;
+      const out = ending !== 482 && (meaning === "not-here" || meaning === "could-not-ask");
+      if (!out || refused || (method === "INVITE" && taken !== undefined)) continue;
+      const more = (instead[server] ?? []).filter((each) => !asked.includes(each));
+      asked.push(...more);
+      queue.push(...more);
+    }
+    const leads = (server: string) => {
+      const meaning = meaningOf(endings[server]!);
+      return meaning === "not-here" || meaning === "could-not-ask" || moveOn === "failed";
+    };
+    if (taken !== undefined || refused || !asked.every(leads)) break;
+  }
+  const complete = unasked.length === 0 && stage >= stages.length - 1;
+  const failures = asked
+    .map((server) => ({ server, ending: endings[server]! }))
+    .filter((each) => meaningOf(each.ending) !== "here");
+  return { asked, answer: taken ?? bestAnswer(failures, complete) };
+}
+
+const arbitrarySpread: fc.Arbitrary<Spread> = fc
+  .record({
+    method: fc.constantFrom("MESSAGE" as const, "INVITE" as const),
+    cuts: fc.array(fc.boolean(), { minLength: 3, maxLength: 3 }),
+    moveOn: fc.constantFrom("untaken" as const, "failed" as const),
+    below: fc.subarray(["d", "e"]),
+    parent: fc.constantFrom("a", "b", "c"),
+    endings: fc.array(fc.constantFrom(...STATUSES), { minLength: 5, maxLength: 5 }),
+    unasked: fc.boolean(),
+  })
+  .map(({ cuts, below, parent, endings, unasked, ...rest }) => {
+    const stages: string[][] = [];
+    for (const [i, name] of ["a", "b", "c"].entries()) {
+      if (i === 0 || cuts[i]) stages.push([name]);
+      else stages.at(-1)!.push(name);
+    }
+    return {
+      ...rest,
+      stages,
+      instead: { [parent]: below },
+      endings: Object.fromEntries(SERVERS.map((name, i) => [name, endings[i]!])),
+      unasked: unasked ? ["f"] : [],
+    };
+  });
+
+describe("a request for a user of several servers", () => {
+  it("asks whom, and answers what, the plainest account of it says", () => {
+    fc.assert(
+      fc.property(arbitrarySpread, (spread) => {
+        const { method, stages, moveOn, instead, endings, unasked } = spread;
+        const plan = { ...forkPlan(stages, { provers: [], unasked }), moveOn, instead };
+        let { state, effects } = startFork(method, plan);
+        const all = [...effects];
+        const queue: string[] = [];
+        const take = () => {
+          for (const effect of effects) if (effect.kind === "ask") queue.push(...effect.servers);
+        };
+        take();
+        for (let i = 0; i < queue.length; i++) {
+          ({ state, effects } = stepFork(state, end(queue[i]!, endings[queue[i]!]!)));
+          all.push(...effects);
+          take();
+        }
+        const expected = plainly(spread);
+        expect(state.asked).toEqual(expected.asked);
+        const [first] = finals(all);
+        if (typeof expected.answer === "string")
+          expect(first).toMatchObject({ kind: "forward", server: expected.answer });
+        else expect(first).toEqual(expected.answer);
+        expect(kinds(all).filter((kind) => kind === "learn" || kind === "conflict")).toEqual([]);
+      }),
+      runs(5000),
+    );
   });
 });

@@ -79,6 +79,7 @@ async function domain(
   proxies: number,
   copies: Partial<Record<(typeof NAMES)[number], number>>,
   options: Partial<ProxyOptions>,
+  scripts: Partial<Record<string, Script>> = {},
 ): Promise<number[]> {
   const refused: number[] = [];
   world = await createWorld({
@@ -86,7 +87,7 @@ async function domain(
     servers: Object.fromEntries(
       NAMES.map((name, i) => [
         name,
-        { script: sendsOn(as, copies[name] ?? 0, `127.0.0.${1 + (i % proxies)}`, refused) },
+        { script: scripts[name] ?? sendsOn(as, copies[name] ?? 0, `127.0.0.${1 + (i % proxies)}`, refused) },
       ]),
     ),
     each: Object.fromEntries(NAMES.map((name) => [name, { onward: copies[name] === undefined ? "none" : "both" }])),
@@ -186,6 +187,36 @@ describe.each(WAYS)("nodes of a tree that send on to their children %s", (_, as,
       await world.simulation.advance(2_000);
       expect(got()).toEqual(Array(4).fill(i + 1));
     }
+  });
+});
+
+describe("a node that sends on by itself and does not have him", () => {
+  /** The node says this, and sends nothing on. */
+  async function without(status: number, method: "MESSAGE" | "INVITE", scripts: Record<string, Script> = {}) {
+    await domain("proxy", 1, { west: 1 }, TREE, { west: (t, s) => reply(t, s, status), ...scripts });
+    const client = world.client("127.0.0.50");
+    const sent = client.begin(method, BOB, { body: "ok" });
+    await client.all(sent);
+    await world.simulation.advance(2_000);
+    return sent;
+  }
+
+  it.each([404, 480, 503])("%i: who is below it is asked in its place, once", async (status) => {
+    expect((await without(status, "MESSAGE")).final).toBe(200);
+    expect(got()).toEqual([1, 1, 1, 1]);
+    expect(world.proxies[0]!.told.spread).toMatchObject([{ servers: ["east", "west", "north", "south"] }]);
+    expect(await world.leftOver()).toEqual([]);
+  });
+
+  it.each([482, 403])("%i: nobody is: it was there, or has refused", async (status) => {
+    await without(status, "MESSAGE");
+    expect(got()).toEqual([1, 1, 1, 0]);
+  });
+
+  it("an INVITE: they ring in its place, and are cancelled as all are", async () => {
+    await without(404, "INVITE", { south: (t, s) => reply(t, s, 180) });
+    expect(got("INVITE")).toEqual([1, 1, 1, 1]);
+    expect(at("south").cancelled).toHaveLength(1);
   });
 });
 

@@ -6,7 +6,7 @@ import { splitBreadth } from "../../federation/loop-hash.ts";
 import type { ForkPlan, SpreadPlan } from "../../federation/plan.ts";
 import { dispositionOf, type Routing } from "../../federation/routing-choice.ts";
 import { isKept } from "../../federation/storing.ts";
-import { fansOut, type Union, unionOf } from "../../federation/union-view.ts";
+import { askedBelow, fansOut, isRoot, type Union, unionOf } from "../../federation/union-view.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { ForkRun } from "../fork-run.ts";
@@ -40,11 +40,7 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
   const grants = grantsFor(exchange, plan, asked);
   if (grants.length > 0) {
     try {
-      await core.directory.unions.grant(
-        spenderOf(exchange),
-        grants,
-        core.runtime.clock.wall() + lifeOf(core, exchange),
-      );
+      await commit(core, exchange, spenderOf(exchange), grants);
     } catch (error) {
       if (!(error instanceof DirectoryUnavailable)) throw error;
       if (grants.some(({ server }) => server in plan.credits)) {
@@ -64,11 +60,33 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
     unlearn: null,
     reasons: plan.reasons,
   };
-  new ForkRun(core, exchange, { ...order, moveOn: routing.moveOn }, NO_RECORD, {
+  const more = { moveOn: routing.moveOn, instead: insteadOf(exchange) };
+  const all = [...grants];
+  new ForkRun(core, exchange, { ...order, ...more }, NO_RECORD, {
     reserveMs: isStorable(exchange, plan) ? STORE_MS : 0,
     untaken: (server) => store(core, exchange, plan, server),
-    over: (took) => over(core, exchange, routing, asked, took, grants),
+    async before(servers) {
+      const its = grantsFor(exchange, plan, servers);
+      all.push(...its);
+      if (its.length > 0) await commit(core, exchange, `${spenderOf(exchange)}/${servers.join(",")}`, its);
+    },
+    over: (asked, took) => over(core, exchange, routing, asked, took, all),
   }).start();
+}
+
+function commit(core: Core, exchange: Exchange, id: string, grants: readonly Grant[]): Promise<void> {
+  return core.directory.unions.grant(id, grants, core.runtime.clock.wall() + lifeOf(core, exchange));
+}
+
+/** In a tree, of each that sends on to its children by itself: who is asked in its place where it does not have the user. */
+function insteadOf(exchange: Exchange): Readonly<Record<string, readonly string[]>> {
+  const union = unionFor(exchange);
+  const servers = exchange.facts?.servers ?? [];
+  if (union === null || union.tops === null) return {};
+  const below = servers
+    .filter(fansOut)
+    .map(({ name }) => [name, askedBelow(union, servers, union.below(name))] as const);
+  return Object.fromEntries(below.filter(([, behind]) => behind.length > 0));
 }
 
 const NOBODY: readonly string[] = [];
@@ -189,13 +207,16 @@ export function grantsFor(
   const grants: Grant[] = [];
   const union = unionFor(exchange);
   for (const server of asked) {
-    const count = plan.credits[server];
-    if (count !== undefined) grants.push({ ...creditFor(exchange, server), count });
-    if (union === null || union.tops === null) continue;
-    const below = union.below(server).length;
-    if (below === 0 || !exchange.facts?.servers.some((each) => each.name === server && fansOut(each))) continue;
+    if (union === null || union.tops === null) {
+      const count = plan.credits[server];
+      if (count !== undefined) grants.push({ ...creditFor(exchange, server), count });
+      continue;
+    }
+    const count = union.below(server).length;
+    if (count === 0 || !exchange.facts?.servers.some((each) => each.name === server && fansOut(each))) continue;
+    const byCredit = !isRoot(union, server) && !exchange.facts.settings.unions.downListener;
+    grants.push({ ...creditFor(exchange, byCredit ? server : sentTo(server)), count });
     grants.push({ ...creditFor(exchange, childrenOf(server)), count: 1 });
-    if (count === undefined) grants.push({ ...creditFor(exchange, sentTo(server)), count: below });
   }
   return grants;
 }
