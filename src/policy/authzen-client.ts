@@ -6,7 +6,7 @@ import { type PointAnswer, readAnswer } from "./point-answer.ts";
 import type { Evaluation } from "./point-question.ts";
 
 /** Why a decision point gave no decision. */
-export class PointUnavailable extends Error {}
+class PointUnavailable extends Error {}
 
 /** Questions that wait for a connection at most; one more is told at once that nobody can be asked. */
 const MOST_WAITING = 10_000;

@@ -54,16 +54,4 @@ export interface CedarOptions {
   readonly text: string;
 }
 
-export const AUTHZEN_DEFAULTS = {
-  token: null,
-  ca: null,
-  timeoutMs: 2000,
-  cacheMs: 300_000,
-  entries: 100_000,
-  staleMs: 0,
-  unavailable: "block",
-  batch: 50,
-  connections: 4,
-} as const satisfies Omit<AuthzenOptions, "url">;
-
 export const NO_POLICY_OPTIONS: PolicyOptions = { domains: {}, point: null };

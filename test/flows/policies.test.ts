@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { DocumentKind } from "../../src/directory/user-documents.ts";
-import { AUTHZEN_DEFAULTS, type PointOptions, type PolicyOptions, type Way } from "../../src/policy/options.ts";
+import type { PointOptions, PolicyOptions, Way } from "../../src/policy/options.ts";
 import { PolicyService } from "../../src/policy/service.ts";
 import { DATA_MODEL_NAMESPACE, RPID_NAMESPACE } from "../../src/presence/pidf.ts";
-import { DecisionPoint } from "../support/decision-point.ts";
+import { AUTHZEN_DEFAULTS, DecisionPoint } from "../support/decision-point.ts";
 import { ANYBODY, handling, one, rule, ruleset } from "../support/rules.ts";
 import { ALICE, AOR, told, Unioned } from "../support/unioned.ts";
 import { Watcher } from "../support/watcher.ts";

@@ -2,13 +2,13 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { createMemoryDatabase } from "../../src/directory/memory.ts";
-import { AUTHZEN_DEFAULTS, type AuthzenOptions, type PolicyOptions } from "../../src/policy/options.ts";
+import type { AuthzenOptions, PolicyOptions } from "../../src/policy/options.ts";
 import type { Question } from "../../src/policy/policy.ts";
 import { PolicyService } from "../../src/policy/service.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import { createSimulation } from "../../src/runtime/simulated.ts";
 import { type Events, Telemetry } from "../../src/telemetry/events.ts";
-import { DecisionPoint, json } from "../support/decision-point.ts";
+import { AUTHZEN_DEFAULTS, DecisionPoint, json } from "../support/decision-point.ts";
 
 const ALICE = "alice@example.com";
 const URL = "http://10.0.0.9:80";

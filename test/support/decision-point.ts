@@ -1,4 +1,18 @@
+import type { AuthzenOptions } from "../../src/policy/options.ts";
 import type { HttpAnswer, HttpRequest } from "../../src/runtime/runtime.ts";
+
+/** As the configuration has them where it says nothing. */
+export const AUTHZEN_DEFAULTS = {
+  token: null,
+  ca: null,
+  timeoutMs: 2000,
+  cacheMs: 300_000,
+  entries: 100_000,
+  staleMs: 0,
+  unavailable: "block",
+  batch: 50,
+  connections: 4,
+} as const satisfies Omit<AuthzenOptions, "url">;
 
 interface Asked {
   readonly subject: { readonly type: string; readonly id: string; readonly properties: { readonly domain: string } };
