@@ -9,6 +9,7 @@ import { ownText } from "./documents.ts";
 import { isId, readTag } from "./leg.ts";
 import { takesPresence } from "./partial-content.ts";
 import type { Handed } from "./ports.ts";
+import { RecentCounts } from "./recent-counts.ts";
 import type { Subscriptions } from "./service.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -19,10 +20,12 @@ import type { Subscription } from "./subscription.ts";
 export class ComposedAccepting {
   readonly #subscriptions: Subscriptions;
   readonly #accepting: Accepting;
+  readonly #begun: RecentCounts;
 
   constructor(subscriptions: Subscriptions, accepting: Accepting) {
     this.#subscriptions = subscriptions;
     this.#accepting = accepting;
+    this.#begun = new RecentCounts(subscriptions.parts.runtime.clock);
   }
 
   async subscribe(handed: Handed, plan: ComposePlan): Promise<void> {
@@ -38,6 +41,7 @@ export class ComposedAccepting {
     const answer = accepting.permit(handed, asked);
     const permit = answer instanceof Promise ? await answer : answer;
     if (permit === null || handed.transaction.completed) return;
+    if (!plan.visited && this.#comesBack(handed, plan)) return void accepting.refuse(handed, 404);
     const isFetch = expires === 0;
     if (isFetch ? accepting.isFetched(handed) : accepting.isFull(handed, aor)) return;
     const subscription = accepting.make(handed, asked, permit);
@@ -138,9 +142,31 @@ export class ComposedAccepting {
     };
   }
 
-  /** models.md, "Unioned, hierarchical": credits tell what goes down from what goes up; this is for what they do not see. */
+  /**
+   * models.md, "Default routes point at us": a server that is asked for a user it lacks sends the request back, as proxy or
+   * under a new Call-ID. While its leg has not been answered the same from there is its "not mine".
+   */
+  #comesBack({ request, origin, aor, event, sender }: Handed, { view }: ComposePlan): boolean {
+    if (origin.kind !== "server" || view.direction === "down") return false;
+    const { id } = readTag(request.from.tag ?? "");
+    if (isId(id)) return true;
+    const { registry } = this.#subscriptions;
+    if (registry.ofWatcher(sender.aor) === 0) return false;
+    return registry
+      .ofUser(aor)
+      .some(
+        (each) =>
+          each.watcher === sender.aor && each.event === event && each.composed?.isAsking(origin.server) === true,
+      );
+  }
+
+  /**
+   * models.md, "Unioned, hierarchical": credits tell what goes down from what goes up; this is for what they do not see.
+   * Counted are those that live, and those that were begun a moment ago: what is denied at once can go round, too.
+   */
   #goesRound({ aor, watcher, origin }: Subscription): boolean {
     if (origin === null) return false;
+    if (this.#begun.count(`${origin} ${watcher} ${aor}`) > MOST_FROM_SERVER) return true;
     const { registry } = this.#subscriptions;
     if (registry.ofWatcher(watcher) < MOST_FROM_SERVER) return false;
     const same = registry

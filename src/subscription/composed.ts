@@ -128,6 +128,11 @@ export class Composed {
     return null;
   }
 
+  /** This server was asked, and has not answered. */
+  isAsking(server: string): boolean {
+    return this.children.some((each) => each.server === server && each.leg !== null && each.leg.dialog === null);
+  }
+
   /** When something is due next; Infinity: nothing. */
   wakeAt(): number {
     let at = Number.POSITIVE_INFINITY;

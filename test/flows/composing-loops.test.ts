@@ -240,6 +240,43 @@ describe("a second device of one watcher", () => {
 });
 
 describe("in a tree", () => {
+  const tree = { name: "t", root: "east", children: { east: ["west", "north"] } };
+
+  it("a server that sends back what it is asked for does not have him: 404, whether as proxy or under a new Call-ID", async () => {
+    await begin({ tree });
+    const finals: number[] = [];
+    const sendsBack = (asProxy: boolean) => (request: SipRequest) => {
+      const own = asProxy ? { callId: request.callId, fromTag: request.from.tag! } : {};
+      void from("west", own).done.then((final) => finals.push(final));
+    };
+    const asProxy = sendsBack(true);
+    domain.west.policy = (request): Policy => {
+      asProxy(request);
+      return { status: 404 };
+    };
+    await watcher.subscribe(ALICE);
+    await domain.wait(1_000);
+    expect(told(watcher)).toEqual(["pending", "active east open, north open"]);
+    // One that waits for what becomes of it.
+    const underNewCallId = sendsBack(false);
+    domain.west.policy = (request): Policy => {
+      underNewCallId(request);
+      return { status: 0 };
+    };
+    await new Watcher(domain.world, "127.0.0.51").subscribe(ALICE);
+    await domain.wait(100);
+    expect(finals).toEqual([404, 404]);
+    expect(firsts()).toEqual({ east: 2, west: 2, north: 2 });
+  });
+
+  it("what is denied at once goes round no more than a few times", async () => {
+    await begin({ tree });
+    domain.at["north"]!.policy = (): Policy => ({ status: 403 });
+    const finals: number[] = [];
+    for (let i = 0; i < 12; i++) finals.push((await ask("west")).final);
+    expect(finals.filter((each) => each === 482).length).toBe(4);
+  });
+
   it("no more than eight of one watcher come from one server: the ninth is 482 with a Warning", async () => {
     await begin({ tree: { name: "t", root: "east", children: { east: ["west", "north"] } } });
     const finals: number[] = [];
