@@ -128,17 +128,31 @@ function whyAsked({ servers, settings, model }: Facts, union: Union, name: strin
   return `its own part and that of all below it, which it asks for by itself (${how}): ${then.join(", ")}`;
 }
 
-function whyNot(facts: Facts, union: Union, plan: Plan, name: string): string {
-  const { origin, servers } = facts;
-  if (plan.kind === "credit") return "a credit decides";
-  if (plan.kind === "spread" && plan.unasked.includes(name)) return "it cannot be asked now";
-  if (origin.kind === "server" && origin.server === name) return "it asks itself, and has its own part";
-  if (plan.kind !== "compose" && plan.kind !== "spread") return "it goes to one server only, or to none";
-  const above = servers.find(
-    (each) => plan.servers.includes(each.name) && fansOut(each) && isBelow(union, each.name, name),
-  );
-  if (above !== undefined) return `${above.name} goes onward to it by itself`;
-  return "it is not below the server that asks";
+function whyNot({ origin, servers }: Facts, union: Union, plan: Plan, name: string): string {
+  const isUp = servers.some((each) => each.name === name && each.up);
+  const asks = origin.kind === "server" && origin.server === name;
+  switch (plan.kind) {
+    case "credit":
+      return "a credit decides";
+    case "compose":
+    case "spread": {
+      if (plan.kind === "spread" && plan.unasked.includes(name)) return "it cannot be asked now";
+      if (asks) return "it asks itself, and has its own part";
+      const above = servers.find(
+        (each) => plan.servers.includes(each.name) && fansOut(each) && isBelow(union, each.name, name),
+      );
+      return above === undefined ? "it is not below the server that asks" : `${above.name} goes onward to it by itself`;
+    }
+    case "reject":
+      if (asks) return "it asks itself";
+      return isUp ? "the request is refused" : "it cannot be asked now";
+    case "store":
+      return isUp ? "the message waits behind others" : "it cannot be asked now";
+    case "winfo":
+      return "this proxy answers itself";
+    default:
+      return askedBy(plan).length === 0 ? "this proxy answers itself" : "it goes to one server only";
+  }
 }
 
 function isBelow(union: Union, top: string, name: string): boolean {

@@ -136,6 +136,24 @@ describe("explain, unioned", () => {
     expect(gone.json.union?.servers).toEqual([]);
   });
 
+  it("of what is refused, stored or answered here: why nobody is asked", () => {
+    const why = (change: Partial<Facts>) => explain(change).json.union!.servers.map((each) => each.why);
+    const down = ["east", "west"].map((name) => server(name, { up: false }));
+    const message = { method: "MESSAGE", event: "", model: PEER };
+    expect(why({ ...message, servers: down })).toEqual(["it cannot be asked now", "it cannot be asked now"]);
+    const lookup = { ...facts().lookup, state: "no-binding", user: null, epoch: 1, stored: true } as const;
+    expect(why({ ...message, lookup })).toEqual(Array(2).fill("the message waits behind others"));
+    expect(why({ ...message, lookup: { state: "unavailable" } })).toEqual(Array(2).fill("the request is refused"));
+    const only = { model: { model: "unioned", style: "peer", servers: ["east"] }, origin: fromServer("east") } as const;
+    expect(why(only)).toEqual(["it asks itself"]);
+    const claim = { method: "REGISTER", event: "", claim: "claim", origin: fromServer("west") } as const;
+    expect(why({ ...claim, model: PEER })).toEqual(Array(2).fill("this proxy answers itself"));
+    const winfo = { event: "presence.winfo", sender: { aor: "alice@example.com", trusted: true } };
+    const told = { model: PEER, settings: settings({ unions: UNIONS, watcherinfo: true }) };
+    expect(why({ ...winfo, ...told })).toEqual(Array(2).fill("this proxy answers itself"));
+    expect(why({ method: "OPTIONS", event: "", model: PEER })[1]).toBe("it goes to one server only");
+  });
+
   it("of another model: nothing of it", () => {
     expect(explain({ model: { model: "partitioned" } }).json.union).toBeNull();
   });
