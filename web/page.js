@@ -321,6 +321,7 @@ async function showUsers(more) {
     const choose = () => {
       $("who").value = aor;
       $("aor").value = aor;
+      $("ruled").value = aor;
       if (binding !== null) $("where").value = binding.server;
       $("who").focus();
     };
@@ -354,6 +355,39 @@ async function place(verb) {
       ? `${aor} is no longer bound to ${answer.previous.server} (epoch ${answer.epoch}).`
       : `${aor} is on ${answer.binding.server} (epoch ${answer.binding.epoch}).`;
   await Promise.all([showUsers(false), refresh()]);
+}
+
+async function showRules() {
+  const aor = $("ruled").value.trim();
+  const { way, presence, messages, defaults } = await api(`/api/v1/users/${encodeURIComponent(aor)}/rules`);
+  const parts = [
+    ["presence", presence, defaults.presence],
+    ["messages and calls", messages, defaults.contact],
+  ];
+  const rows = parts.flatMap(([about, { etag, rules }, otherwise]) => {
+    if (etag === null) return [ruleRow("no rules", about, "everybody", otherwise, "", "as the domain says")];
+    return rules.map(({ id, who, except, when, handling, shows }) => {
+      const names = `${who.join(", ") || "nobody"}${except.length === 0 ? "" : ` but ${except.join(", ")}`}`;
+      return ruleRow(id, about, names, handling ?? "", shows ?? "", when.join("; ") || "always");
+    });
+  });
+  $("rules").replaceChildren(...rows);
+  const idle = way === "distributed" || way === "pdp" ? [`These rules decide nothing: the way is ${way}.`] : [];
+  $("ruling").textContent = [...idle, ...presence.warnings, ...messages.warnings].join(" ");
+}
+
+function ruleRow(id, ...cells) {
+  return el("tr", {}, el("th", { scope: "row" }, id), ...cells.map((each) => el("td", {}, each)));
+}
+
+async function handle() {
+  const aor = $("ruled").value.trim();
+  const body = { watcher: $("handled").value.trim(), about: $("about").value };
+  $("ruling").textContent = "";
+  const path = `/api/v1/users/${encodeURIComponent(aor)}/rules/${$("handling").value}`;
+  const { watcher, handling, changed } = await api(path, { method: "POST", body });
+  await showRules();
+  $("ruling").textContent = `${watcher} ${changed ? "has" : "had"} ${handling} of ${aor}.`;
 }
 
 async function explain() {
@@ -427,6 +461,8 @@ submits("login", async () => {
 submits("search", () => showUsers(false));
 submits("place", (event) => place(event.submitter?.value ?? "bind"));
 submits("migrate", (event) => migrate(event.submitter?.value ?? "check"));
+submits("rules-of", showRules);
+submits("handle", handle);
 submits("subscribed", searchSubscriptions);
 submits("explain", explain);
 $("more").addEventListener("click", () => void act(() => showUsers(true)));

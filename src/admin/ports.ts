@@ -4,6 +4,7 @@ import type { DecisionSettings } from "../federation/facts.ts";
 import type { ModelTable } from "../federation/model.ts";
 import type { UnionView } from "../federation/plan.ts";
 import type { Checker } from "../moving/checker.ts";
+import type { Way } from "../policy/options.ts";
 import type { Handling } from "../policy/policy.ts";
 
 /** What the admin API asks of the program around it, and no more. */
@@ -57,6 +58,8 @@ export interface PusherPort {
 }
 
 export interface PolicyPort {
+  /** Who decides about a user of this AoR. */
+  wayOf(aor: string): Way;
   /** What holds for a user of this AoR who has no rules. */
   defaultsOf(aor: string): { readonly presence: Handling; readonly contact: "allow" | "block" };
   /** A decision point elsewhere decides otherwise now; null: about anybody. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { MOST_TEXT } from "../directory/user-documents.ts";
 import type { Condition } from "../policy/conditions.ts";
 import { readImRules } from "../policy/im-rules.ts";
+import { WAYS } from "../policy/options.ts";
 import { isEverything, type Permissions } from "../policy/permissions.ts";
 import { HANDLINGS, type Handling } from "../policy/policy.ts";
 import { readPresenceRules } from "../policy/pres-rules.ts";
@@ -31,6 +32,7 @@ export const ruleSchema = component(
 
 const rulesSchema = z.object({
   aor: z.string(),
+  way: z.enum(WAYS).describe("who decides; with distributed and pdp not these rules"),
   presence: z.object({ etag: z.string().nullable(), rules: z.array(ruleSchema), warnings: z.array(z.string()) }),
   messages: z.object({ etag: z.string().nullable(), rules: z.array(ruleSchema), warnings: z.array(z.string()) }),
   defaults: z
@@ -72,6 +74,7 @@ export function ruleRoutes(app: App, { options, names }: Desk): void {
       ]);
       return {
         aor: user,
+        way: options.policy?.wayOf(user) ?? "distributed",
         presence: {
           etag: presence?.etag ?? null,
           rules: presence === null ? [] : presenceJson(presence.text),

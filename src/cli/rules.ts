@@ -70,17 +70,22 @@ function registerShow(rules: Command, io: Io): void {
     });
 }
 
-function rulesText({ presence, messages, defaults }: RulesJson): string {
+function rulesText({ way, presence, messages, defaults }: RulesJson): string {
   const part = (title: string, rows: readonly RuleJson[], otherwise: string, warnings: readonly string[]): string[] => [
     title,
     rows.length === 0 ? `  no rules: ${otherwise}, as the domain says` : indented(ruleTable(rows)),
     ...warnings.map((each) => `  warning: ${each}`),
   ];
   return [
+    ...(way === "distributed" || way === "pdp"
+      ? [`These rules decide nothing: ${DECIDES[way]} (policy: ${way}).`]
+      : []),
     ...part("presence", presence.etag === null ? [] : presence.rules, defaults.presence, presence.warnings),
     ...part("messages and calls", messages.etag === null ? [] : messages.rules, defaults.contact, messages.warnings),
   ].join("\n");
 }
+
+const DECIDES = { distributed: "each server keeps its own", pdp: "a decision point is asked" };
 
 function ruleTable(rows: readonly RuleJson[]): string {
   return table(

@@ -284,6 +284,34 @@ describe("the admin page", () => {
     expect(actions).toEqual(["cancel", "pause", "create"].map((verb) => [`${verb}-moves`, "local:page"]));
   });
 
+  it("shows a user's rules, and sets what somebody gets", async () => {
+    const desk = await openDesk({
+      policy: {
+        wayOf: () => "root-only",
+        defaultsOf: () => ({ presence: "confirm", contact: "allow" }),
+        changed: () => undefined,
+      },
+    });
+    const { $, settle } = await openPage(desk);
+    $("ruled").value = "alice@example.com";
+    $("rules-of").fire("submit");
+    await settle();
+    expect($("rules").textContent).toBe(
+      "no rulespresenceeverybodyconfirmas the domain saysno rulesmessages and callseverybodyallowas the domain says",
+    );
+    $("handled").value = "bob@example.com";
+    $("handling").value = "block";
+    $("about").value = "presence";
+    $("handle").fire("submit");
+    await settle();
+    expect($("ruling").textContent).toBe("bob@example.com has block of alice@example.com.");
+    expect($("rules").textContent).toContain("codomain-defaultpresenceanybody but bob@example.comconfirm");
+    $("handled").value = "bob";
+    $("handle").fire("submit");
+    await settle();
+    expect($("notice").textContent).toContain("is no user@host");
+  });
+
   it("asks for the token once, keeps it for this tab, and says when it is not right", async () => {
     const desk = await openDesk({ listen: { host: "127.0.0.1", port: 0, token: TOKEN } });
     const { $, settle, session } = await openPage(desk);

@@ -4,6 +4,7 @@ import { ask, openDesk } from "./support.ts";
 
 const ALICE = "/api/v1/users/alice@example.com";
 const RULES = seedRules("pres-rules", "confirm");
+const wayOf = () => "root-only" as const;
 const defaultsOf = () => ({ presence: "confirm", contact: "allow" }) as const;
 
 describe("users' documents over the API", () => {
@@ -51,7 +52,7 @@ describe("users' documents over the API", () => {
 
 describe("rules without XML", () => {
   it("the first edit of a user keeps the domain's default for everybody else", async () => {
-    const desk = await openDesk({ policy: { defaultsOf, changed: () => undefined } });
+    const desk = await openDesk({ policy: { wayOf, defaultsOf, changed: () => undefined } });
     const blocked = await ask(desk, "POST", `${ALICE}/rules/block`, { watcher: "sip:bob@EXAMPLE.com" });
     expect(blocked.body).toMatchObject({
       watcher: "bob@example.com",
@@ -97,7 +98,7 @@ describe("rules without XML", () => {
   });
 
   it("messages and calls are allowed or blocked, nothing between", async () => {
-    const desk = await openDesk({ policy: { defaultsOf, changed: () => undefined } });
+    const desk = await openDesk({ policy: { wayOf, defaultsOf, changed: () => undefined } });
     const about = { watcher: "bob@example.com", about: "messages" };
     expect((await ask(desk, "POST", `${ALICE}/rules/confirm`, about)).body.error.code).toBe("bad-handling");
     expect((await ask(desk, "POST", `${ALICE}/rules/block`, about)).status).toBe(200);
@@ -145,7 +146,7 @@ describe("routing", () => {
 describe("a decision point that decides otherwise", () => {
   it("is heard: for one user, or for all", async () => {
     const heard: (string | null)[] = [];
-    const desk = await openDesk({ policy: { defaultsOf, changed: (aor) => void heard.push(aor) } });
+    const desk = await openDesk({ policy: { wayOf, defaultsOf, changed: (aor) => void heard.push(aor) } });
     expect((await ask(desk, "POST", "/api/v1/policy/changed", { aor: "alice@example.com" })).status).toBe(202);
     expect((await ask(desk, "POST", "/api/v1/policy/changed", {})).status).toBe(202);
     expect((await ask(desk, "POST", "/api/v1/policy/changed", { aor: "x@elsewhere.org" })).status).toBe(400);

@@ -443,7 +443,11 @@ describe("the way to the admin API", () => {
 describe("codomain rules, codomain routing", () => {
   it("allow, block, show: in plain words, and as they are written", async () => {
     const { run } = await serve({
-      policy: { defaultsOf: () => ({ presence: "confirm", contact: "allow" }), changed: () => undefined },
+      policy: {
+        wayOf: () => "root-only",
+        defaultsOf: () => ({ presence: "confirm", contact: "allow" }),
+        changed: () => undefined,
+      },
     });
     expect((await run("rules", "show", "alice@example.com")).stdout).toBe(
       "presence\n  no rules: confirm, as the domain says\nmessages and calls\n  no rules: allow, as the domain says\n",
@@ -463,6 +467,13 @@ describe("codomain rules, codomain routing", () => {
     expect(set.stdout).toBe("carol@other.net has a pres-rules.\n");
     expect((await run("rules", "remove", "carol@other.net")).code).toBe(0);
     expect((await run("rules", "remove", "carol@other.net")).code).toBe(1);
+  });
+
+  it("rules that decide nothing are shown as such", async () => {
+    const { run } = await serve();
+    expect((await run("rules", "show", "alice@example.com")).stdout).toMatch(
+      /^These rules decide nothing: each server keeps its own \(policy: distributed\)\.\n/,
+    );
   });
 
   it("a file that is no rule document changes nothing, exit 2", async () => {
