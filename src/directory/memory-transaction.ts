@@ -34,14 +34,21 @@ export class Transaction {
   }
 
   read(table: string, key: string, seq: number): unknown {
-    const own = this.#writes.get(`${table}/${key}`);
-    if (own !== undefined) return own[2];
-    const row = this.#store.table(table).get(key);
-    return row?.versions.findLast((version) => version.seq <= seq)?.value;
+    if (this.#writes.size > 0) {
+      const own = this.#writes.get(`${table}/${key}`);
+      if (own !== undefined) return own[2];
+    }
+    return visible(this.#store.table(table).get(key), seq);
   }
 
-  keys(table: string): string[] {
-    return [...this.#store.table(table).keys()];
+  /** What a statement with this snapshot sees of a table. */
+  all(table: string, seq: number): Array<[string, unknown]> {
+    const found: Array<[string, unknown]> = [];
+    for (const [key, row] of this.#store.table(table)) {
+      const value = this.#writes.size > 0 ? this.read(table, key, seq) : visible(row, seq);
+      if (value !== undefined) found.push([key, value]);
+    }
+    return found;
   }
 
   async lock(table: string, key: string, seq: number): Promise<unknown> {
@@ -130,6 +137,13 @@ export class Transaction {
   }
 }
 
+function visible(row: Row | undefined, seq: number): unknown {
+  if (row === undefined) return undefined;
+  const { versions } = row;
+  for (let i = versions.length - 1; i >= 0; i--) if (versions[i]!.seq <= seq) return versions[i]!.value;
+  return undefined;
+}
+
 /** What one SQL statement can do. A value of `undefined` is a row that is not there. */
 export class Statement {
   readonly #transaction: Transaction;
@@ -146,12 +160,7 @@ export class Statement {
   }
 
   scan<T>(table: string): Array<[string, T]> {
-    const found: Array<[string, T]> = [];
-    for (const key of this.#transaction.keys(table)) {
-      const value = this.read<T>(table, key);
-      if (value !== undefined) found.push([key, value]);
-    }
-    return found;
+    return this.#transaction.all(table, this.#seq) as Array<[string, T]>;
   }
 
   /** Waits for whoever holds the row, then the newest committed value. A key that has no row yet can be locked too. */
