@@ -11,6 +11,7 @@ export function checkUnions(draft: Draft, checks: Checks): void {
   checkLegs(draft, checks);
   checkDown(draft, checks);
   checkUnreachable(draft, checks);
+  checkRedirect(draft, checks);
 }
 
 const childrenOf = (tree: Tree, name: string): readonly string[] => tree.children[name] ?? [];
@@ -26,6 +27,10 @@ function peerLists(draft: Draft): readonly (readonly string[])[] {
 }
 
 function checkLists(draft: Draft, checks: Checks): void {
+  for (const { path, value } of draft.trees.values()) {
+    if (Object.keys(value.children).length > 0) continue;
+    checks.warn(path, "A tree of one server: there is nothing to join.", 'Add "children", or remove it.', "key");
+  }
   for (const { path, value } of draft.models) {
     if (value.model !== "unioned" || value.style !== "peer" || value.servers?.length !== 1) continue;
     checks.warn(
@@ -103,5 +108,14 @@ function checkUnreachable(draft: Draft, checks: Checks): void {
     ["subscriptions", "unreachable"],
     "Only a server of policy none may be left out while it cannot be asked, and there is none.",
     `Write "policy: none" in ${printPath(["servers"])} for those that never deny a watcher, or write wait.`,
+  );
+}
+
+function checkRedirect(draft: Draft, checks: Checks): void {
+  if (draft.sections.routing !== "redirect" || !draft.models.some(({ value }) => value.model === "unioned")) return;
+  checks.warn(
+    ["routing"],
+    "A 302 names one server: requests to users on several are answered or relayed by this proxy all the same.",
+    "That is as it should be where the proxy can be reached; else choose another model for them.",
   );
 }

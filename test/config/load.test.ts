@@ -150,6 +150,8 @@ subscriptions: { hold: known, hold-events: [presence], unreachable: wait }
       perRecipient: 1000,
       octetsPerRecipient: 8 << 20,
       perSender: 10_000,
+      routing: "all",
+      copies: true,
     });
   });
 

@@ -42,6 +42,17 @@ describe("the unioned models, checked", () => {
     expect(warnings(LISTEN + servers() + PEER.replace("east, west", "east"))).toEqual(["models[0].servers"]);
   });
 
+  it("a tree of one server", () => {
+    expect(warnings(`${LISTEN + servers()}trees: { hq: { root: east } }\n`)).toEqual(["trees.hq"]);
+  });
+
+  it("a redirect server, which can name one server only", () => {
+    for (const models of [PEER, TREE + HIERARCHICAL]) {
+      expect(warnings(`${LISTEN + servers() + models}routing: redirect\n`)).toEqual(["routing"]);
+    }
+    expect(warnings(`${LISTEN + servers() + TREE}routing: redirect\n`)).toEqual([]);
+  });
+
   it("onward of a server that is in no tree and on no list", () => {
     for (const onward of ["up", "children", "both"]) {
       const given = servers({ south: `, onward: ${onward}` });
