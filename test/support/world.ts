@@ -108,6 +108,11 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
     ...(given.downPort === undefined ? {} : { downPort: given.downPort }),
     ...(given.tap === undefined ? {} : { tap: given.tap }),
   } satisfies ProxyNodeOptions;
+  const reconfigure = ({ process, core, telemetry }: ProxyNode): void =>
+    process.enter(() => {
+      core.configure(nodeOptions.proxy);
+      telemetry.emit("configReloaded", { changes: [] });
+    });
   for (let i = 0; i < (given.proxies ?? 1); i++) {
     proxies.push(await simulation.finish(startProxy(simulation, `127.0.0.${1 + i}`, database, nodeOptions)));
   }
@@ -137,16 +142,14 @@ export async function createWorld(given: WorldOptions = {}): Promise<World> {
       const index = proxies.findIndex((proxy) => proxy.host === host);
       const machine = proxies[index]!.runtime.restart();
       runs++;
-      proxies[index] = await startProxy(simulation, host, database, { ...nodeOptions, machine, run: runs });
+      const given = nodeOptions;
+      proxies[index] = await startProxy(simulation, host, database, { ...given, machine, run: runs });
+      // What was changed while it started it has not read.
+      if (given !== nodeOptions) reconfigure(proxies[index]);
     },
     configure(change) {
       nodeOptions = { ...nodeOptions, proxy: { ...nodeOptions.proxy, ...change } };
-      for (const { process, core, telemetry } of proxies) {
-        process.enter(() => {
-          core.configure(nodeOptions.proxy);
-          telemetry.emit("configReloaded", { changes: [] });
-        });
-      }
+      proxies.forEach(reconfigure);
     },
     async leftOver() {
       await simulation.advance(IDLE_MS);

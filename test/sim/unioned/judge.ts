@@ -119,7 +119,8 @@ export class Judge implements Seen {
     const hops = (this.#hops.get(hop) ?? new Set<string>()).add(`${process} ${branch}`);
     this.#hops.set(hop, hops);
     if (hops.size === MOST_HOPS) this.#story.wrong("", `${hop} went through ${MOST_HOPS} times`);
-    if (!OUR_TAG.test(from)) return;
+    // What another proxy made is only passed on, to who has the dialog.
+    if (!OUR_TAG.test(from) || (text.match(/^Via[ \t]*:/gim)?.length ?? 0) > 1) return;
     const user = this.#known.canonical(/^\w+ sips?:([^@;>\s]+)@/.exec(text)?.[1] ?? "");
     this.#order(
       `${callId} ${from} ${target} ${method === "NOTIFY" ? "" : to}`,

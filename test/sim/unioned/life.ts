@@ -104,6 +104,8 @@ class Life {
   readonly #clock: Timers;
   /** `server user`: the server has something to show of him. */
   readonly #has = new Set<string>();
+  /** `server user`: it never heard of him, though he is configured to be there. */
+  readonly #strangers = new Set<string>();
   /** `server user` -> the number of what it shows. */
   readonly #serials: Map<string, number>;
   readonly #denials: Denial[] = [];
@@ -210,6 +212,7 @@ class Life {
     for (const user of shape.users) {
       for (const server of user.servers) {
         if (this.#shapeOf(server).back === null && !this.#chance(7)) this.#give(server, user.user);
+        else this.#strangers.add(`${server} ${user.user}`);
       }
       for (const watcher of shape.watchers) {
         const homes = user.servers.filter((server) => this.#mayBeHome(user, server));
@@ -717,7 +720,8 @@ class Life {
       this.story.tell("", `${user.user} joins ${chosen.name}`);
       this.#joined.add(`${chosen.name} ${user.user}`);
       join(user, chosen.name, this.#pick(user.servers));
-      if (chosen.back === null) this.#give(chosen.name, user.user);
+      const key = `${chosen.name} ${user.user}`;
+      if (chosen.back === null && !this.#strangers.has(key)) this.#give(chosen.name, user.user);
     }
     this.#changes++;
     this.#lookAtDenials();
