@@ -151,7 +151,8 @@ describe.each(WAYS)("peers that send everything on to the others %s", (_, as, pr
   });
 
   it("a call from the side of a server that was called a moment ago is new", async () => {
-    await domain(as, proxies, ALL, { models: PEER });
+    // What each could have sent back it has not.
+    await domain(as, proxies, { east: 0, west: 0, north: 0, south: 0 }, { models: PEER });
     const client = world.client("127.0.0.50");
     await client.all(client.begin("INVITE", BOB));
     // What was under way when the call was taken counts a moment longer.
@@ -160,6 +161,14 @@ describe.each(WAYS)("peers that send everything on to the others %s", (_, as, pr
     await at("west").all(call);
     expect(call.final).toBe(200);
   });
+});
+
+it("the sender's own server forks as a proxy: its copies are one request (RFC 3261 8.2.2.2), on two proxies too", async () => {
+  await domain("proxy", 2, { east: 0, west: 0, north: 0, south: 0 }, { models: PEER });
+  const message = at("east").request("MESSAGE", BOB, { body: "ok" });
+  const copies = ["127.0.0.1", "127.0.0.2", "127.0.0.1"].map((proxy) => at("east").beginRequest(message, proxy));
+  expect((await at("east").all(...copies)).toSorted()).toEqual([200, 482, 482]);
+  expect(got()).toEqual([0, 1, 1, 1]);
 });
 
 describe.each(WAYS)("nodes of a tree that send on to their children %s", (_, as, proxies) => {

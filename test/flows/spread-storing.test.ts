@@ -145,7 +145,11 @@ describe("a MESSAGE to a user of several servers none of which can be asked (mod
       reply(t, s, 200);
       const copy = t.request.edit().set("Call-ID", `again-${s.host}`).set("Max-Forwards", "60").build();
       const nobody = { onResponse: () => undefined, onTimeout: () => undefined, onTransportError: () => undefined };
-      void s.stack.send(copy, nobody, { host: "127.0.0.1", port: 5060 });
+      // One at once, while the message is being delivered still, one when it has been.
+      const way = { host: "127.0.0.1", port: 5060 };
+      void s.stack.send(copy, nobody, way);
+      const later = copy.edit().set("Call-ID", `later-${s.host}`).build();
+      s.stack.runtime.timers.after(3_000, () => void s.stack.send(later, nobody, way));
     };
     await domain({ east: back, west: back }, { serverOptions: { onward: "both" } });
     drain(true, "east", "west", "north");
