@@ -39,6 +39,7 @@ export function subscriptionRoutes(app: App, { options, names }: Desk): void {
       tags,
       summary: "Subscriptions kept here, held and live, of all proxies; and how many forked ones wait on this one",
       querystring: z.strictObject({
+        kind: z.enum(["presence", "composed", "reg", "winfo"]).optional().describe("presence: held and live ones"),
         held: z.enum(["true", "false"]).optional().describe("true: held ones only; false: live ones only"),
         aor: address.optional().describe("of this presentity only"),
         watcher: address.optional().describe("of this watcher only"),
@@ -54,8 +55,9 @@ export function subscriptionRoutes(app: App, { options, names }: Desk): void {
       },
     },
     handler: async (request) => {
-      const { held, aor, watcher, after, limit } = request.query;
+      const { kind, held, aor, watcher, after, limit } = request.query;
       const found = await directory.subscriptions.list({
+        ...(kind === undefined ? {} : { kind }),
         ...(held === undefined ? {} : { held: held === "true" }),
         ...(aor === undefined ? {} : { aor: names.user(aor) }),
         ...(watcher === undefined ? {} : { watcher: names.address(watcher, "watcher") }),

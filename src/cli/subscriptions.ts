@@ -13,6 +13,7 @@ interface Page {
 
 interface Options extends Paging {
   readonly held?: boolean;
+  readonly kind?: string;
   readonly aor?: string;
   readonly watcher?: string;
   readonly json?: boolean;
@@ -28,6 +29,7 @@ export function registerSubscriptions(program: Command, io: Io): void {
     .command("list")
     .description("subscriptions kept by the proxies, and how many forked ones wait for their NOTIFY")
     .option("--held", "only those held until their user is on a server")
+    .option("--kind <kind>", "presence, composed (of several servers), reg or winfo")
     .option("--aor <aor>", "of this user only")
     .option("--watcher <aor>", "of this watcher only");
   pagingOptions(list)
@@ -37,13 +39,14 @@ export function registerSubscriptions(program: Command, io: Io): void {
     )
     .action(async (_options: unknown, command: Command) => {
       const options = command.optsWithGlobals<Options>();
-      const { held, aor, watcher, json } = options;
+      const { held, kind, aor, watcher, json } = options;
       const client = adminClient(command, io);
       const rows: SubscriptionJson[] = [];
       let forked = 0;
       const next = await listing(options, async (page) => {
         const answer = await client.get<Page>("/api/v1/subscriptions", {
           held: held ? "true" : undefined,
+          kind,
           aor,
           watcher,
           ...page,

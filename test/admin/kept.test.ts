@@ -26,6 +26,8 @@ describe("subscriptions", () => {
     ]);
     const ids = async (query: string) => (await list(query)).subscriptions.map((each: { id: string }) => each.id);
     expect(await ids("?held=true")).toEqual(["cdm-1"]);
+    expect(await ids("?kind=presence&held=false")).toEqual(["cdm-2"]);
+    expect(await ids("?kind=composed")).toEqual([]);
     expect(await ids("?held=false")).toEqual(["cdm-2"]);
     expect(await ids("?aor=sip:carol@EXAMPLE.com")).toEqual(["cdm-2"]);
     expect(await ids("?watcher=bob@example.com&limit=1")).toEqual(["cdm-1"]);
@@ -37,7 +39,7 @@ describe("subscriptions", () => {
       reg: 0,
       winfo: 0,
     });
-    for (const query of ["?held=perhaps", "?aor=alice@elsewhere.org", "?watcher=bob", "?heldd=true"])
+    for (const query of ["?held=perhaps", "?kind=else", "?aor=alice@elsewhere.org", "?watcher=bob", "?heldd=true"])
       expect((await ask(desk, "GET", `/api/v1/subscriptions${query}`)).status, query).toBe(400);
   });
 });
