@@ -1,0 +1,155 @@
+import { expect, it } from "vitest";
+import type { ProxyOptions } from "../../src/proxy/options.ts";
+import { Sfc32 } from "../../src/runtime/sfc32.ts";
+import { buildRequest } from "../../src/sip/message/build.ts";
+import type { SipRequest } from "../../src/sip/message/message.ts";
+import { createWorld, reply, type Script, type World } from "../support/world.ts";
+
+/**
+ * Random trees and meshes of servers, some of which send messages on by themselves, as proxies or as B2BUAs that leave
+ * nothing of the original but the two names and the text, one copy for all or one for each. Whoever writes from wherever:
+ * each server has each message exactly once, and nothing goes round.
+ */
+
+const SEEDS = Number(process.env["CODOMAIN_SEEDS"] ?? (process.env["CODOMAIN_FULL"] === "1" ? 2_000 : 40));
+const FIRST = Number(process.env["CODOMAIN_SEED"] ?? 1);
+
+const BOB = "sip:bob@example.com";
+const ALL = ["a", "b", "c", "d", "e", "f"] as const;
+
+interface Server {
+  readonly name: string;
+  readonly parent: string | null;
+  readonly children: string[];
+  readonly sendsOn: boolean;
+  readonly as: "proxy" | "B2BUA";
+  /** One copy for each of those it sends on to; else one for all. */
+  readonly each: boolean;
+  readonly proxy: string;
+}
+
+interface Shape {
+  readonly peers: boolean;
+  readonly servers: ReadonlyMap<string, Server>;
+  readonly proxies: number;
+}
+
+function shapeOf(draw: (below: number) => number): Shape {
+  const peers = draw(2) === 0;
+  const proxies = 1 + draw(2);
+  const names = ALL.slice(0, 2 + draw(ALL.length - 1));
+  const servers = new Map<string, Server>();
+  for (const [i, name] of names.entries()) {
+    const parent = peers || i === 0 ? null : names[draw(i)]!;
+    if (parent !== null) servers.get(parent)!.children.push(name);
+    const as = draw(2) === 0 ? "proxy" : "B2BUA";
+    const proxy = `127.0.0.${1 + draw(proxies)}`;
+    servers.set(name, { name, parent, children: [], sendsOn: draw(2) === 0, as, each: draw(2) === 0, proxy });
+  }
+  return { peers, servers, proxies };
+}
+
+/** How many copies a server makes of what it was sent, or what its own user writes (draft, "Routing" of both models). */
+function copiesOf({ peers, servers }: Shape, server: Server, from: "asked" | "own"): number {
+  if (from === "own" && !peers && server.parent !== null) return 1;
+  const count = peers ? servers.size - 1 : server.children.length;
+  if (from === "asked" && !server.sendsOn) return 0;
+  // With new identifiers its copies would be as many messages of its user's: then it makes one (docs/messages.md).
+  const one = !server.each || (from === "own" && (server.as === "B2BUA" || !server.sendsOn));
+  return one ? Math.min(1, count) : count;
+}
+
+function copyOf(request: SipRequest, as: Server["as"], own: string): SipRequest {
+  if (as === "proxy")
+    return request
+      .edit()
+      .set("Max-Forwards", String((request.maxForwards ?? 70) - 1))
+      .build();
+  return buildRequest({
+    method: "MESSAGE",
+    uri: request.requestUri,
+    headers: [
+      ["Max-Forwards", "70"],
+      ["From", `<${request.from.uri.raw}>;tag=${own}`],
+      ["To", `<${request.to.uri.raw}>`],
+      ["Call-ID", own],
+      ["CSeq", "1 MESSAGE"],
+    ],
+    body: request.body,
+  });
+}
+
+async function begin(seed: number, shape: Shape): Promise<World> {
+  let sent = 0;
+  const script =
+    (server: Server): Script =>
+    (transaction, self) => {
+      const { request } = transaction;
+      for (let i = 0; i < copiesOf(shape, server, "asked"); i++) {
+        sent++;
+        self.beginRequest(copyOf(request, server.as, `${server.name}-${sent}`), server.proxy);
+      }
+      reply(transaction, self, 200);
+    };
+  const { peers, servers, proxies } = shape;
+  const names = [...servers.keys()];
+  const children = Object.fromEntries(
+    [...servers.values()].filter((each) => each.children.length > 0).map((each) => [each.name, each.children]),
+  );
+  const options: Partial<ProxyOptions> = peers
+    ? { models: [{ match: "bob@example.com", model: { model: "unioned", style: "peer", servers: names } }] }
+    : {
+        models: [{ match: "bob@example.com", model: { model: "unioned", style: "hierarchical", tree: "t" } }],
+        unions: { trees: [{ name: "t", root: names[0]!, children }], downListener: false, unreachable: "wait" },
+      };
+  const world = await createWorld({
+    seed,
+    proxies,
+    servers: Object.fromEntries([...servers.values()].map((each) => [each.name, { script: script(each) }])),
+    each: Object.fromEntries(
+      [...servers.values()].map((each) => [each.name, { onward: each.sendsOn ? "both" : "none" }]),
+    ),
+    database: { latencyMs: [0, seed % 5] },
+    options,
+  });
+  world.simulation.faults({ delay: [0.5, 20], loss: 0 });
+  return world;
+}
+
+async function live(seed: number): Promise<void> {
+  const random = new Sfc32(seed, 77);
+  const draw = (below: number): number => random.next() % below;
+  const shape = shapeOf(draw);
+  const world = await begin(seed, shape);
+  const expected = new Map([...shape.servers.keys()].map((name) => [name, 0]));
+  const client = world.client("127.0.0.50");
+  for (let i = 0; i < 4; i++) {
+    const from = draw(2) === 0 ? null : [...shape.servers.values()][draw(shape.servers.size)]!;
+    // Twice in a row the same: from the sender's side it is always new, but from a server that has just sent it on itself.
+    const body = from?.sendsOn === true ? `own ${i}` : "ok";
+    for (const name of expected.keys()) expected.set(name, expected.get(name)! + 1);
+    if (from === null) {
+      expect(
+        await client.status("MESSAGE", BOB, { body, proxy: `127.0.0.${1 + draw(shape.proxies)}` }),
+        `seed ${seed}`,
+      ).toBe(200);
+    } else {
+      const itself = world.scripted[from.name]!;
+      const message = itself.request("MESSAGE", BOB, { body, from: "sip:watcher@example.com" });
+      const copies = copiesOf(shape, from, "own");
+      const out = Array.from({ length: copies }, () => itself.beginRequest(message, from.proxy));
+      await itself.all(...out);
+      // As the root for it, it has the message itself.
+      if (shape.peers || from.parent === null) expected.set(from.name, expected.get(from.name)! - 1);
+    }
+    await world.simulation.advance(3_000);
+  }
+  const got = new Map([...expected.keys()].map((name) => [name, world.scripted[name]!.seen("MESSAGE").length]));
+  expect(got, `seed ${seed}: ${JSON.stringify([...shape.servers.values()])}, peers ${shape.peers}`).toEqual(expected);
+  expect(await world.leftOver(), `seed ${seed}`).toEqual([]);
+  await world.stop();
+}
+
+it("each server has each message exactly once", async () => {
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed++) await live(seed);
+}, 600_000);
