@@ -36,7 +36,7 @@ export class MemoryWatchers implements WatcherStore {
       const key = keyOf({ aor, watcher, trusted, event });
       const now = this.#now();
       const live = this.#rows(s);
-      const others = live.filter((each) => each.aor === aor && keyOf(each) !== key).sort(newestFirst);
+      const others = live.filter((each) => each.aor === aor && keyOf(each) !== key).sort(believedFirst);
       const dropped = others.slice(MOST_OF_USER - 1).map(keyOf);
       const isFull = live.filter((each) => each.watcher === watcher && each.aor !== aor).length >= MOST_OF_WATCHER;
       for (const each of [...dropped, ...(isFull ? [] : [key])].sort()) {
@@ -63,7 +63,7 @@ export class MemoryWatchers implements WatcherStore {
     return this.#access.ask(async (s) =>
       this.#rows(s)
         .filter((each) => each.aor === aor && each.event === event)
-        .sort(newestFirst)
+        .sort(believedFirst)
         .slice(0, MOST_OF_USER)
         .map(({ until: _until, ...waiting }) => waiting),
     );
@@ -109,6 +109,6 @@ function keyOf({ aor, watcher, trusted, event }: PutOffWatcher): string {
   return [aor, watcher, trusted ? "t" : "f", event].join("\n");
 }
 
-function newestFirst(a: Row, b: Row): number {
-  return b.since - a.since || (keyOf(a) < keyOf(b) ? -1 : 1);
+function believedFirst(a: Row, b: Row): number {
+  return Number(b.trusted) - Number(a.trusted) || b.since - a.since || (keyOf(a) < keyOf(b) ? -1 : 1);
 }

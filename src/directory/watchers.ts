@@ -21,14 +21,14 @@ export interface WaitingWatcher extends PutOffWatcher {
 
 export interface WatcherStore {
   /**
-   * Remembered for so long. Of one user the newest MOST_OF_USER are kept; one watcher is put off by MOST_OF_WATCHER
+   * Remembered for so long. Of one user the newest MOST_OF_USER are kept, those who were believed before others; one watcher is put off by MOST_OF_WATCHER
    * users at most and is then not remembered by more (RFC 3857 4.7.1: "policies which prohibit a particular subscriber
    * from having more than some number of pending or waiting subscriptions"). Safe to repeat.
    */
   putOff(watcher: PutOffWatcher, keptMs: number): Promise<void>;
   /** They wait no more. Safe to repeat. */
   decided(watchers: readonly PutOffWatcher[]): Promise<void>;
-  /** Of this user and event package, the newest first. */
+  /** Of this user and event package, those who were believed first, and the newest of them. */
   waiting(aor: string, event: string): Promise<readonly WaitingWatcher[]>;
   /** Tells a change `watchers` of each of these users (at most MOST_TOLD) of whom somebody is told. */
   tell(aors: readonly string[]): Promise<void>;

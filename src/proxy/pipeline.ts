@@ -89,7 +89,7 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined): void 
   if (isProbe(aor) || (origin.kind === "server" && isReturned(core, exchange, origin.server))) {
     return answer(core, exchange, { status: 404 });
   }
-  const passed = core.policy.active && isContact(exchange) ? permitSender(core, exchange) : true;
+  const passed = core.policy.active && isContact(core, exchange) ? permitSender(core, exchange) : true;
   if (passed instanceof Promise) return passed.then((each) => (each ? lookUpAndAct(core, exchange) : undefined));
   return passed ? lookUpAndAct(core, exchange) : undefined;
 }
@@ -144,7 +144,7 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
   if ("unlearn" in plan && plan.kind !== "fork" && plan.unlearn !== null) {
     core.directory.unlearn(exchange.aor, plan.unlearn.server, plan.unlearn.epoch).catch(() => undefined);
   }
-  if (core.policy.active && isPassedOn(plan, exchange)) {
+  if (core.policy.active && isPassedOn(core, plan, exchange)) {
     const permitted = permitWatcher(core, exchange, plan);
     const go = (each: Plan | null) => (each === null ? undefined : carryOut(core, exchange, each, known, replan));
     return permitted instanceof Promise ? permitted.then(go) : go(permitted);

@@ -67,7 +67,7 @@ export class Accepting {
   /** What the rules say of who asks (gate.ts); at once where they say it at once. Null: he may not, and was answered. */
   permit(handed: Handed, { kind, aor }: Pick<Asked, "kind" | "aor">): Permit | null | Promise<Permit | null> {
     const { gate } = this.#subscriptions;
-    if (!gate.governs({ kind })) return UNGOVERNED;
+    if (!gate.governs({ kind, aor })) return UNGOVERNED;
     const { changes } = gate;
     const { aor: watcher, trusted } = watcherOf(handed);
     const verdict = gate.ask({ watcher, trusted, aor, event: handed.event });

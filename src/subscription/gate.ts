@@ -1,4 +1,4 @@
-import type { Policy, Question, WatcherVerdict } from "../policy/policy.ts";
+import { ALLOWED, isGoverned, type Policy, type Question, type WatcherVerdict } from "../policy/policy.ts";
 import type { Timers } from "../runtime/runtime.ts";
 import type { Content } from "./documents.ts";
 import type { Moment, Subscription } from "./subscription.ts";
@@ -94,8 +94,8 @@ export class Gate {
     return this.#policy.active;
   }
 
-  governs({ kind }: Pick<Subscription, "kind">): boolean {
-    return this.#policy.active && (kind === "presence" || kind === "composed");
+  governs({ kind, aor }: Pick<Subscription, "kind" | "aor">): boolean {
+    return this.#policy.active && (kind === "presence" || kind === "composed") && isGoverned(this.#policy, aor);
   }
 
   /** Verdicts asked for at the door are of this moment: `enter` compares it. */
@@ -107,7 +107,7 @@ export class Gate {
 
   /** Null: nobody could say in time, or too many wait. */
   ask(question: Question): WatcherVerdict | Promise<WatcherVerdict | null> | null {
-    const answer = this.#policy.watcher(question);
+    const answer = this.#asked(question);
     if (!(answer instanceof Promise)) return answer.known ? answer : null;
     if (this.#atTheDoor >= MOST_AT_THE_DOOR) return null;
     this.#atTheDoor++;
@@ -180,7 +180,7 @@ export class Gate {
     const before = this.#asking.get(subscription)?.before ?? subscription.verdict;
     subscription.judged = this.#changes;
     subscription.judgeAt = 0;
-    const answer = this.#policy.watcher({ watcher, trusted, aor, event, sphere: sphere ?? null });
+    const answer = this.#asked({ watcher, trusted, aor, event, sphere: sphere ?? null });
     if (!(answer instanceof Promise)) {
       this.#asking.delete(subscription);
       return take(answer);
@@ -195,7 +195,22 @@ export class Gate {
         this.#asking.delete(subscription);
         if (this.#desk.isOurs(subscription)) take(verdict, asking);
       })
-      .catch((error: Error) => this.#desk.failed("a verdict could not be had", error));
+      .catch((error: Error) => this.#desk.failed("a verdict could not be acted upon", error));
+  }
+
+  /** What goes wrong at one verdict concerns nobody else, and shows nobody anything. */
+  #asked(question: Question): WatcherVerdict | Promise<WatcherVerdict> {
+    try {
+      const answer = this.#policy.watcher(question);
+      return answer instanceof Promise ? answer.catch((error: Error) => this.#unasked(error)) : answer;
+    } catch (error) {
+      return this.#unasked(error as Error);
+    }
+  }
+
+  #unasked(error: Error): WatcherVerdict {
+    this.#desk.failed("a verdict could not be had", error);
+    return { ...ALLOWED, handling: "block", known: false, until: this.#desk.moment().wall + ASKED_AGAIN_MS };
   }
 
   #set(subscription: Subscription, verdict: WatcherVerdict): void {
@@ -229,19 +244,22 @@ export class Gate {
     }
     this.#allFrom = this.#changes;
     this.#desk.each((each) => {
-      if (!this.#policy.active && each.verdict !== null) this.#release(each);
+      if (each.verdict !== null && !this.governs(each)) this.#release(each);
       else if (each.judged < this.#allFrom) this.judge(each);
     });
   }
 
   /** Nobody decides here any more. */
   #release(subscription: Subscription): void {
+    const { veiled } = subscription;
     subscription.verdict = null;
     subscription.veiled = null;
     subscription.judgeAt = 0;
     if (subscription.ending) return;
     this.#desk.rejudged(subscription);
-    if (hasShown(subscription)) this.#desk.show(subscription);
+    const { content } = subscription;
+    const isNew = content !== null && (veiled === null || !isSameContent(veiled, content));
+    if (isNew && hasShown(subscription)) this.#desk.show(subscription);
   }
 
   // ── What is shown ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -310,11 +328,20 @@ export class Gate {
     const { aor, event, content } = subscription;
     switch (handlingFor(subscription, verdict)) {
       case "allow":
-        return content === null ? null : this.#veils.under(content, verdict, aor);
+        return content === null ? null : this.#veiled(content, verdict, aor);
       case "block":
         return null;
       default:
         return event === "presence" ? closedFor(aor) : null;
+    }
+  }
+
+  #veiled(content: Content, verdict: WatcherVerdict, aor: string): Content {
+    try {
+      return this.#veils.under(content, verdict, aor);
+    } catch (error) {
+      this.#desk.failed("a document could not be transformed", error as Error);
+      return closedFor(aor);
     }
   }
 
@@ -337,6 +364,7 @@ export class Gate {
 }
 
 const MOST_AT_THE_DOOR = 10_000;
+const ASKED_AGAIN_MS = 10_000;
 /** A verdict that has run out already is not asked for in a circle. */
 const LEAST_AGAIN_MS = 1_000;
 

@@ -3,7 +3,7 @@ import { DirectoryUnavailable } from "../base/errors.ts";
 import type { Change, Directory } from "../directory/directory.ts";
 import type { ListedSubscription } from "../directory/subscriptions.ts";
 import type { PutOffWatcher } from "../directory/watchers.ts";
-import type { Policy } from "../policy/policy.ts";
+import { isGoverned, type Policy } from "../policy/policy.ts";
 import { WATCHER_EVENTS, type WatcherEvent, WINFO_TYPE } from "../presence/winfo.ts";
 import type { Timer } from "../runtime/runtime.ts";
 import { buildResponse } from "../sip/message/build.ts";
@@ -100,7 +100,8 @@ export class WinfoNotifier implements Source, GateListener {
   // ── Source ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   whole(subscription: Subscription): void {
-    if (!this.#desk.policy.active) return this.#subscriptions.watchers.end(subscription, "deactivated");
+    if (!isGoverned(this.#desk.policy, subscription.aor))
+      return this.#subscriptions.watchers.end(subscription, "deactivated");
     const content = this.#contentOf(subscription);
     if (this.#fetched !== null) {
       content.update(this.#fetched, () => "timeout");
@@ -207,7 +208,7 @@ export class WinfoNotifier implements Source, GateListener {
       return;
     }
     for (const [each, { readers }] of [...this.#presentities]) {
-      if (this.#desk.policy.active) this.#readSoon(each);
+      if (isGoverned(this.#desk.policy, each)) this.#readSoon(each);
       else for (const reader of [...readers]) this.#subscriptions.watchers.end(reader, "deactivated");
     }
   }

@@ -84,6 +84,16 @@ export function watchersContract(name: string, open: () => Promise<Harness>): vo
       expect(kept.includes("w0")).toBe(false);
     });
 
+    it("who only says who he is displaces nobody who was believed", async () => {
+      await putOff();
+      for (let i = 0; i < MOST_OF_USER + 5; i++) {
+        await putOff({ watcher: `w${i}@example.com`, trusted: false });
+        await h.advance(1);
+      }
+      const kept = await names();
+      expect([kept.length, kept[0], kept[1]]).toEqual([MOST_OF_USER, "ann", `w${MOST_OF_USER + 4}`]);
+    });
+
     it("one watcher is remembered by so many users (RFC 3857 4.7.1), and again once there is room", async () => {
       for (let i = 0; i < MOST_OF_WATCHER; i++) await putOff({ aor: `u${i}@example.com` });
       await putOff({ aor: "one-more@example.com" });

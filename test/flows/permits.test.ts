@@ -146,6 +146,15 @@ describe("who writes and calls", () => {
     expect([invite.final, got("ACK")]).toEqual([487, 0]);
   });
 
+  it("of whom no rules are kept here nobody is asked about", async () => {
+    const home = await begin([EXCLUSIVE]);
+    await bind("east");
+    policy.governs = () => false;
+    policy.refuse(BOB, "MESSAGE");
+    expect(await home.status("MESSAGE", ALICE, AS_BOB)).toBe(200);
+    expect(policy.asked).toEqual([]);
+  });
+
   it("where nobody decides, nobody is asked", async () => {
     const home = await begin([EXCLUSIVE]);
     await bind("east");

@@ -287,6 +287,28 @@ describe("while a verdict is not known", () => {
     expect(again.saw.slice(3)).toEqual(["active open"]);
   });
 
+  it("a policy that fails is one that nobody can ask; a transformation that fails shows nothing", async () => {
+    await begin();
+    const fails = () => {
+      throw new Error("planted");
+    };
+    policy.decide = fails;
+    await domain.bind("east");
+    expect((await bob.subscribe(ALICE, 600, AS_BOB)).status).toBe(500);
+    policy.decide = () => ({ ...without("note"), transform: fails });
+    await bob.subscribe(ALICE, 600, AS_BOB);
+    await domain.wait(1_000);
+    expect(bob.saw).toEqual(["pending", "active closed"]);
+    policy.decide = fails;
+    policy.tell("alice@example.com");
+    await domain.wait(1_000);
+    policy.decide = () => undefined;
+    // It is asked again by itself.
+    await domain.wait(20_000);
+    expect(bob.saw.slice(2)).toEqual(["active open"]);
+    expect(domain.world.proxies[0]!.told.warning!.length).toBeGreaterThan(1);
+  });
+
   it("documents that come meanwhile are held back; the newest is shown once it is known", async () => {
     await begin();
     await watching();
@@ -430,6 +452,31 @@ describe("rules by the sphere the user is in (RFC 5025 3.1.2)", () => {
     domain.east.more = inSphere("home");
     await watching();
     expect(bob.saw).toEqual(["pending", "terminated rejected"]);
+  });
+});
+
+describe("a user of whom no rules are kept here (way: distributed in his domain)", () => {
+  it("is watched as if there were none, and tells his servers who may", async () => {
+    await begin();
+    policy.governs = () => false;
+    policy.rule(BOB, BLOCK);
+    await watching();
+    expect([bob.saw, policy.asked]).toEqual([["pending", "active open"], []]);
+  });
+
+  it("rules are kept from now on, and no more", async () => {
+    await begin();
+    policy.governs = () => false;
+    policy.rule(BOB, CONFIRM);
+    await watching();
+    policy.governs = () => true;
+    policy.tell(null);
+    await domain.wait(1_000);
+    expect(since(2)).toEqual(["active closed"]);
+    policy.governs = () => false;
+    policy.tell(null);
+    await domain.wait(1_000);
+    expect(since(3)).toEqual(["active open"]);
   });
 });
 

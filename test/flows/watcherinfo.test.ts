@@ -362,6 +362,14 @@ describe("who is told", () => {
     expect(alice.saw.at(-1)).toBe("terminated deactivated");
   });
 
+  it("of whom no rules are kept here (way: distributed in his domain) nobody is told here: it goes to his server", async () => {
+    await begin();
+    policy.governs = () => false;
+    await alice.subscribe(ALICE, 600, AS_ALICE);
+    await domain.wait(1_000);
+    expect(domain.east.firsts.map((each) => each.event?.package)).toEqual(["presence.winfo"]);
+  });
+
   it("its server reads her name and her watchers' as it calls them", async () => {
     await begin({
       each: { home: { identities: { "alice@example.com": "a.smith", [BOB]: "robert" } } },

@@ -33,6 +33,8 @@ export class ScriptedPolicy {
   active = true;
   /** Who has no verdict of his own gets this one. */
   otherwise: WatcherVerdict = ALLOW;
+  /** Of whom rules are kept. */
+  governs: (aor: string) => boolean = () => true;
   /** Where it says something, it is that. */
   decide: (question: Question) => WatcherVerdict | undefined = () => undefined;
   /** Verdicts take so long; 0: they are known at once. */
@@ -60,6 +62,7 @@ export class ScriptedPolicy {
       get active() {
         return script.active;
       },
+      governs: (aor) => this.governs(aor),
       watcher: (question) => {
         this.asked.push(question);
         return answer(() => this.#verdict(question));

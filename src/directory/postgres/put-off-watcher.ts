@@ -2,14 +2,14 @@ import { MOST_OF_USER, MOST_OF_WATCHER } from "../watchers.ts";
 import type { Verb } from "./pool.ts";
 
 /**
- * One watcher more, and the oldest of the user's go. Those that have lapsed do not count. Two at once may pass the limits by
+ * One watcher more, and the oldest of the user's go, first those who were not believed. Those that have lapsed do not count. Two at once may pass the limits by
  * one each: the next that comes makes it good.
  */
 export const PUT_OFF_WATCHER: Verb = {
   name: "put-off-watcher",
   text: `
 with others as materialized (
-  select watcher, trusted, event, row_number() over (order by since desc, watcher, event, trusted) as place
+  select watcher, trusted, event, row_number() over (order by trusted desc, since desc, watcher, event) as place
   from codomain.put_off_watchers
   where aor = $1 and until_at > statement_timestamp() and (watcher, trusted, event) <> ($2, $3::boolean, $4)
 ),

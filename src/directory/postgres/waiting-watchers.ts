@@ -7,7 +7,7 @@ export const WAITING_WATCHERS: Verb = {
 select aor, watcher, trusted, event, extract(epoch from since)::float8 * 1000 as since
 from codomain.put_off_watchers
 where aor = $1 and event = $2 and until_at > statement_timestamp()
-order by codomain.put_off_watchers.since desc, watcher, trusted
+order by trusted desc, codomain.put_off_watchers.since desc, watcher
 limit ${MOST_OF_USER}`,
 };
 

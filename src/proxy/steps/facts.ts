@@ -1,9 +1,11 @@
 import type { UserRecord } from "../../directory/directory.ts";
-import type { ClaimFacts, Facts, Origin } from "../../federation/facts.ts";
+import type { ClaimFacts, DecisionSettings, Facts, Origin } from "../../federation/facts.ts";
 import { identitiesOf } from "../../federation/identity.ts";
 import { modelOf } from "../../federation/model.ts";
 import { claimOfPublish, claimOfRegister, registrationOf } from "../../federation/register.ts";
 import { type Sender, senderOf } from "../../federation/sender.ts";
+import { WATCHERINFO } from "../../federation/watcherinfo.ts";
+import { isGoverned } from "../../policy/policy.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
@@ -45,9 +47,15 @@ export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
     mayQueue: asked.mayQueue,
     direction: asked.direction,
     credit: asked.credit,
-    settings: core.settings,
+    settings: settingsFor(core, asked),
     without: asked.without,
   };
+}
+
+/** Of whom no rules are kept here nobody is told here. */
+function settingsFor({ settings, policy }: Core, { event, aor }: Asked): DecisionSettings {
+  const isLeft = event.startsWith(WATCHERINFO) && settings.watcherinfo && !isGoverned(policy, aor);
+  return isLeft ? { ...settings, watcherinfo: false } : settings;
 }
 
 /** The user's own record, where it is known that he has one. */

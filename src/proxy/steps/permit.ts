@@ -1,7 +1,13 @@
 import { holdPlan, liveBinding } from "../../federation/construct.ts";
 import type { ForkPlan, Plan, RedirectPlan, RelayPlan } from "../../federation/plan.ts";
 import { principalOf } from "../../federation/sender.ts";
-import type { Contact, Question, SenderVerdict, WatcherVerdict } from "../../policy/policy.ts";
+import {
+  type Contact,
+  isGoverned,
+  type Question,
+  type SenderVerdict,
+  type WatcherVerdict,
+} from "../../policy/policy.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
 import { aorOf, tryAorOf } from "../../sip/message/uri.ts";
 import type { Core } from "../core.ts";
@@ -19,8 +25,9 @@ import { SenderFacts } from "./facts.ts";
 const WARNING = "not allowed by policy";
 
 /** A MESSAGE or INVITE outside a dialog. What is stored is judged when it comes in, and then waits as it is. */
-export function isContact({ method, request }: Exchange): boolean {
-  return (method === "MESSAGE" || method === "INVITE") && request.to.tag === undefined;
+export function isContact(core: Core, { method, request, aor }: Exchange): boolean {
+  const isOne = (method === "MESSAGE" || method === "INVITE") && request.to.tag === undefined;
+  return isOne && isGoverned(core.policy, aor);
 }
 
 /** False: it was answered. */
@@ -40,11 +47,12 @@ function isPassed(core: Core, exchange: Exchange, verdict: SenderVerdict | null)
 type PassingPlan = RelayPlan | ForkPlan | RedirectPlan;
 
 /** A SUBSCRIBE that would be passed on to a server, which then tells the watcher by itself. */
-export function isPassedOn(plan: Plan, { method, request }: Exchange): plan is PassingPlan {
+export function isPassedOn(core: Core, plan: Plan, { method, request, aor }: Exchange): plan is PassingPlan {
   return (
     method === "SUBSCRIBE" &&
     request.to.tag === undefined &&
-    (plan.kind === "relay" || plan.kind === "fork" || plan.kind === "redirect")
+    (plan.kind === "relay" || plan.kind === "fork" || plan.kind === "redirect") &&
+    isGoverned(core.policy, aor)
   );
 }
 
@@ -109,6 +117,7 @@ export function isWithdrawn(core: Core, exchange: Exchange, server: string): boo
   const user = asSip((isNotify ? request.from : request.to).uri);
   if (user?.user === undefined || !core.isOurs(user)) return false;
   const aor = core.canonical(aorOf(user), isNotify ? server : null);
+  if (!isGoverned(core.policy, aor)) return false;
   const watcher = isNotify
     ? watcherNamed(core, request, server)
     : principalOf(exchange.origin, new SenderFacts(core, request, exchange.origin));
