@@ -20,6 +20,8 @@ export interface KamailioOptions {
   readonly unknown?: "404" | "accept" | "back" | "hide";
   /** Its users live where they register, and the proxy is told by REGISTER, by PUBLISH, or asks (docker/kamailio/exclusive.cfg). */
   readonly model?: "exclusive" | "exclusive-publish" | "exclusive-reg";
+  /** `user:password` who writes users' presence rules there over XCAP; without it all may watch. */
+  readonly xcap?: string;
   /** PostgreSQL URL for its presence tables; SQLite in its run directory where absent. */
   readonly database?: string;
 }
@@ -59,6 +61,7 @@ export async function startKamailio(options: KamailioOptions): Promise<Kamailio>
       USERS: (options.users ?? []).join(","),
       UNKNOWN: options.unknown ?? "404",
       MODEL: options.model ?? "",
+      XCAP: options.xcap ?? "",
       ...(options.database === undefined ? {} : { DB: options.database }),
     },
   });
