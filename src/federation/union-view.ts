@@ -36,8 +36,49 @@ export interface Union {
 export const NO_CREDITS: Readonly<Record<string, number>> = Object.freeze({});
 const NOBODY: readonly string[] = Object.freeze([]);
 
+/** What was found for one list of servers and of trees: both are replaced whole where something of them changes. */
+interface Known {
+  readonly trees: readonly Tree[];
+  readonly unions: Map<string, Union | null>;
+  readonly children: Map<string, Children>;
+}
+
+const KNOWN = new WeakMap<readonly Pick<UnionServer, "name">[], Known>();
+const MOST_KNOWN = 1_000;
+
+function knownOf(servers: readonly Pick<UnionServer, "name">[], trees: readonly Tree[]): Known {
+  let known = KNOWN.get(servers);
+  if (known === undefined || known.trees !== trees) {
+    known = { trees, unions: new Map(), children: new Map() };
+    KNOWN.set(servers, known);
+  }
+  return known;
+}
+
+function remember<T>(map: Map<string, T>, key: string, value: T): T {
+  if (map.size >= MOST_KNOWN) map.clear();
+  map.set(key, value);
+  return value;
+}
+
+/** Of users' own records there may be many; of trees a handful. */
+function nameOf(model: UnionedModel): string {
+  return model.style === "peer" ? `peers ${(model.servers ?? NOBODY).join("\n")}` : `tree ${model.tree ?? ""}`;
+}
+
 /** Null: the model names a tree that there is none of, or no servers. */
 export function unionOf(
+  model: UnionedModel,
+  trees: readonly Tree[],
+  servers: readonly Pick<UnionServer, "name">[],
+): Union | null {
+  const { unions } = knownOf(servers, trees);
+  const name = nameOf(model);
+  const known = unions.get(name);
+  return known === undefined ? remember(unions, name, findUnion(model, trees, servers)) : known;
+}
+
+function findUnion(
   model: UnionedModel,
   trees: readonly Tree[],
   servers: readonly Pick<UnionServer, "name">[],
@@ -103,6 +144,17 @@ export function askedBelow(union: Union, servers: readonly UnionServer[], tops: 
  * Among peers it is for all others.
  */
 export function childrenOf(
+  model: UnionedModel,
+  unions: DecisionSettings["unions"],
+  servers: readonly UnionServer[],
+  view: UnionView,
+): Children {
+  const { children } = knownOf(servers, unions.trees);
+  const key = `${unions.downListener ? "listener" : "credits"} ${view.direction} ${view.from ?? ""} ${nameOf(model)}`;
+  return children.get(key) ?? remember(children, key, findChildren(model, unions, servers, view));
+}
+
+function findChildren(
   model: UnionedModel,
   unions: DecisionSettings["unions"],
   servers: readonly UnionServer[],

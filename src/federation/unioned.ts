@@ -80,7 +80,7 @@ function decideSpread(facts: Facts, model: UnionedModel, union: Union): Plan {
   }
   const view = viewOf(facts, union);
   if (view === null) return creditPlan(facts, UP_OR_DOWN);
-  const children = childrenOf(model, settings.unions, facts.servers.map(withoutPath), view);
+  const children = childrenOf(model, settings.unions, withoutPaths(facts.servers), view);
   const reasons = reasonsOf(view, union);
   if (children.servers.length === 0) return reject(404, ASKER_IS_ALL);
   if (isRedirected(facts, union, children)) return send(facts, children.servers[0]!, null, null, reasons);
@@ -144,8 +144,9 @@ function creditPlan(facts: Facts, reasons: readonly string[]): Plan {
 }
 
 /** What is below a server that cannot be asked is reached without it. */
-function withoutPath(server: ServerFacts): UnionServer {
-  return server.up ? server : { name: server.name, onward: "none" };
+function withoutPaths(servers: Facts["servers"]): readonly UnionServer[] {
+  if (!servers.some((each) => !each.up && fansOut(each))) return servers;
+  return servers.map((each) => (each.up ? each : { name: each.name, onward: "none" }));
 }
 
 /** Peer: it may be a copy of what this server was sent. */

@@ -145,6 +145,28 @@ describe("a tree, from wherever one watches", () => {
     });
   });
 
+  it("is found anew where servers, trees or the model are others, and remembered where they are the same", () => {
+    const servers = ["a", "b", "c"].map((name): UnionServer => ({ name, onward: "none" }));
+    const view: UnionView = { from: null, direction: "up" };
+    const trees = (children: Tree["children"]) => ({
+      trees: [{ name: "hq", root: "a", children }],
+      downListener: false,
+      unreachable: "wait" as const,
+    });
+    const flat = trees({ a: ["b", "c"] });
+    const first = childrenOf(HQ, flat, servers, view);
+    expect(first.servers).toEqual(["a", "b", "c"]);
+    expect(childrenOf({ ...HQ }, { ...flat }, servers, { ...view })).toBe(first);
+    expect(childrenOf(HQ, trees({ a: ["c"] }), servers, view).servers).toEqual(["a", "c"]);
+    expect(childrenOf(HQ, flat, servers.slice(0, 2), view).servers).toEqual(["a", "b"]);
+    const fanning = servers.map((each): UnionServer => ({ ...each, onward: each.name === "a" ? "both" : "none" }));
+    expect(childrenOf(HQ, flat, fanning, view).servers).toEqual(["a"]);
+    const peers = (...names: string[]): UnionedModel => ({ model: "unioned", style: "peer", servers: names });
+    expect(childrenOf(peers("a", "b"), flat, servers, view).servers).toEqual(["a", "b"]);
+    expect(childrenOf(peers("b", "a"), flat, servers, view).servers).toEqual(["b", "a"]);
+    expect(childrenOf(peers("a,b"), flat, servers, view).servers).toEqual([]);
+  });
+
   it("a tree that there is none of has nobody", () => {
     const unions = { trees: [], downListener: false, unreachable: "wait" as const };
     const servers: UnionServer[] = [{ name: "a", onward: "none" }];
