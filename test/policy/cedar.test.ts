@@ -66,6 +66,8 @@ describe("policies in Cedar", () => {
       "permitted by others: polite-block",
     ]);
     expect(asked("eve@elsewhere.example")).toMatchObject({ handling: "polite-block", transform: null });
+    // What others than those who allow would provide is not.
+    expect(asked("bob@example.com").transform).not.toBeNull();
     expect(asked("bob@example.com", { event: "dialog" })).toMatchObject({ handling: "polite-block" });
   });
 

@@ -99,7 +99,7 @@ describe("what is asked (AuthZEN, Access Evaluation)", () => {
   });
 
   it("where its endpoints are it says itself, on its own origin only", async () => {
-    const { point, asked, stop } = await house({ url: `${URL}/tenant` });
+    const { simulation, point, asked, verdict, stop } = await house({ url: `${URL}/tenant` });
     point.metadata = {
       policy_decision_point: `${URL}/tenant`,
       access_evaluation_endpoint: `${URL}/decide`,
@@ -107,6 +107,13 @@ describe("what is asked (AuthZEN, Access Evaluation)", () => {
     };
     await asked("a@x");
     expect(point.requests.map(({ path }) => path)).toEqual(["/.well-known/authzen-configuration/tenant", "/decide"]);
+    const both = await simulation.finish(Promise.all([verdict("b@x"), verdict("c@x")]));
+    expect(both.map((each) => each.known)).toEqual([true, true]);
+    expect(point.sizes).toEqual([]);
+    expect(point.requests.slice(2).map(({ path, questions }) => [path, questions.length])).toEqual([
+      ["/decide", 1],
+      ["/decide", 1],
+    ]);
     await stop();
   });
 

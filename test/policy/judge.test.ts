@@ -171,24 +171,27 @@ describe("the key of permissions", () => {
   });
 });
 
-describe.skipIf(!hasShared)("the rule sets of RFC 5025 and RFC 5361 (skipped without the shared examples)", () => {
-  const example = (name: string): string => sharedBytes(`data/presence/examples/${name}-ruleset.xml`).trimStart();
-  it("the example of RFC 5025 6 provides what the text says", () => {
-    const text = example("rfc5025-004");
-    expect(judged(text).handling).toBe("block");
-    const { handling: granted, permissions } = judged(text, { ...BOB, identity: "user@example.com" });
-    expect(granted).toBe("allow");
-    expect(permissions).toEqual({
-      services: new Set(["service-uri-scheme sip", "service-uri-scheme mailto"]),
-      persons: "all",
-      devices: new Set(),
-      attributes: new Set(["activities"]),
-      userInput: "bare",
-      unknown: new Set(["{urn:vendor-specific:foo-namespace}foo"]),
+describe.skipIf(!hasShared("data/presence/examples"))(
+  "the rule sets of RFC 5025 and RFC 5361 (skipped without the shared examples)",
+  () => {
+    const example = (name: string): string => sharedBytes(`data/presence/examples/${name}-ruleset.xml`).trimStart();
+    it("the example of RFC 5025 6 provides what the text says", () => {
+      const text = example("rfc5025-004");
+      expect(judged(text).handling).toBe("block");
+      const { handling: granted, permissions } = judged(text, { ...BOB, identity: "user@example.com" });
+      expect(granted).toBe("allow");
+      expect(permissions).toEqual({
+        services: new Set(["service-uri-scheme sip", "service-uri-scheme mailto"]),
+        persons: "all",
+        devices: new Set(),
+        attributes: new Set(["activities"]),
+        userInput: "bare",
+        unknown: new Set(["{urn:vendor-specific:foo-namespace}foo"]),
+      });
     });
-  });
 
-  it("rules for consents (RFC 5361) have conditions of their own, and match nobody here", () => {
-    expect(judged(example("rfc5361-001"), BOB)).toMatchObject({ handling: "block", matched: [] });
-  });
-});
+    it("rules for consents (RFC 5361) have conditions of their own, and match nobody here", () => {
+      expect(judged(example("rfc5361-001"), BOB)).toMatchObject({ handling: "block", matched: [] });
+    });
+  },
+);
