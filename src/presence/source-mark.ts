@@ -61,6 +61,15 @@ export function withoutMark(element: XmlElement): Marked {
   return { element: withIds({ ...undeclared(element), children }, names), source };
 }
 
+/** The mark alone is taken away: ids stay as they are called here, so nothing tells any more whose it is. */
+export function unmarked(element: XmlElement): XmlElement {
+  return {
+    ...element,
+    attributes: element.attributes.filter((each) => !isMark(each)),
+    children: element.children.filter((each) => !isElement(each) || !isMark(each)),
+  };
+}
+
 function undeclared({ declared, ...element }: XmlElement): XmlElement {
   if (declared === undefined) return element;
   return { ...element, declared: new Map([...declared].filter(([, uri]) => uri !== SOURCE_NAMESPACE)) };

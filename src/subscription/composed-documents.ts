@@ -4,7 +4,8 @@ import { type Composition, join, NOTHING_KNOWN, type Report, seenFrom } from "..
 import { parsePidf } from "../presence/pidf.ts";
 import { PIDF_DIFF_TYPE, parsePidfDiff, updatePresence } from "../presence/pidf-diff.ts";
 import { project } from "../presence/projection.ts";
-import { MalformedDocument, printXml, type XmlElement } from "../presence/xml.ts";
+import { unmarked } from "../presence/source-mark.ts";
+import { isElement, MalformedDocument, printXml, type XmlElement } from "../presence/xml.ts";
 import { type Child, type Composed, NO_VERSION, UNVERSIONED } from "./composed.ts";
 import { partOf } from "./composed-decision.ts";
 import type { Content, Document, Documents } from "./documents.ts";
@@ -23,6 +24,7 @@ export type Read =
  */
 export class ComposedDocuments {
   readonly #documents: Documents;
+  readonly #marked: boolean;
   readonly #trees = new WeakMap<Document, XmlElement>();
   readonly #forms = new WeakMap<Document, string>();
   readonly #numbers = new WeakMap<Document, number>();
@@ -30,8 +32,10 @@ export class ComposedDocuments {
   /** By the first child's document: which others with it -> the text. */
   readonly #composed = new WeakMap<Document, Map<string, string>>();
 
-  constructor(documents: Documents) {
+  /** @param marked false, for tests only: what is shown does not say whose it is. */
+  constructor(documents: Documents, marked = true) {
     this.#documents = documents;
+    this.#marked = marked;
   }
 
   /** @param content as it came, under our name for the user; it is given back or kept. */
@@ -82,7 +86,8 @@ export class ComposedDocuments {
     const before = first === null ? undefined : this.#composed.get(first)?.get(key);
     if (before !== undefined) return this.#documents.hold(PIDF, before);
     const known = this.known(children);
-    const document = this.#hold(project(asker === null ? known : seenFrom(asker, known), `sip:${aor}`));
+    const shown = project(asker === null ? known : seenFrom(asker, known), `sip:${aor}`);
+    const document = this.#hold(this.#marked ? shown : withoutMarks(shown));
     if (first !== null) this.#remember(first, key, document.text);
     return document;
   }
@@ -160,6 +165,10 @@ export class ComposedDocuments {
  */
 function askerIn({ view, visits }: Composed): string | null {
   return visits || view.direction === "down" ? view.from : null;
+}
+
+function withoutMarks(presence: XmlElement): XmlElement {
+  return { ...presence, children: presence.children.map((each) => (isElement(each) ? unmarked(each) : each)) };
 }
 
 const MOST_REMEMBERED = 16;

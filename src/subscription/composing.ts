@@ -37,7 +37,7 @@ export class Composing {
     const { desk, watchers, documents } = parts;
     this.#parts = parts;
     this.#desk = desk;
-    this.#composed = new ComposedDocuments(documents);
+    this.#composed = new ComposedDocuments(documents, desk.options.unsafe?.dropsMarks !== true);
     this.#showing = new ComposedShowing(desk, watchers, documents, this.#composed);
     this.#asking = new ComposedAsking(parts, this.#showing);
   }

@@ -52,6 +52,8 @@ export interface SubscriptionOptions {
     readonly showsSuperseded?: boolean;
     /** A server that denies a watcher after he was shown something is taken for one that ended. */
     readonly ignoresDenials?: boolean;
+    /** Composed documents do not say from which server an element is. */
+    readonly dropsMarks?: boolean;
   };
 }
 
