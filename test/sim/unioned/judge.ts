@@ -88,7 +88,9 @@ export class Judge implements Seen {
     const denied = this.#known.deniedSince(user, watcher.aor);
     if (denied === undefined) return;
     const { since, able } = denied;
-    if (watch.begun >= since || this.#known.now > Math.max(since, able) + this.#known.slackMs) {
+    // Who had something is told once that there is nothing any more.
+    const isLate = this.#known.now > Math.max(since, able) + this.#known.slackMs && marksOf(document.body).length > 0;
+    if (watch.begun >= since || isLate) {
       this.#story.wrong(
         user,
         `${watch.id} is denied, and is shown ${marksOf(document.body).join(", ") || "a document"}`,

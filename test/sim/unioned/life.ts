@@ -434,7 +434,7 @@ class Life {
       return;
     }
     const marks = marksOf(shown?.body ?? "");
-    if (marks.length === 0 && this.#mayBeDark(user)) return;
+    if (this.#mayBeDark(user)) return;
     const wrong = [
       ...wanted.filter((server) => marks.filter((mark) => mark === this.#markOf(server, user.user)).length !== 1),
       ...marks.filter((mark) => !allowed.has(mark.split(" ")[0]!)),
@@ -709,6 +709,7 @@ class Life {
   configure(): void {
     const user = this.#pick(this.shape.users);
     const outside = this.shape.servers.filter(({ name }) => !user.servers.includes(name));
+    const known = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`));
     const asking = this.shape.servers.map(({ name }) => this.#asking(name, user.user));
     const chosen = this.#chance(50) ? undefined : outside[this.#draw(outside.length)];
     if (chosen === undefined) {
@@ -728,7 +729,9 @@ class Life {
     this.world.configure(configurationOf(this.shape));
     // Servers are reconfigured with it: who asks others now, or no more, has its watchers subscribe anew.
     for (const [i, { name }] of this.shape.servers.entries()) {
-      if (this.#asking(name, user.user) === asking[i]) continue;
+      // Who was told that there is nobody to be asked (noresource) does not ask again by itself.
+      const wasAlone = chosen !== undefined && !known.some((other) => other !== name);
+      if (this.#asking(name, user.user) === asking[i] && !wasAlone) continue;
       this.#renewed.set(name, this.world.simulation.now);
       this.#server(name).renew(this.#localName(name, user.user));
     }
