@@ -47,7 +47,7 @@ export class ComposedAccepting {
     const subscription = accepting.make(handed, asked, permit);
     subscription.composed = this.#composed(request, plan, isFetch);
     if (!plan.visited && this.#goesRound(subscription)) {
-      return void accepting.loop(handed, `${MOST_FROM_SERVER} subscriptions of this watcher come from there already`);
+      return void accepting.turnAway(handed, "subscriptions of one watcher from one server of a tree");
     }
     if (isFetch) return this.#fetch(handed, plan, subscription);
     const kept = await accepting.keep(handed, subscription, (owner, row) =>
@@ -162,16 +162,17 @@ export class ComposedAccepting {
 
   /**
    * models.md, "Unioned, hierarchical": credits tell what goes down from what goes up; this is for what they do not see.
-   * Counted are those that live, and those that were begun a moment ago: what is denied at once can go round, too.
+   * Counted are those that live, and those that were begun a moment ago: what is denied at once can go round, too. It is 480:
+   * with a 482 the server would go on with its own data, and the watcher see it whatever others say.
    */
-  #goesRound({ aor, watcher, origin }: Subscription): boolean {
-    if (origin === null) return false;
+  #goesRound({ aor, watcher, origin, composed }: Subscription): boolean {
+    if (origin === null || composed!.view.direction === "down") return false;
     if (this.#begun.count(`${origin} ${watcher} ${aor}`) > MOST_FROM_SERVER) return true;
     const { registry } = this.#subscriptions;
     if (registry.ofWatcher(watcher) < MOST_FROM_SERVER) return false;
     const same = registry
       .ofUser(aor)
-      .filter((each) => each.composed !== null && each.watcher === watcher && each.origin === origin);
+      .filter((each) => each.watcher === watcher && each.origin === origin && each.composed?.view.direction === "up");
     return same.length >= MOST_FROM_SERVER;
   }
 
