@@ -15,6 +15,7 @@ import type { Handlers } from "./handlers.ts";
 import type { ImRouting } from "./im-routing.ts";
 import type { KnownCredentials } from "./known-credentials.ts";
 import type { OpenForks } from "./open-forks.ts";
+import type { OpenSpreads } from "./open-spreads.ts";
 import type { ProxyOptions } from "./options.ts";
 import type { Repeats } from "./repeats.ts";
 import type { Rotation } from "./rotation.ts";
@@ -37,6 +38,7 @@ export interface Core {
   readonly credentials: KnownCredentials;
   readonly imRouting: ImRouting;
   readonly repeats: Repeats;
+  readonly openSpreads: OpenSpreads;
   readonly options: ProxyOptions;
   readonly origins: OriginTable;
   readonly models: ModelTable;

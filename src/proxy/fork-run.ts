@@ -28,6 +28,9 @@ export interface ForkHooks {
   untaken(server: string | null): Promise<boolean>;
   /** These will be asked in another's place. Rejects: they cannot be. */
   before(servers: readonly string[]): Promise<void>;
+  /** A branch to this server begins, and has ended. */
+  asked(server: string): void;
+  ended(server: string): void;
   /** Every branch has ended. `took`: servers that answered 2xx, in order. */
   over(asked: readonly string[], took: readonly string[]): void;
 }
@@ -107,6 +110,7 @@ export class ForkRun implements BranchUser {
     if (typeof result !== "string") this.#responses.set(server, result);
     // What was taken back before it was sent ends as if its CANCEL had been answered (RFC 3261 9.2).
     const ending = result === "cancelled" ? 487 : typeof result === "string" ? result : result.status;
+    this.#hooks?.ended(server);
     this.#step({ kind: "ended", server, ending });
   }
 
@@ -219,6 +223,7 @@ export class ForkRun implements BranchUser {
 
   #ask(server: string, maxBreadth: number): void {
     const { plan } = this.#state;
+    this.#hooks?.asked(server);
     const to = {
       server,
       subdomain: this.#core.settings.subdomains[server] ?? null,

@@ -28,11 +28,11 @@ export interface ImRoutingParts {
 }
 
 /** Who takes turns is remembered for so many; of one who was forgotten they begin anew, anywhere. */
-const MOST_TURNS = 100_000;
+const MOST_TURNS = 20_000;
 const TURNS = 2 ** 40;
 /** How long what was fetched counts, and of how many users. */
 const FETCHED_MS = 30_000;
-const MOST_FETCHED = 10_000;
+const MOST_FETCHED = 4_000;
 
 /** Server -> its document, as it was fetched or is being. */
 interface Fetched {
@@ -48,10 +48,11 @@ interface Fetched {
  */
 export class ImRouting {
   readonly #parts: ImRoutingParts;
-  readonly #turns = new LRUCache<string, number>({ max: MOST_TURNS });
+  /** These lists are made when first needed: they take their memory at once. */
+  #turns: LRUCache<string, number> | null = null;
   /** Settings as they were read; a new document is another object. */
   readonly #settings = new WeakMap<UserDocument, RoutingSetting>();
-  readonly #fetched = new LRUCache<string, Fetched>({ max: MOST_FETCHED });
+  #fetched: LRUCache<string, Fetched> | null = null;
   readonly #activity = new WeakMap<XmlElement, number>();
 
   constructor(parts: ImRoutingParts) {
@@ -76,7 +77,7 @@ export class ImRouting {
    */
   prepare(aor: string, { algorithm }: RoutingSetting, servers: readonly string[]): void | Promise<void> {
     if (algorithm !== "mostactive" || servers.length === 0 || this.#parts.presence(aor) !== null) return;
-    const known = this.#fetched.get(aor);
+    const known = this.#fetched?.get(aor);
     if (known !== undefined && this.#parts.clock.now() - known.at < FETCHED_MS) {
       return known.documents === null ? known.done : undefined;
     }
@@ -84,6 +85,7 @@ export class ImRouting {
       fetched.documents = documents;
     });
     const fetched: Fetched = { at: this.#parts.clock.now(), documents: null, done };
+    this.#fetched ??= new LRUCache({ max: MOST_FETCHED });
     this.#fetched.set(aor, fetched);
     return done;
   }
@@ -95,9 +97,12 @@ export class ImRouting {
     question: { readonly method: string; readonly servers: readonly string[]; readonly disposition: Disposition },
     counts = true,
   ): Routing {
-    const turn = this.#turns.get(aor) ?? this.#parts.random.integer(TURNS);
+    const turn = this.#turns?.get(aor) ?? this.#parts.random.integer(TURNS);
     const routing = chooseRouting({ ...question, setting, turn, activity: this.#activityOf(aor) });
-    if (routing.tookTurn) this.#turns.set(aor, turn + (counts ? 1 : 0));
+    if (routing.tookTurn) {
+      this.#turns ??= new LRUCache({ max: MOST_TURNS });
+      this.#turns.set(aor, turn + (counts ? 1 : 0));
+    }
     return routing;
   }
 
@@ -107,7 +112,7 @@ export class ImRouting {
   }
 
   #lately(aor: string): ReadonlyMap<string, XmlElement> | null {
-    const fetched = this.#fetched.get(aor);
+    const fetched = this.#fetched?.get(aor);
     return fetched === undefined || this.#parts.clock.now() - fetched.at > FETCHED_MS ? null : fetched.documents;
   }
 

@@ -29,6 +29,7 @@ import { ImRouting } from "./im-routing.ts";
 import { KnownCredentials } from "./known-credentials.ts";
 import { SEPARATOR } from "./loop.ts";
 import { OpenForks } from "./open-forks.ts";
+import { OpenSpreads } from "./open-spreads.ts";
 import type { ProxyOptions } from "./options.ts";
 import { createOutbound } from "./outbound.ts";
 import { run } from "./pipeline.ts";
@@ -79,6 +80,7 @@ export class ProxyCore implements Core, TransactionUser {
   readonly credentials: KnownCredentials;
   readonly imRouting: ImRouting;
   readonly repeats: Repeats;
+  readonly openSpreads = new OpenSpreads();
   readonly openForks: OpenForks;
   readonly subscriptionForks: SubscriptionForks;
   options: ProxyOptions;

@@ -1,10 +1,10 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../runtime/runtime.ts";
 
-const MOST_KNOWN = 10_000;
+const MOST_KNOWN = 4_000;
 const WINDOW_MS = 32_000;
 /** Nobody writes the same to the same user so often within the window. */
-const MOST = 16;
+const MOST = 8;
 
 /**
  * The hard stop for a server that sends back what it is sent though its configuration says that it does not: as a B2BUA it
@@ -12,7 +12,8 @@ const MOST = 16;
  */
 export class Repeats {
   readonly #clock: Clock;
-  readonly #known = new LRUCache<string, { readonly since: number; count: number }>({ max: MOST_KNOWN });
+  /** Made when first needed: it takes its memory at once. */
+  #list: LRUCache<string, { readonly since: number; count: number }> | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -21,9 +22,10 @@ export class Repeats {
   /** True: the same has come too often within a while. @param key of server, pair and text. */
   isTooMany(key: string): boolean {
     const now = this.#clock.now();
-    const known = this.#known.get(key);
+    this.#list ??= new LRUCache({ max: MOST_KNOWN });
+    const known = this.#list.get(key);
     if (known === undefined || now - known.since > WINDOW_MS) {
-      this.#known.set(key, { since: now, count: 1 });
+      this.#list.set(key, { since: now, count: 1 });
       return false;
     }
     known.count++;

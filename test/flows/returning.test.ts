@@ -229,6 +229,40 @@ describe("a node that sends on by itself and does not have him", () => {
   });
 });
 
+describe.each(WAYS.slice(0, 2))("a server that lacks him, and sends what it lacks back to us %s", (_, as) => {
+  it.each([
+    ["peers", { models: PEER }],
+    ["a tree", TREE],
+  ])(
+    "is told that nobody else has him there, while it is asked: the others have it once (%s)",
+    async (_name, options) => {
+      const answers: number[] = [];
+      const lacks: Script = (transaction, self) => {
+        const listen = {
+          onResponse: ({ status }: { status: number }) => {
+            if (status < 200) return;
+            answers.push(status);
+            reply(transaction, self, status);
+          },
+          onTimeout: () => undefined,
+          onTransportError: () => undefined,
+        };
+        const again = onward(transaction.request, as, `again-${answers.length}`);
+        void self.stack.send(again, listen, { host: "127.0.0.1", port: 5060 });
+      };
+      await domain(as, 1, {}, options, { south: lacks, north: lacks });
+      const client = world.client("127.0.0.50");
+      for (const expected of [1, 2]) {
+        expect(await client.status("MESSAGE", BOB, { body: "ok" })).toBe(200);
+        await world.simulation.advance(2_000);
+        expect(got()).toEqual(Array(4).fill(expected));
+      }
+      expect(answers).toEqual([404, 404, 404, 404]);
+      expect(world.proxies[0]!.core.openSpreads.size).toBe(0);
+    },
+  );
+});
+
 it("a server that sends everything back though nobody said so: nothing goes round for ever, and an admin hears of it", async () => {
   const refused = await domain("B2BUA", 1, { east: 3, west: 3, north: 3, south: 3 }, { models: PEER });
   const options = world.proxies[0]!.core.options;
@@ -238,8 +272,8 @@ it("a server that sends everything back though nobody said so: nothing goes roun
   });
   expect(await world.client("127.0.0.50").status("MESSAGE", BOB, { body: "ok" })).toBe(200);
   await world.simulation.advance(300_000);
-  // Each of four is let through so many times, and each time to the three others.
-  expect(got().reduce((a, b) => a + b)).toBe(4 + 4 * 16 * 3);
+  // Each of four is let through so many times at most, and each time to the three others.
+  expect(got().reduce((a, b) => a + b)).toBeLessThanOrEqual(4 + 4 * 8 * 3);
   expect(refused.filter((status) => status === 482).length).toBeGreaterThan(0);
   expect(world.proxies[0]!.told.warning?.[0]?.what).toMatch(/^\w+ sends back what it is sent$/);
 });

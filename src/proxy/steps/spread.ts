@@ -24,6 +24,7 @@ import { spenderOf } from "./credit.ts";
  * the credit step.
  */
 export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): Promise<void> {
+  if (isReturned(core, exchange)) return answer(core, exchange, { status: 404 });
   if (await isAnotherCopy(core, exchange)) {
     if (exchange.transaction.completed) return;
     const reason = "another copy of it has come from there before";
@@ -60,6 +61,8 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
     unlearn: null,
     reasons: plan.reasons,
   };
+  const text = textOf(exchange);
+  const open = new Set<string>();
   const more = { moveOn: routing.moveOn, instead: insteadOf(exchange) };
   const all = [...grants];
   new ForkRun(core, exchange, { ...order, ...more }, NO_RECORD, {
@@ -69,6 +72,13 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
       const its = grantsFor(exchange, plan, servers);
       all.push(...its);
       if (its.length > 0) await commit(core, exchange, `${spenderOf(exchange)}/${servers.join(",")}`, its);
+    },
+    asked(server) {
+      open.add(server);
+      core.openSpreads.begin(`${server} ${text}`);
+    },
+    ended(server) {
+      if (open.delete(server)) core.openSpreads.end(`${server} ${text}`);
     },
     over: (asked, took) => over(core, exchange, routing, asked, took, all),
   }).start();
@@ -153,11 +163,25 @@ async function isAnotherCopy(core: Core, exchange: Exchange): Promise<boolean> {
   }
 }
 
+/** What makes two requests the same for whoever sends them back: who writes what to whom. */
+function textOf(exchange: Exchange): string {
+  const { watcher, aor, event, digest } = creditFor(exchange, "");
+  return `${event} ${digest} ${aor} ${watcher}`;
+}
+
+/** A server that goes onward to nobody sends back what it is being asked: it has no such user (models.md, "Default routes"). */
+function isReturned({ openSpreads }: Core, exchange: Exchange): boolean {
+  const { origin, facts } = exchange;
+  if (openSpreads.size === 0 || origin.kind !== "server") return false;
+  const from = facts?.servers.find((each) => each.name === origin.server);
+  return from?.onward === "none" && openSpreads.has(`${origin.server} ${textOf(exchange)}`);
+}
+
 /** Said of a server of his only: what others send is theirs, and comes as often as they send it. */
 function isGoingRound(core: Core, exchange: Exchange, server: string): boolean {
   if (unionFor(exchange)?.members.includes(server) !== true) return false;
-  const { watcher, aor, event, digest } = creditFor(exchange, server);
-  if (!core.repeats.isTooMany(`${server} ${event} ${digest} ${aor} ${watcher}`)) return false;
+  if (!core.repeats.isTooMany(`${server} ${textOf(exchange)}`)) return false;
+  const { aor, event } = creditFor(exchange, server);
   core.telemetry.emit("warning", {
     what: `${server} sends back what it is sent`,
     detail: `the same ${event} for ${aor} comes from it again and again; if it sends on to others, its onward is not none`,
