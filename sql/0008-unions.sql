@@ -21,6 +21,8 @@ create table codomain.visited (
   event text not null,
   evidence text,
   echoed boolean not null default false,
+  -- Something has come from there since.
+  returned boolean not null default false,
   -- One that is gone counts until then.
   kept_until timestamptz not null default clock_timestamp() + interval '64 s',
   -- The order in which they came.

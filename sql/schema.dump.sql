@@ -368,6 +368,7 @@ create table codomain.visited (
   event text not null,
   evidence text,
   echoed boolean not null default false,
+  returned boolean not null default false,
   kept_until timestamp with time zone not null default (clock_timestamp() + '00:01:04'::interval),
   place bigint not null generated always as identity,
   CHECK (((server IS NOT NULL) OR (role = 'start'::text))),

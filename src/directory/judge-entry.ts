@@ -30,7 +30,9 @@ export function judgeEntry(id: string, entry: Entry, rows: readonly Visited[]): 
     const free = entry.servers.filter((server) => !visited.has(server));
     if (free.length > 0 && its.some((row) => !row.gone)) return { outcome: "entered", chain, servers: free };
   }
-  return { outcome: "loop", chain: candidates[0]! };
+  const isThere = (row: Visited) =>
+    candidates.includes(row.chain) && (known !== undefined || row.server === entry.origin);
+  return { outcome: "loop", chain: candidates[0]!, lives: rows.some((row) => !row.gone && isThere(row)) };
 }
 
 /** The chain that it belongs to for certain. */
@@ -59,8 +61,31 @@ function mayBegin({ origin, evidence, onward, most }: Entry, rows: readonly Visi
   return evidence !== null && own.every((row) => row.evidence !== null);
 }
 
-/** Rows that the coming back of their own evidence proves to be preserved. */
-export function echoedBy({ origin, evidence }: Entry, rows: readonly Visited[]): readonly Visited[] {
-  if (evidence === null) return [];
-  return rows.filter((row) => row.role === "leg" && row.server === origin && row.evidence === evidence && !row.echoed);
+/** What a SUBSCRIBE says of the rows it is judged by. */
+export interface Noted {
+  readonly row: Visited;
+  /** It has brought the row's own evidence back, which proves that the server preserves it. */
+  readonly echoed: boolean;
+}
+
+/**
+ * Which legs it may be the answer of: those to its server with its evidence, else the first of which nothing has come back
+ * yet, and none where it is let in as a chain of its own.
+ */
+export function noteReturn({ origin, evidence, within }: Entry, rows: readonly Visited[], isNew: boolean): Noted[] {
+  if (origin === null || isNew) return [];
+  const legs = rows.filter((row) => row.role === "leg" && row.server === origin);
+  const same = evidence === null ? [] : legs.filter((row) => row.evidence === evidence);
+  if (same.length > 0)
+    return noted(
+      same.filter((row) => !row.echoed || !row.returned),
+      true,
+    );
+  const awaited = legs.filter((row) => !row.returned);
+  const own = awaited.filter((row) => row.holder === within);
+  return noted((own.length > 0 ? own : awaited).slice(0, 1), false);
+}
+
+function noted(rows: readonly Visited[], echoed: boolean): Noted[] {
+  return rows.map((row) => ({ row, echoed: echoed || row.echoed }));
 }

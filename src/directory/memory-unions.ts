@@ -1,6 +1,6 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import { currentBinding, type Slot } from "./judge.ts";
-import { echoedBy, judgeEntry } from "./judge-entry.ts";
+import { judgeEntry, type Noted, noteReturn } from "./judge-entry.ts";
 import { liveOwners, type MemoryAccess } from "./memory-leases.ts";
 import type { MemoryStore } from "./memory-store.ts";
 import type { Statement, Transaction } from "./memory-transaction.ts";
@@ -14,6 +14,7 @@ import {
   type Grant,
   KEPT_MS,
   type Pair,
+  RETURNED_MS,
   type UnionStore,
   type Visited,
 } from "./unions.ts";
@@ -66,9 +67,9 @@ export class MemoryUnions implements UnionStore {
         };
       });
       if (known) return { ...enteredBefore(id, rows), slot };
-      const echoed = echoedBy(entry, rows);
-      if (echoed.length > 0) await transaction.statement((s) => echo(s, echoed));
       const judged = judgeEntry(id, entry, rows);
+      const noted = noteReturn(entry, rows, judged.chain === id);
+      if (noted.length > 0) await transaction.statement((s) => this.#note(s, noted));
       if (judged.outcome === "loop") return judged;
       const { chain, servers } = judged;
       const isIn = await transaction.statement((s) => this.#put(s, owner, subscription, entry, chain, servers));
@@ -217,9 +218,23 @@ export class MemoryUnions implements UnionStore {
     }
   }
 
-  #row(row: Omit<VisitedRow, "echoed" | "gone" | "place" | "keptUntil">): VisitedRow {
+  async #note(s: Statement, noted: readonly Noted[]): Promise<void> {
+    const until = this.#now() + RETURNED_MS;
+    for (const { row, echoed } of noted) {
+      const own = await s.lock<HolderRow>(VISITED, row.holder);
+      if (own === undefined) continue;
+      const rows = own.rows.map((each) =>
+        each.role === "leg" && each.server === row.server
+          ? { ...each, echoed, returned: true, keptUntil: Math.min(each.keptUntil, until) }
+          : each,
+      );
+      s.write(VISITED, row.holder, { ...own, rows } satisfies HolderRow);
+    }
+  }
+
+  #row(row: Omit<VisitedRow, "echoed" | "returned" | "gone" | "place" | "keptUntil">): VisitedRow {
     const place = this.#store.takeAuditId();
-    return { ...row, echoed: false, gone: false, place, keptUntil: this.#now() + KEPT_MS };
+    return { ...row, echoed: false, returned: false, gone: false, place, keptUntil: this.#now() + KEPT_MS };
   }
 
   #rowsOf(s: Statement, pair: Pair): Visited[] {
@@ -246,15 +261,6 @@ export async function dropVisited(store: MemoryStore, s: Statement, holder: stri
   const own = await s.lock<HolderRow>(VISITED, holder);
   const legs = own?.rows.filter((row) => row.role === "leg").map((row) => ({ ...row, gone: true })) ?? [];
   s.write(VISITED, holder, own === undefined || legs.length === 0 ? undefined : { ...own, rows: legs });
-}
-
-async function echo(s: Statement, echoed: readonly Visited[]): Promise<void> {
-  for (const { holder, server } of echoed) {
-    const own = await s.lock<HolderRow>(VISITED, holder);
-    if (own === undefined) continue;
-    const rows = own.rows.map((row) => (row.role === "leg" && row.server === server ? { ...row, echoed: true } : row));
-    s.write(VISITED, holder, { ...own, rows } satisfies HolderRow);
-  }
 }
 
 function pairKey({ aor, watcher, event }: Pair): string {

@@ -19,7 +19,8 @@ export interface Pair {
 /**
  * One server on one chain. `start`: a SUBSCRIBE of the chain came from it, there as long as the subscription that answered
  * it; each subscription on a chain has one. `leg`: a leg of ours leads to it, there as long as that leg, and in any case
- * for KEPT_MS after it was taken; a server has one that is not gone at most on a chain.
+ * for KEPT_MS after it was taken or, where something has come from there since, for RETURNED_MS after that; a server has one
+ * that is not gone at most on a chain.
  */
 export interface Visited {
   /** Id of the first subscription of the chain, which may have ended before the chain. */
@@ -36,6 +37,8 @@ export interface Visited {
   readonly evidence: string | null;
   /** A `leg`'s server has sent the subscription on to us with that very evidence: it is known to preserve it. */
   readonly echoed: boolean;
+  /** A SUBSCRIBE that may be what the `leg` has set off has come from there. */
+  readonly returned: boolean;
   /** The leg has ended, but not long ago: its server's own SUBSCRIBEs may be on their way here. */
   readonly gone: boolean;
 }
@@ -60,9 +63,17 @@ export interface Entry {
 
 export type EntryJudgement =
   /** `servers`: those that were free; they are visited now. `chain`: its own id where it begins one. */
-  | { readonly outcome: "entered"; readonly chain: string; readonly servers: readonly string[] }
-  /** 482: it is on a live chain of this pair, and no server is left for it. */
-  | { readonly outcome: "loop"; readonly chain: string };
+  { readonly outcome: "entered"; readonly chain: string; readonly servers: readonly string[] } | Loop;
+
+/**
+ * 482: it is on a live chain of this pair, and no server is left for it. `lives` false: of that chain nothing is left, or not
+ * where it comes from; if it is none that comes back late, it is let in a little later: 480.
+ */
+export interface Loop {
+  readonly outcome: "loop";
+  readonly chain: string;
+  readonly lives: boolean;
+}
 
 export type EnterOutcome =
   | {
@@ -71,7 +82,7 @@ export type EnterOutcome =
       readonly servers: readonly string[];
       readonly slot: SlotState;
     }
-  | { readonly outcome: "loop"; readonly chain: string }
+  | Loop
   /** The owner's lease is over. */
   | { readonly outcome: "over" };
 
@@ -134,5 +145,7 @@ export interface UnionStore {
  * its row gone before, that would begin a chain of its own: where chains end as they begin, each would set off more of them.
  */
 export const KEPT_MS = 64_000;
+/** It may send one for each of its children, at once. */
+export const RETURNED_MS = 8_000;
 /** Of one server in one granting. */
 export const MOST_CREDITS = 64;

@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FIRST_FENCE, type StoredSubscription } from "../../src/directory/subscriptions.ts";
-import { type Entry, type Grant, KEPT_MS, MOST_CREDITS, type Pair, type Visited } from "../../src/directory/unions.ts";
+import {
+  type Entry,
+  type Grant,
+  KEPT_MS,
+  MOST_CREDITS,
+  type Pair,
+  RETURNED_MS,
+  type Visited,
+} from "../../src/directory/unions.ts";
 import type { Harness } from "./harness.ts";
 
 const HOUR = 3_600_000;
@@ -83,7 +91,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(await h.run(h.west.subscriptions.load(owner, [row.id]))).toEqual([
           { subscription: { ...row, fence: FIRST_FENCE }, slot },
         ]);
-        const of = { chain: row.id, holder: row.id, echoed: false, gone: false };
+        const of = { chain: row.id, holder: row.id, echoed: false, returned: false, gone: false };
         expect(await visited()).toEqual([
           { ...of, server: "a", role: "start", evidence: "e" },
           { ...of, server: "b", role: "leg", evidence: "the session" },
@@ -114,8 +122,8 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         const first = await enter(owner, entry());
         const before = await visited();
         const back = await enter(other, entry({ origin: "b" }), {}, "west");
-        expect(back).toEqual({ id: back.id, outcome: "loop", chain: first.id });
-        expect(await visited()).toEqual(before);
+        expect(back).toEqual({ id: back.id, outcome: "loop", chain: first.id, lives: true });
+        expect(await visited()).toEqual(before.map((row) => ({ ...row, returned: row.server === "b" })));
         expect(await stored()).toEqual([first.id]);
       });
 
@@ -234,6 +242,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
           role: "leg",
           evidence: "the session",
           echoed: false,
+          returned: false,
           gone: false,
         });
       });
@@ -316,13 +325,28 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         ]);
         for (const origin of ["b", "c"])
           for (const evidence of [null, "made up"])
-            expect(await enter(owner, entry({ origin, evidence }))).toMatchObject({ outcome: "loop", chain: id });
+            expect(await enter(owner, entry({ origin, evidence }))).toMatchObject({ outcome: "loop", lives: false });
         // The same watcher, from where he was, and again with what he had then.
         const again = await enter(owner, entry({ evidence: "one" }));
         expect(again).toMatchObject({ outcome: "entered", chain: again.id, servers: ["b", "c"] });
         await h.run(h.east.subscriptions.remove(owner, again.id, FIRST_FENCE));
         await h.advance(KEPT_MS - 19_000);
         expect((await gone()).map(([holder]) => holder)).toEqual([again.id, again.id]);
+      });
+
+      it("once something has come back of a leg it counts for a while only, whichever chain that was taken for", async () => {
+        const owner = await lease();
+        const first = await enter(owner, entry());
+        const second = await enter(owner, entry({ origin: null }));
+        for (const { id } of [first, second]) await h.run(h.east.subscriptions.remove(owner, id, FIRST_FENCE));
+        const from = (origin: string) => enter(owner, entry({ origin, servers: ["a", "d"] }));
+        // b has sent on what it was sent twice, c once.
+        for (const origin of ["b", "b", "c"]) expect((await from(origin)).outcome).toBe("loop");
+        await h.advance(RETURNED_MS - 1000);
+        expect((await from("b")).outcome).toBe("loop");
+        await h.advance(2000);
+        expect((await from("c")).outcome).toBe("loop");
+        expect((await from("b")).outcome).toBe("entered");
       });
 
       it("a leg that lived longer than that leaves nothing", async () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { echoedBy, judgeEntry } from "../../src/directory/judge-entry.ts";
+import { judgeEntry, noteReturn } from "../../src/directory/judge-entry.ts";
 import type { Entry, EntryJudgement, Visited } from "../../src/directory/unions.ts";
 
 // Servers of one user, each connected to the proxies alone, and the SUBSCRIBEs of one watcher that go between them.
@@ -123,12 +123,15 @@ class Mesh {
       onward: this.names.filter((name) => this.#servers.get(name)!.onward),
       most: MOST,
     };
-    const echoed = new Set(echoedBy(entry, this.#rows));
-    this.#rows = this.#rows.map((row) => (echoed.has(row) ? { ...row, echoed: true } : row));
     const judged = this.#judge(id, entry, this.#rows);
+    const noted = new Map(noteReturn(entry, this.#rows, judged.chain === id).map((each) => [each.row, each.echoed]));
+    this.#rows = this.#rows.map((row) => {
+      const echoed = noted.get(row);
+      return echoed === undefined ? row : { ...row, echoed, returned: true };
+    });
     if (judged.outcome === "entered") {
       const { chain, servers } = judged;
-      const row = { chain, holder: id, echoed: false, gone: false };
+      const row = { chain, holder: id, echoed: false, returned: false, gone: false };
       this.#rows.push({ ...row, server: origin, role: "start", evidence: entry.evidence });
       for (const server of servers) {
         this.#rows.push({ ...row, server, role: "leg", evidence: carries });
@@ -362,7 +365,7 @@ describe("servers that a chain has lost", () => {
       onward: ["b"],
       most: MOST,
     };
-    expect(judgeEntry("x", entry, rows(mesh))).toEqual({ outcome: "loop", chain: id });
+    expect(judgeEntry("x", entry, rows(mesh))).toEqual({ outcome: "loop", chain: id, lives: true });
     const lapsed = rows(mesh).filter((row) => !row.gone);
     expect(judgeEntry("x", entry, lapsed)).toEqual({ outcome: "entered", chain: id, servers: ["d"] });
   });
@@ -379,9 +382,29 @@ describe("servers that a chain has lost", () => {
       onward: ["a", "b"],
       most: MOST,
     };
-    expect(judgeEntry("x", entry, mesh.rows)).toEqual({ outcome: "loop", chain: id });
+    expect(judgeEntry("x", entry, mesh.rows)).toEqual({ outcome: "loop", chain: id, lives: true });
     mesh.end(id);
     expect(judgeEntry("x", entry, mesh.rows)).toEqual({ outcome: "entered", chain: "x", servers: ["b"] });
-    expect(judgeEntry("x", { ...entry, origin: "b", servers: ["a"] }, mesh.rows).outcome).toBe("loop");
+    const late = judgeEntry("x", { ...entry, origin: "b", servers: ["a"] }, mesh.rows);
+    expect(late).toEqual({ outcome: "loop", chain: id, lives: false });
+  });
+
+  it("who comes from where a leg has ended is on no live chain, though the chain lives", () => {
+    const mesh = new Mesh([honest, honest, honest]);
+    const { id } = mesh.subscribe("a");
+    mesh.leave(0);
+    const entry: Entry = {
+      origin: "b",
+      evidence: null,
+      sent: null,
+      within: null,
+      servers: ["a", "c"],
+      onward: ["a", "b", "c"],
+      most: MOST,
+    };
+    expect(judgeEntry("x", entry, mesh.rows)).toEqual({ outcome: "loop", chain: id, lives: false });
+    expect(judgeEntry("x", { ...entry, origin: "c", servers: ["a", "b"] }, mesh.rows)).toMatchObject({ lives: true });
+    const known = { ...entry, evidence: mesh.rows[0]!.evidence };
+    expect(judgeEntry("x", known, mesh.rows)).toMatchObject({ outcome: "loop", lives: true });
   });
 });

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { GRANT, SPEND } from "../../src/directory/postgres/credits.ts";
 import { DOCUMENT, DOCUMENTS, REPLACE_DOCUMENT } from "../../src/directory/postgres/document-verbs.ts";
-import { ECHO, ENTER } from "../../src/directory/postgres/enter.ts";
+import { ENTER, NOTE_RETURN } from "../../src/directory/postgres/enter.ts";
 import { LOCK_PAIR_OF_SUBSCRIPTION } from "../../src/directory/postgres/lock-pair.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
 import { CLEAR } from "../../src/directory/postgres/sweep.ts";
@@ -59,7 +59,7 @@ const VERBS: Array<[Verb, string]> = [
   [LOCK_PAIR_OF_SUBSCRIPTION, "('cdm-7')"],
   [ENTRY_STATE, "('u7@x', 'w7@x', 'presence', 'cdm-new')"],
   [ENTER, `('${IN}', array['s1', 's2'])`],
-  [ECHO, "('u7@x', 'w7@x', 'presence', array['cdm-7'], array['s1'])"],
+  [NOTE_RETURN, "('u7@x', 'w7@x', 'presence', array['cdm-7'], array['s1'], array[true])"],
   [VISIT, "('cdm-7', 'o1', 1, 's3', null)"],
   [LEAVE, "('cdm-7', 'o1', 1, 's1')"],
   [VISITED, "('u7@x', 'w7@x', 'presence')"],

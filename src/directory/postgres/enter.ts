@@ -1,5 +1,6 @@
+import type { Noted } from "../judge-entry.ts";
 import type { StoredSubscription } from "../subscriptions.ts";
-import type { Entry, Pair, Visited } from "../unions.ts";
+import { type Entry, type Pair, RETURNED_MS } from "../unions.ts";
 import { askOfInsert } from "./insert-subscriptions.ts";
 import type { Verb } from "./pool.ts";
 
@@ -54,15 +55,17 @@ export function valuesOfEnter(
   return [JSON.stringify({ ...ask, chain, from: origin, evidence, sent }), servers];
 }
 
-/** Notes of legs that their own evidence has come back; in the same transaction, let in or not. */
-export const ECHO: Verb = {
-  name: "echo",
+/** Notes what has come back of legs, with their own evidence or not; in the same transaction, let in or not. */
+export const NOTE_RETURN: Verb = {
+  name: "note-return",
   text: `
-update codomain.visited v set echoed = true
-from unnest($4::text[], $5::text[]) as e(holder, server)
+update codomain.visited v set echoed = e.echoed, returned = true,
+  kept_until = least(v.kept_until, clock_timestamp() + interval '${RETURNED_MS} ms')
+from unnest($4::text[], $5::text[], $6::boolean[]) as e(holder, server, echoed)
 where v.aor = $1 and v.watcher = $2 and v.event = $3 and v.holder = e.holder and v.server = e.server and v.role = 'leg'`,
 };
 
-export function valuesOfEcho({ aor, watcher, event }: Pair, echoed: readonly Visited[]): unknown[] {
-  return [aor, watcher, event, echoed.map((row) => row.holder), echoed.map((row) => row.server)];
+export function valuesOfReturn({ aor, watcher, event }: Pair, noted: readonly Noted[]): unknown[] {
+  const of = <T>(column: (each: Noted) => T) => noted.map(column);
+  return [aor, watcher, event, of(({ row }) => row.holder), of(({ row }) => row.server), of(({ echoed }) => echoed)];
 }

@@ -1,12 +1,12 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
-import { echoedBy, judgeEntry } from "../judge-entry.ts";
+import { judgeEntry, noteReturn } from "../judge-entry.ts";
 import { Lanes } from "../lanes.ts";
 import { isAor } from "../rows.ts";
 import type { StoredSubscription } from "../subscriptions.ts";
 import { enteredBefore, grantRows, nameOf } from "../union-rows.ts";
 import type { Credit, EnterOutcome, Entry, Grant, Pair, UnionStore, Visited } from "../unions.ts";
 import { GRANT, SPEND } from "./credits.ts";
-import { ECHO, ENTER, valuesOfEcho, valuesOfEnter } from "./enter.ts";
+import { ENTER, NOTE_RETURN, valuesOfEnter, valuesOfReturn } from "./enter.ts";
 import { LOCK_PAIR, LOCK_PAIR_OF_SUBSCRIPTION } from "./lock-pair.ts";
 import type { Pool, Run } from "./pool.ts";
 import { LEAVE, VISIT } from "./visit.ts";
@@ -35,9 +35,9 @@ export class PostgresUnions implements UnionStore {
       const slot = { server: slot_server, epoch };
       const rows = state.filter((row): row is VisitedRow & EntryRow => row.chain !== null).map(visitedOf);
       if (known) return { ...enteredBefore(id, rows), slot };
-      const echoed = echoedBy(entry, rows);
-      if (echoed.length > 0) await run(ECHO, valuesOfEcho(subscription, echoed));
       const judged = judgeEntry(id, entry, rows);
+      const noted = noteReturn(entry, rows, judged.chain === id);
+      if (noted.length > 0) await run(NOTE_RETURN, valuesOfReturn(subscription, noted));
       if (judged.outcome === "loop") return judged;
       const { chain, servers } = judged;
       const put = await run(ENTER, valuesOfEnter(owner, subscription, entry, chain, servers));

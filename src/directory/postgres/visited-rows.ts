@@ -3,7 +3,7 @@ import { SLOT_OF } from "./insert-subscriptions.ts";
 import type { Verb } from "./pool.ts";
 
 const OF_PAIR = `
-  select v.chain, v.server, v.role, v.holder, v.evidence, v.echoed, v.subscription is null as gone, v.place
+  select v.chain, v.server, v.role, v.holder, v.evidence, v.echoed, v.returned, v.subscription is null as gone, v.place
   from codomain.visited v
   where v.aor = $1 and v.watcher = $2 and v.event = $3
     and (v.subscription is not null or v.role = 'leg' and v.kept_until > clock_timestamp())`;
@@ -36,6 +36,6 @@ export type EntryRow = (VisitedRow | { readonly chain: null }) & {
   readonly known: boolean;
 };
 
-export function visitedOf({ chain, server, role, holder, evidence, echoed, gone }: Visited): Visited {
-  return { chain, server, role, holder, evidence, echoed, gone };
+export function visitedOf({ chain, server, role, holder, evidence, echoed, returned, gone }: Visited): Visited {
+  return { chain, server, role, holder, evidence, echoed, returned, gone };
 }
