@@ -7,9 +7,10 @@ import { NO_DISPOSITION } from "../federation/routing-choice.ts";
 import { SipRequest } from "../sip/message/message.ts";
 import { parseMessage } from "../sip/message/parse.ts";
 import type { Core } from "./core.ts";
+import { grantsFor } from "./returns.ts";
 import { gatherFacts } from "./steps/facts.ts";
 import { lookUpFresh } from "./steps/resolve.ts";
-import { dispositionFor, fetchable, grantsFor } from "./steps/spread.ts";
+import { dispositionFor, fetchable } from "./steps/spread.ts";
 
 /** Where a stored message goes now. */
 export interface Delivery {

@@ -1,18 +1,18 @@
-import { createHash } from "node:crypto";
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Grant } from "../../directory/unions.ts";
-import { CREDIT_MS, type Credited, creditFor } from "../../federation/credit.ts";
+import { CREDIT_MS } from "../../federation/credit.ts";
 import { splitBreadth } from "../../federation/loop-hash.ts";
 import type { ForkPlan, SpreadPlan } from "../../federation/plan.ts";
 import { dispositionOf, type Routing } from "../../federation/routing-choice.ts";
 import { isKept } from "../../federation/storing.ts";
-import { askedBelow, fansOut, isRoot, type Union, unionOf } from "../../federation/union-view.ts";
+import { askedBelow, fansOut } from "../../federation/union-view.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { ForkRun } from "../fork-run.ts";
 import { breadthOf } from "../next-hop.ts";
 import type { OpenForkHandle } from "../open-forks.ts";
 import { answer } from "../responses.ts";
+import { grantsFor, isAnotherCopy, isReturned, takeBack, textOf, unionFor } from "../returns.ts";
 import { spenderOf } from "./credit.ts";
 
 /**
@@ -109,9 +109,6 @@ const PART: Omit<Routing, "stages"> = {
 };
 /** Of the time for a decision, what storing is given. */
 const STORE_MS = 1_000;
-/** An INVITE that was under way when its call was taken elsewhere arrives within this time (T4, RFC 3261 17.1.2.2). */
-const UNDER_WAY_MS = 5_000;
-
 async function routingFor(core: Core, { request, aor, method }: Exchange, { servers }: SpreadPlan): Promise<Routing> {
   const known = core.imRouting.settingOf(aor);
   const setting = known instanceof Promise ? await known : known;
@@ -127,122 +124,6 @@ export function fetchable(core: Core, servers: readonly string[]): readonly stri
 /** RFC 3841 10: `d` is its compact form. */
 export function dispositionFor(request: { values(name: string): readonly string[] }): ReturnType<typeof dispositionOf> {
   return dispositionOf([...request.values("Request-Disposition"), ...request.values("d")]);
-}
-
-/** In a tree: the server that sends it, where it sends on to its children by itself. */
-function sendsOn(exchange: Exchange, union: Union | null): string | null {
-  const { origin, facts } = exchange;
-  if (origin.kind !== "server" || union === null || union.tops === null || facts === null) return null;
-  const { server } = origin;
-  if (union.below(server).length === 0) return null;
-  return facts.servers.some((each) => each.name === server && fansOut(each)) ? server : null;
-}
-
-function unionFor({ facts }: Pick<Exchange, "facts">): Union | null {
-  if (facts === null || facts.model.model !== "unioned") return null;
-  return unionOf(facts.model, facts.settings.unions.trees, facts.servers);
-}
-
-/**
- * A server that sends on to others may send a copy for each of them, and all come to us, where the first is sent to them
- * all: true for each but the first. As a proxy it forks, and its copies are one request (RFC 3261 8.2.2.2); with new
- * identifiers they are told by what the server was sent.
- */
-async function isAnotherCopy(core: Core, exchange: Exchange): Promise<boolean> {
-  const { origin, facts } = exchange;
-  if (origin.kind !== "server") return false;
-  const from = facts?.servers.find((each) => each.name === origin.server);
-  if (from === undefined) return false;
-  if (from.onward === "none") return isGoingRound(core, exchange, from.name);
-  try {
-    return (await isMerged(core, exchange, origin.server)) || (await isSentOnAgain(core, exchange));
-  } catch (error) {
-    if (!(error instanceof DirectoryUnavailable)) throw error;
-    // Twice at a server is better than not at all.
-    return false;
-  }
-}
-
-/** What makes two requests the same for whoever sends them back: who writes what to whom. */
-function textOf(exchange: Exchange): string {
-  const { watcher, aor, event, digest } = creditFor(exchange, "");
-  return `${event} ${digest} ${aor} ${watcher}`;
-}
-
-/** A server that goes onward to nobody sends back what it is being asked: it has no such user (models.md, "Default routes"). */
-function isReturned({ openSpreads }: Core, exchange: Exchange): boolean {
-  const { origin, facts } = exchange;
-  if (openSpreads.size === 0 || origin.kind !== "server") return false;
-  const from = facts?.servers.find((each) => each.name === origin.server);
-  return from?.onward === "none" && openSpreads.has(`${origin.server} ${textOf(exchange)}`);
-}
-
-/** Said of a server of his only: what others send is theirs, and comes as often as they send it. */
-function isGoingRound(core: Core, exchange: Exchange, server: string): boolean {
-  if (unionFor(exchange)?.members.includes(server) !== true) return false;
-  if (!core.repeats.isTooMany(`${server} ${textOf(exchange)}`)) return false;
-  const { aor, event } = creditFor(exchange, server);
-  core.telemetry.emit("warning", {
-    what: `${server} sends back what it is sent`,
-    detail: `the same ${event} for ${aor} comes from it again and again; if it sends on to others, its onward is not none`,
-  });
-  return true;
-}
-
-/** A test-and-set: the first copy's granting is all of theirs, and the first one spends it. Up and down again it is another. */
-async function isMerged(core: Core, exchange: Exchange, server: string): Promise<boolean> {
-  const { request, direction } = exchange;
-  const { callId, from, cseq, requestUri } = request;
-  const id = sha256(`${server} ${direction} ${callId} ${from.tag ?? ""} ${cseq.number} ${requestUri}`);
-  // Whoever sends it: the digest is of one request.
-  const own = { ...creditFor(exchange, `${server}/merged`), watcher: exchange.aor, digest: id, count: 1 };
-  const { unions } = core.directory;
-  await unions.grant(id, [own], core.runtime.clock.wall() + CREDIT_MS);
-  return !(await unions.spend(own, spenderOf(exchange)));
-}
-
-/**
- * Of the root, and of who sends down by a listener of its own, no credit tells whether it was sent this or whether its own
- * user writes it. What is on nobody's record goes on: twice is better than not at all.
- */
-async function isSentOnAgain(core: Core, exchange: Exchange): Promise<boolean> {
-  const union = unionFor(exchange);
-  const server = sendsOn(exchange, union);
-  if (server === null) return false;
-  const { unions } = core.directory;
-  const by = spenderOf(exchange);
-  const sent = exchange.credit === "spent" || (await unions.spend(creditFor(exchange, sentTo(server)), by));
-  if (sent) exchange.sentOn = true;
-  return sent && !(await unions.spend(creditFor(exchange, childrenOf(server)), by));
-}
-
-const sha256 = (text: string): string => createHash("sha256").update(text, "latin1").digest("base64url");
-
-/** Names beside those of servers, which have no slash in them. */
-const sentTo = (server: string): string => `${server}/sent`;
-const childrenOf = (server: string): string => `${server}/children`;
-
-/** What the servers asked may send on, or back: to be on record before it is sent to them. */
-export function grantsFor(
-  exchange: Credited & Pick<Exchange, "facts">,
-  plan: SpreadPlan,
-  asked: readonly string[],
-): readonly Grant[] {
-  const grants: Grant[] = [];
-  const union = unionFor(exchange);
-  for (const server of asked) {
-    if (union === null || union.tops === null) {
-      const count = plan.credits[server];
-      if (count !== undefined) grants.push({ ...creditFor(exchange, server), count });
-      continue;
-    }
-    const count = union.below(server).length;
-    if (count === 0 || !exchange.facts?.servers.some((each) => each.name === server && fansOut(each))) continue;
-    const byCredit = !isRoot(union, server) && !exchange.facts.settings.unions.downListener;
-    grants.push({ ...creditFor(exchange, byCredit ? server : sentTo(server)), count });
-    grants.push({ ...creditFor(exchange, childrenOf(server)), count: 1 });
-  }
-  return grants;
 }
 
 /** A server may let a call ring at its own phones first: as long as the call is open. */
@@ -272,20 +153,4 @@ function over(
   const { method, aor, request, isInvite } = exchange;
   core.telemetry.emit("spread", { method, callId: request.callId, aor, rule, servers: asked, took });
   if (isInvite && grants.length > 0) void takeBack(core, exchange, grants).catch(() => undefined);
-}
-
-/**
- * The call has been taken or given up: what its servers could still send on counts no more, so that the caller may call
- * again from there; but for what is under way this very moment.
- */
-async function takeBack(core: Core, exchange: Exchange, grants: readonly Grant[]): Promise<void> {
-  const { unions } = core.directory;
-  const by = spenderOf(exchange);
-  const left: Grant[] = [];
-  for (const { count, ...credit } of grants) {
-    let unspent = 0;
-    while (unspent < count && (await unions.spend(credit, `${by}/${unspent}`))) unspent++;
-    if (unspent > 0) left.push({ ...credit, count: unspent });
-  }
-  if (left.length > 0) await unions.grant(`${by}/over`, left, core.runtime.clock.wall() + UNDER_WAY_MS);
 }
