@@ -80,6 +80,8 @@ export function renderExplanation(facts: Facts, plan: Plan, policy: PolicyExplan
 function policyLines({ decision, lines }: PolicyExplanation): string[] {
   const then: Readonly<Record<string, string>> = {
     block: "so it is refused with 403",
+    confirm: "so the watcher is pending until the user decides",
+    "polite-block": "so the watcher is shown a document that says nothing",
     unknown: "nobody can be asked now, so it is refused with 500 and Retry-After",
   };
   return [

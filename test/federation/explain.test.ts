@@ -117,6 +117,8 @@ describe("explain", () => {
       "  rule friends matches",
     ]);
     expect(told("block").text.at(-1)).toBe("  so it is refused with 403");
+    expect(told("confirm").text.at(-1)).toContain("pending");
+    expect(told("polite-block").text.at(-1)).toContain("says nothing");
     expect(told("unknown").text.at(-1)).toContain("500");
     expect(told("block").json.policy).toMatchObject({ decision: "block", rule: "rule friends" });
     expect(explain({}).json.policy).toBeNull();
