@@ -1,5 +1,6 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import { FIRST_FENCE, RESERVE, type StoredSubscription } from "../directory/subscriptions.ts";
+import type { Loop } from "../directory/unions.ts";
 import { warningValue } from "../federation/claim-answer.ts";
 import { isPrivate } from "../federation/privacy.ts";
 import { principalOf, type Sender } from "../federation/sender.ts";
@@ -151,12 +152,18 @@ export class Accepting {
     return kept as Exclude<Kept, NotKept>;
   }
 
-  notKept(handed: Handed, subscription: Subscription, owner: string, { outcome, chain }: NotKept): null {
+  notKept(handed: Handed, subscription: Subscription, owner: string, { outcome, chain, lives }: NotKept): null {
     if (outcome === "over") this.#subscriptions.owner.declaredOver(owner);
     else this.#subscriptions.registry.remove(subscription);
     if (outcome === "no-record") return this.refuse(handed, 404);
     if (outcome === "over") return this.away(handed);
     const { callId } = handed.request;
+    if (!lives) {
+      // What an ended leg has set off does not care; a server that asks for somebody of its own is to ask again.
+      const why = `what chain ${chain} has set off, and it is over`;
+      this.#subscriptions.parts.telemetry.emit("loop", { callId, status: 480, reason: why });
+      return this.refuse(handed, 480, [["Retry-After", String(SETTLES_S)]]);
+    }
     const reason = `on chain ${chain} every server was visited`;
     this.#subscriptions.parts.telemetry.emit("loop", { callId, status: 482, reason });
     return this.loop(handed, "every server of the user is on this chain of subscriptions already");
@@ -283,8 +290,11 @@ export class Accepting {
 
 /** A row that was not written. */
 export type NotKept =
-  | { readonly outcome: "over" | "no-record"; readonly chain?: undefined }
-  | { readonly outcome: "loop"; readonly chain: string };
+  | { readonly outcome: "over" | "no-record"; readonly chain?: undefined; readonly lives?: undefined }
+  | Loop;
+
+/** Seconds after which a server may ask again whose SUBSCRIBE may be what an ended leg has set off. */
+const SETTLES_S = 5;
 
 function isNotKept(kept: { readonly outcome: string }): kept is NotKept {
   return kept.outcome === "over" || kept.outcome === "no-record" || kept.outcome === "loop";
