@@ -162,6 +162,10 @@ describe("the key of permissions", () => {
     expect(keyOf(EVERYTHING)).toBe("");
     const key = (gives: string): string => keyOf(judged(ruleset(rule("r", ANYBODY, "", gives))).permissions);
     expect(key(ALL)).toBe("");
+    const all = "<provide-all-attributes/>";
+    expect(key(`${all}<provide-user-input>bare</provide-user-input>`)).toBe(
+      key(`${all}<provide-mood>true</provide-mood>`),
+    );
     const [a, b] = ["<class>a</class>", "<class>b</class>"];
     expect(key(`<provide-persons>${a}${b}</provide-persons>`)).toBe(
       key(`<provide-persons>${b}${a}${a}</provide-persons>`),

@@ -235,6 +235,13 @@ describe("composed documents", () => {
     expect(by("other")).toEqual([]);
   });
 
+  it("ids of what stands in an occurrence, renamed too, are not its own", () => {
+    const inner = pidf('<dm:person id="p"><r:mood id="m"/></dm:person><dm:person id="m"/>');
+    const gives = "<provide-persons><occurrence-id>m</occurrence-id></provide-persons>";
+    const document = composed(inner, pidf('<dm:person id="q"><r:mood id="m"/></dm:person>'));
+    expect(elements(shown(granted(gives), document)).map((each) => attributeNamed(each, "id"))).toEqual(["m.east.2"]);
+  });
+
   it("a mark that a device has made itself carries nothing", () => {
     const forged = pidf(
       `<tuple id="t">${BASIC}<s:source xmlns:s="${SOURCE_NAMESPACE}" server="east" x:at="home">here<s:renamed id="t" was="t" x:at="home"><x:at/></s:renamed><x:at/></s:source></tuple>`,
