@@ -106,8 +106,8 @@ export const serverSchema = z
         password: text("His password, for Digest, or for Basic over https or on this machine.").optional(),
         expresses: z
           .array(z.enum(EXPRESSIONS))
-          .default([...EXPRESSIONS])
-          .describe("What its rules can say; others are made stricter, or left out. Default: all of it."),
+          .default(["identity"])
+          .describe("What its rules can say, and it carries out; others are made stricter, or left out."),
       })
       .optional()
       .describe("Where it takes its users' rules from us (policy: { way: central })."),

@@ -14,13 +14,14 @@ import { element, printXml, type XmlElement, type XmlNode } from "../presence/xm
  */
 
 /**
- * What a server's rules can say. `identity`: somebody by his address; `many`: a domain, or anybody, and exceptions.
+ * What a server's rules can say. `identity`: somebody by his address; `many`: a domain, or anybody; `except`: but these.
  * `confirm`, `polite-block`: of sub-handling, beside allow and block. `transformations`: a part of the document; a server
  * without them shows whom it allows everything.
  */
 export const EXPRESSIONS = [
   "identity",
   "many",
+  "except",
   "sphere",
   "validity",
   "confirm",
@@ -73,8 +74,15 @@ export function reduceRules(text: string, dialect: ServerDialect): Reduced {
     for (const each of [...(notUnderstood.get(rule.id) ?? []), ...lost]) reductions.push(`Rule ${rule.id}: ${each}`);
     return reduced === null ? [] : [reduced];
   });
+  // Their order means nothing (RFC 4745 10); for servers that go by the first that matches the highest is it.
+  kept.sort((a, b) => b.rank - a.rank);
   const root: XmlElement = {
-    ...element(COMMON_POLICY_NAMESPACE, "ruleset", {}, kept),
+    ...element(
+      COMMON_POLICY_NAMESPACE,
+      "ruleset",
+      {},
+      kept.map((each) => each.rule),
+    ),
     declared: new Map([
       ["", COMMON_POLICY_NAMESPACE],
       ["pr", PRES_RULES_NAMESPACE],
@@ -83,7 +91,13 @@ export function reduceRules(text: string, dialect: ServerDialect): Reduced {
   return { text: Buffer.from(printXml(root), "latin1").toString("utf8"), reductions };
 }
 
-function reduceRule(rule: PresenceRule, dialect: ServerDialect, lost: string[]): XmlElement | null {
+interface Kept {
+  readonly rule: XmlElement;
+  /** Of its handling; -1: it says none. */
+  readonly rank: number;
+}
+
+function reduceRule(rule: PresenceRule, dialect: ServerDialect, lost: string[]): Kept | null {
   const conditions: XmlElement[] = [];
   for (const each of rule.conditions) {
     const reduced = reduceCondition(each, dialect, lost);
@@ -95,11 +109,12 @@ function reduceRule(rule: PresenceRule, dialect: ServerDialect, lost: string[]):
   }
   const handling = reduceHandling(rule, dialect.expresses, lost);
   const transformations = dialect.expresses.includes("transformations") ? permissionsOf(rule.permissions) : [];
-  return common("rule", { id: rule.id }, [
+  const kept = common("rule", { id: rule.id }, [
     ...(conditions.length === 0 ? [] : [common("conditions", {}, conditions)]),
     ...(handling === null ? [] : [common("actions", {}, [own("sub-handling", {}, [handling])])]),
     ...(transformations.length === 0 ? [] : [common("transformations", {}, transformations)]),
   ]);
+  return { rule: kept, rank: handling === null ? -1 : HANDLINGS.indexOf(handling) };
 }
 
 /** Null: it would be lost, and the rule be for more. */
@@ -153,6 +168,9 @@ function faultOf(test: IdentityTest, { expresses, domains }: ServerDialect): str
   }
   const whom = test.domain === null ? "anybody" : `anybody of ${test.domain}`;
   if (!expresses.includes("many")) return `the server cannot say ${whom}.`;
+  if (!expresses.includes("except") && test.exceptIds.size + test.exceptDomains.size > 0) {
+    return `the server cannot except anybody from ${whom}.`;
+  }
   // Our users may be of another domain there, and slip through.
   const own = [...test.exceptDomains].find((each) => domains.includes(each));
   return own === undefined ? null : `${whom} but ${own} is left out: the server may know users of ${own} otherwise.`;

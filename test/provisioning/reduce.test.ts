@@ -66,6 +66,11 @@ describe("rules as a server can keep them", () => {
   it.each([
     ["identity", BOB, "the server cannot name bob@example.com."],
     ["many", "<identity><many/></identity>", "the server cannot say anybody."],
+    [
+      "except",
+      '<identity><many><except id="sip:eve@other.net"/></many></identity>',
+      "the server cannot except anybody from anybody.",
+    ],
     ["sphere", '<sphere value="work"/>', "the server knows no spheres:"],
     [
       "validity",
@@ -98,6 +103,12 @@ describe("rules as a server can keep them", () => {
     const reduced = reduceRules(text, dialect(EXPRESSIONS));
     expect(rulesIn(reduced.text)).toEqual([]);
     expect(reduced.reductions[0]).toContain("may know users of example.com otherwise");
+  });
+
+  it("the highest comes first, for servers that go by the first rule that matches", () => {
+    const text = ruleset(rule("a", BOB, "block"), rule("b", BOB, "allow", ALL), rule("c", BOB, "confirm"));
+    const reduced = reduceRules(text, dialect(EXPRESSIONS));
+    expect(readPresenceRules(reduced.text).map((each) => each.id)).toEqual(["b", "c", "a"]);
   });
 
   it("a condition that nobody here understands is for nobody there either", () => {
@@ -207,7 +218,7 @@ describe("rules as a server can keep them", () => {
         const names = (node: XmlElement): string[] => [node.local, ...node.children.filter(isElement).flatMap(names)];
         const { text: said } = reduceRules(text, dialect(expresses));
         const used = new Set(names(parseXml(said)));
-        for (const each of ["many", "sphere", "validity", "transformations"])
+        for (const each of ["many", "except", "sphere", "validity", "transformations"])
           if (used.has(each)) expect(can.has(each)).toBe(true);
         if (used.has("one")) expect(can.has("identity")).toBe(true);
         expect(used.has("moon") || used.has("more")).toBe(false);
