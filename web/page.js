@@ -392,7 +392,7 @@ async function handle() {
 
 async function explain() {
   const fields = Object.fromEntries(
-    ["method", "aor", "from", "watcher", "event"].map((id) => [id, $(id).value.trim()]),
+    ["method", "aor", "from", "watcher", "event", "direction"].map((id) => [id, $(id).value.trim()]),
   );
   const { text } = await api(`/api/v1/explain?${query(fields)}`);
   $("explanation").textContent = text.join("\n");

@@ -208,6 +208,17 @@ describe("the admin page", () => {
       false,
       "MESSAGE for alice@example.com from client",
     ]);
+    await ask(desk, "PUT", "/api/v1/users/ann@example.com", { model: "unioned", settings: { tree: "hq" } });
+    for (const [id, value] of Object.entries({
+      aor: "ann@example.com",
+      method: "SUBSCRIBE",
+      from: "west",
+      direction: "down",
+    }))
+      $(id).value = value;
+    $("explain").fire("submit");
+    await settle();
+    expect($("explanation").textContent).toContain("union: tree hq\n");
   });
 
   it("shows held and live subscriptions, messages that wait with their trace, and never what they say", async () => {
