@@ -6,9 +6,9 @@ import type { SipRequest } from "../../src/sip/message/message.ts";
 import { createWorld, reply, type Script, type World } from "../support/world.ts";
 
 /**
- * Random trees and meshes of servers, some of which send messages on by themselves, as proxies or as B2BUAs that leave
- * nothing of the original but the two names and the text, one copy for all or one for each. Whoever writes from wherever:
- * each server has each message exactly once, and nothing goes round.
+ * Random trees and meshes of servers, some of which send messages and calls on by themselves, as proxies or as B2BUAs that
+ * leave nothing of the original but the two names and the text, one copy for all or one for each; some lack the user, and
+ * say so or send him back. Whoever writes from wherever: each server has each message exactly once, and nothing goes round.
  */
 
 const SEEDS = Number(process.env["CODOMAIN_SEEDS"] ?? (process.env["CODOMAIN_FULL"] === "1" ? 2_000 : 40));
@@ -26,6 +26,9 @@ interface Server {
   /** One copy for each of those it sends on to; else one for all. */
   readonly each: boolean;
   readonly proxy: string;
+  /** Knows the user. Who does not, says so, or sends what it lacks back to the proxy as its default route says. */
+  readonly has: boolean;
+  readonly returns: boolean;
 }
 
 interface Shape {
@@ -44,7 +47,11 @@ function shapeOf(draw: (below: number) => number): Shape {
     if (parent !== null) servers.get(parent)!.children.push(name);
     const as = draw(2) === 0 ? "proxy" : "B2BUA";
     const proxy = `127.0.0.${1 + draw(proxies)}`;
-    servers.set(name, { name, parent, children: [], sendsOn: draw(2) === 0, as, each: draw(2) === 0, proxy });
+    const has = i === 0 || draw(5) > 0;
+    const sendsOn = draw(2) === 0;
+    // Only the proxy that asks it knows that it is being asked.
+    const returns = !has && !sendsOn && proxies === 1 && draw(2) === 0;
+    servers.set(name, { name, parent, children: [], sendsOn, as, each: draw(2) === 0, proxy, has, returns });
   }
   return { peers, servers, proxies };
 }
@@ -66,14 +73,15 @@ function copyOf(request: SipRequest, as: Server["as"], own: string): SipRequest 
       .set("Max-Forwards", String((request.maxForwards ?? 70) - 1))
       .build();
   return buildRequest({
-    method: "MESSAGE",
+    method: request.method,
     uri: request.requestUri,
     headers: [
       ["Max-Forwards", "70"],
       ["From", `<${request.from.uri.raw}>;tag=${own}`],
       ["To", `<${request.to.uri.raw}>`],
       ["Call-ID", own],
-      ["CSeq", "1 MESSAGE"],
+      ["CSeq", `1 ${request.method}`],
+      ["Contact", "<sip:b2bua@127.0.0.9>"],
     ],
     body: request.body,
   });
@@ -85,11 +93,20 @@ async function begin(seed: number, shape: Shape): Promise<World> {
     (server: Server): Script =>
     (transaction, self) => {
       const { request } = transaction;
+      if (server.returns) {
+        sent++;
+        const back = self.beginRequest(copyOf(request, server.as, `${server.name}-${sent}`), server.proxy);
+        void back.done.then((status) => reply(transaction, self, status));
+        return;
+      }
+      if (!server.has) return reply(transaction, self, 404);
       for (let i = 0; i < copiesOf(shape, server, "asked"); i++) {
         sent++;
         self.beginRequest(copyOf(request, server.as, `${server.name}-${sent}`), server.proxy);
       }
-      reply(transaction, self, 200);
+      if (request.method === "MESSAGE") return reply(transaction, self, 200);
+      reply(transaction, self, 180);
+      self.stack.runtime.timers.after(500, () => reply(transaction, self, 486));
     };
   const { peers, servers, proxies } = shape;
   const names = [...servers.keys()];
@@ -116,6 +133,11 @@ async function begin(seed: number, shape: Shape): Promise<World> {
   return world;
 }
 
+function countOf(world: World, name: string): number {
+  const server = world.scripted[name]!;
+  return server.seen("MESSAGE").length + server.seen("INVITE").length;
+}
+
 async function live(seed: number): Promise<void> {
   const random = new Sfc32(seed, 77);
   const draw = (below: number): number => random.next() % below;
@@ -128,28 +150,30 @@ async function live(seed: number): Promise<void> {
     // Twice in a row the same: from the sender's side it is always new, but from a server that has just sent it on itself.
     const body = from?.sendsOn === true ? `own ${i}` : "ok";
     for (const name of expected.keys()) expected.set(name, expected.get(name)! + 1);
+    const method = draw(4) === 0 ? "INVITE" : "MESSAGE";
     if (from === null) {
       expect(
-        await client.status("MESSAGE", BOB, { body, proxy: `127.0.0.${1 + draw(shape.proxies)}` }),
+        await client.status(method, BOB, { body, proxy: `127.0.0.${1 + draw(shape.proxies)}` }),
         `seed ${seed}`,
-      ).toBe(200);
+      ).toBe(method === "INVITE" ? 486 : 200);
     } else {
       const itself = world.scripted[from.name]!;
-      const message = itself.request("MESSAGE", BOB, { body, from: "sip:watcher@example.com" });
+      const message = itself.request(method, BOB, { body, from: "sip:watcher@example.com" });
       const copies = copiesOf(shape, from, "own");
       const out = Array.from({ length: copies }, () => itself.beginRequest(message, from.proxy));
       await itself.all(...out);
       // As the root for it, it has the message itself.
       if (shape.peers || from.parent === null) expected.set(from.name, expected.get(from.name)! - 1);
     }
-    await world.simulation.advance(3_000);
+    // What may come back of a call that is over counts 5 s more.
+    await world.simulation.advance(method === "INVITE" ? 8_000 : 3_000);
   }
-  const got = new Map([...expected.keys()].map((name) => [name, world.scripted[name]!.seen("MESSAGE").length]));
+  const got = new Map([...expected.keys()].map((name) => [name, countOf(world, name)]));
   expect(got, `seed ${seed}: ${JSON.stringify([...shape.servers.values()])}, peers ${shape.peers}`).toEqual(expected);
   expect(await world.leftOver(), `seed ${seed}`).toEqual([]);
   await world.stop();
 }
 
-it("each server has each message exactly once", async () => {
+it("each server has each message, and each call, exactly once", async () => {
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) await live(seed);
 }, 600_000);
