@@ -10,6 +10,8 @@ export interface SeenUnion {
   readonly visited: boolean;
   /** Of each that sends it on to its children by itself: who is to be asked where it is not there. */
   readonly below: Readonly<Record<string, readonly string[]>>;
+  /** Who asks is the root: its own users' requests and what it sends on cannot be told apart, and need not be. */
+  readonly fromRoot: boolean;
 }
 
 /**
@@ -56,7 +58,7 @@ function seenFrom(
   const { servers: asked, credits, visited } = childrenOf(model, unions, servers, view);
   if (asked.length === 0) return null;
   const union = unionOf(model, unions.trees, servers);
-  if (union === null || visited) return { servers: asked, credits, visited, below: NONE_BELOW };
+  if (union === null || visited) return { servers: asked, credits, visited, below: NONE_BELOW, fromRoot: false };
   const below: Record<string, readonly string[]> = {};
   const all: Record<string, number> = { ...credits };
   for (const each of servers) {
@@ -65,5 +67,6 @@ function seenFrom(
     below[each.name] = behind;
     if (!unions.downListener && !isRoot(union, each.name)) all[each.name] ??= union.below(each.name).length;
   }
-  return { servers: asked, credits: all, visited, below };
+  const fromRoot = view.from !== null && isRoot(union, view.from);
+  return { servers: asked, credits: all, visited, below, fromRoot };
 }

@@ -4,7 +4,7 @@ import type { EnterOutcome, Entry } from "../directory/unions.ts";
 import type { ComposePlan } from "../federation/plan.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Accepting, NotKept } from "./accept.ts";
-import { Composed, evidenceOf } from "./composed.ts";
+import { type Child, Composed, evidenceOf } from "./composed.ts";
 import { ownText } from "./documents.ts";
 import { isId, readTag } from "./leg.ts";
 import { takesPresence } from "./partial-content.ts";
@@ -42,10 +42,14 @@ export class ComposedAccepting {
     const permit = answer instanceof Promise ? await answer : answer;
     if (permit === null || handed.transaction.completed) return;
     if (!plan.visited && this.#comesBack(handed, plan)) return void accepting.refuse(handed, 404);
+    const sentOn = plan.visited ? null : this.#legSentOn(handed, plan);
+    if (sentOn === "copy")
+      return void accepting.loop(handed, "this server's children are on this subscription already");
     const isFetch = expires === 0;
     if (isFetch ? accepting.isFetched(handed) : accepting.isFull(handed, aor)) return;
     const subscription = accepting.make(handed, asked, permit);
     subscription.composed = this.#composed(request, plan, isFetch);
+    if (sentOn !== null && !isFetch) sentOn.wentOn = subscription.id;
     if (!plan.visited && this.#goesRound(subscription)) {
       return void accepting.turnAway(handed, "subscriptions of one watcher from one server of a tree");
     }
@@ -113,7 +117,7 @@ export class ComposedAccepting {
     return new Composed({
       view,
       visits: visited,
-      union: { servers: plan.servers, visited, credits, below: {} },
+      union: { servers: plan.servers, visited, credits, below: {}, fromRoot: false },
       isFetch,
       maxForwards: Math.min(hops, DEFAULT_HOPS) - 1,
       session: sessionOf(request) ?? this.#newSession(),
@@ -150,14 +154,41 @@ export class ComposedAccepting {
     if (origin.kind !== "server" || view.direction === "down") return false;
     const { id } = readTag(request.from.tag ?? "");
     if (isId(id)) return true;
+    const now = this.#subscriptions.now();
+    return this.#legsTo(origin.server, { aor, event, sender }).some(({ leg, standing, askedAt }) => {
+      if (leg !== null) return leg.dialog === null;
+      return standing === "out" && now - askedAt < COMES_BACK_MS;
+    });
+  }
+
+  /**
+   * A server that sends on what it was sent may do so once for each of its children, and once is enough: all of them are
+   * asked then. The leg that the request comes of; null: none of ours, or nobody can tell.
+   */
+  #legSentOn(handed: Handed, { view }: ComposePlan): Child | "copy" | null {
+    const { origin, aor } = handed;
+    const { parts, registry } = this.#subscriptions;
+    if (origin.kind !== "server" || !FANS_OUT.has(parts.servers.traits(origin.server)?.onward ?? "none")) return null;
+    const union = parts.servers.union(aor, view);
+    if (typeof union === "string" || union instanceof Promise || union.fromRoot) return null;
+    const legs = this.#legsTo(origin.server, handed).filter(({ leg }) => leg !== null);
+    if (view.direction === "down") {
+      const free = legs.find(({ wentOn }) => wentOn === null || registry.get(wentOn) === undefined);
+      return free ?? (legs.length === 0 ? null : "copy");
+    }
+    const now = this.#subscriptions.now();
+    const gone = legs.some(({ askedAt, wentOn }) => now - askedAt < COMES_BACK_MS && wentOn !== null);
+    return gone ? "copy" : null;
+  }
+
+  /** Children of this pair's compositions that are this server. */
+  #legsTo(server: string, { aor, event, sender }: Pick<Handed, "aor" | "event" | "sender">): Child[] {
     const { registry } = this.#subscriptions;
-    if (registry.ofWatcher(sender.aor) === 0) return false;
+    if (registry.ofWatcher(sender.aor) === 0) return [];
     return registry
       .ofUser(aor)
-      .some(
-        (each) =>
-          each.watcher === sender.aor && each.event === event && each.composed?.isAsking(origin.server) === true,
-      );
+      .filter((each) => each.watcher === sender.aor && each.event === event)
+      .flatMap((each) => each.composed?.children.filter((child) => child.server === server) ?? []);
   }
 
   /**
@@ -185,6 +216,9 @@ export class ComposedAccepting {
 
 /** Live ones of one watcher to one user that one server may have: his devices, each of which subscribes by itself. */
 const MOST_FROM_SERVER = 8;
+/** 64*T1: as long as a request of a server that comes of a leg may take. */
+const COMES_BACK_MS = 32_000;
+const FANS_OUT: ReadonlySet<string> = new Set(["children", "both"]);
 const DEFAULT_HOPS = 70;
 /** A fetch is over before. */
 const FETCH_ROW_MS = 10_000;

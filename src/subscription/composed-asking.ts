@@ -193,6 +193,8 @@ export class ComposedAsking {
   #begin(subscription: Subscription, child: Child): void {
     child.version = NO_VERSION;
     child.wholeAsked = false;
+    child.wentOn = null;
+    child.askedAt = this.#desk.now();
     const { isFetch } = subscription.composed!;
     const expires = isFetch ? FETCH_SECONDS : this.#desk.options.legs.expires;
     this.#parts.legs.begin(subscription, child.server, 0, expires, child);

@@ -35,6 +35,10 @@ export class Child {
   optional = false;
   /** A visited row stands for it. */
   taken = false;
+  /** When its leg was begun last. */
+  askedAt = Number.NEGATIVE_INFINITY;
+  /** The subscription in which its server sends the leg's on; null: it has not come. */
+  wentOn: string | null = null;
   /** Something about the next try is being asked of the database. */
   preparing = false;
   /** Number of the leg that the row has; 0: none. */
@@ -126,11 +130,6 @@ export class Composed {
   legNumbered(number: number): Leg | null {
     for (const { leg } of this.children) if (leg?.number === number) return leg;
     return null;
-  }
-
-  /** This server was asked, and has not answered. */
-  isAsking(server: string): boolean {
-    return this.children.some((each) => each.server === server && each.leg !== null && each.leg.dialog === null);
   }
 
   /** When something is due next; Infinity: nothing. */

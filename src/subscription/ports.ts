@@ -61,6 +61,8 @@ export interface UnionNow {
    * asked anew.
    */
   readonly below: Readonly<Record<string, readonly string[]>>;
+  /** Who asks is the root of a tree: its own users' requests and what it sends on cannot be told apart, and need not be. */
+  readonly fromRoot: boolean;
 }
 
 export interface ServerName {
