@@ -65,17 +65,17 @@ export class Copies {
     if (exchange.facts?.model.model === "unioned") this.#anybody = true;
     const { options, telemetry } = this.#core;
     if (!this.#anybody || !options.imRouting.copies || !isFirst(exchange)) return;
-    const { aor, trusted } = exchange.sender;
-    if (!trusted || aor === exchange.aor || !options.domains.includes(aor.slice(aor.lastIndexOf("@") + 1))) return;
-    if (!isWritten(exchange.request)) return;
-    this.#copy(exchange, aor).catch((error: Error) => {
+    this.#copy(exchange).catch((error: Error) => {
       if (error instanceof DirectoryUnavailable) return;
       telemetry.emit("warning", { what: "a copy of what a user wrote", detail: error.message });
     });
   }
 
-  async #copy(exchange: Exchange, aor: string): Promise<void> {
+  async #copy(exchange: Exchange): Promise<void> {
     const core = this.#core;
+    const { aor, trusted } = exchange.sender;
+    const isOurs = core.options.domains.includes(aor.slice(aor.lastIndexOf("@") + 1));
+    if (!trusted || !isOurs || aor === exchange.aor || !isWritten(exchange.request)) return;
     const known = await lookUp(core, aor);
     const record = known.state === "bound" || known.state === "no-binding" ? known.user : null;
     const { model } = modelOf(core.models, aor, record);
