@@ -41,6 +41,8 @@ create table codomain.credentials (
   md5 text,
   sha256 text,
   changed_at timestamp with time zone not null default clock_timestamp(),
+  md5_whole text,
+  sha256_whole text,
   PRIMARY KEY (aor)
 );
 

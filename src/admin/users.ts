@@ -103,14 +103,20 @@ export function userRoutes(app: App, { options, names }: Desk): void {
     },
   });
 
-  /** In the default domain clients say `alice`, elsewhere `alice@host`: that is what the secrets are made of. */
+  /** In the default domain clients say `alice` or `alice@host`, elsewhere `alice@host`: that is what the secrets are made of. */
   async function setPassword(user: string, password: string | null, actor: string): Promise<void> {
     const realm = options.realm();
     const at = user.lastIndexOf("@");
-    const username = user.slice(at + 1) === options.domains()[0] ? user.slice(0, at) : user;
-    const secret = (algorithm: "MD5" | "SHA-256"): string | null =>
-      password === null ? null : digestSecret(algorithm, username, realm, password);
-    await directory.putCredentials({ aor: user, realm, md5: secret("MD5"), sha256: secret("SHA-256") }, actor);
+    const secrets = (username: string) => ({
+      md5: password === null ? null : digestSecret("MD5", username, realm, password),
+      sha256: password === null ? null : digestSecret("SHA-256", username, realm, password),
+    });
+    const isShort = user.slice(at + 1) === options.domains()[0];
+    const whole = isShort && password !== null ? { whole: secrets(user) } : {};
+    await directory.putCredentials(
+      { aor: user, realm, ...secrets(isShort ? user.slice(0, at) : user), ...whole },
+      actor,
+    );
   }
 }
 

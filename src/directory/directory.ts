@@ -64,6 +64,8 @@ export interface Credentials {
   readonly realm: string;
   readonly md5: string | null;
   readonly sha256: string | null;
+  /** The same with his whole AoR for `user`; absent: not known, or `user` is that already. */
+  readonly whole?: { readonly md5: string | null; readonly sha256: string | null };
 }
 
 /** What a REGISTER or PUBLISH is ordered by (RFC 3261 10.3 step 7). */

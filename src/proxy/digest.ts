@@ -53,12 +53,14 @@ export class DigestNonces {
     );
   }
 
-  /** Judges an answer; a nonce count is spent only by a right one. */
+  /** Judges an answer of who gave his user part or his whole address as his name; a nonce count is spent only by a right one. */
   verify(answer: DigestAnswer, method: string, credentials: Credentials | null): DigestVerdict {
-    const secret = answer.algorithm === "MD5" ? credentials?.md5 : credentials?.sha256;
-    if (secret == null) return "wrong";
-    const expected = digestResponse(answer, method, secret);
-    if (!sameText(expected, answer.response.toLowerCase())) return "wrong";
+    const given = answer.response.toLowerCase();
+    const isRight = [credentials, credentials?.whole].some((each) => {
+      const secret = answer.algorithm === "MD5" ? each?.md5 : each?.sha256;
+      return secret != null && sameText(digestResponse(answer, method, secret), given);
+    });
+    if (!isRight) return "wrong";
     return this.#spend(answer) ? "right" : "stale";
   }
 

@@ -128,7 +128,7 @@ describe("users", () => {
 });
 
 describe("passwords", () => {
-  it("are kept as digest secrets of both algorithms (RFC 8760), for the name that clients say", async () => {
+  it("are kept as digest secrets of both algorithms (RFC 8760), for the names that clients say", async () => {
     const desk = await openDesk();
     await ask(desk, "PUT", ALICE, { password: "sesame" });
     expect(await desk.directory.credentials("alice@example.com")).toEqual({
@@ -136,6 +136,10 @@ describe("passwords", () => {
       realm: "example.com",
       md5: digestSecret("MD5", "alice", "example.com", "sesame"),
       sha256: digestSecret("SHA-256", "alice", "example.com", "sesame"),
+      whole: {
+        md5: digestSecret("MD5", "alice@example.com", "example.com", "sesame"),
+        sha256: digestSecret("SHA-256", "alice@example.com", "example.com", "sesame"),
+      },
     });
     await ask(desk, "PUT", "/api/v1/users/bob@other.net/password", { password: "sesame" });
     expect((await desk.directory.credentials("bob@other.net"))?.md5).toBe(

@@ -424,6 +424,17 @@ describe("who may (RFC 4825 5.7, 8)", () => {
     },
   );
 
+  it("a user of the first domain may give his whole address, by Digest and by Basic", async () => {
+    const { as, put } = await open();
+    await put(INDEX, TYPE, RULES);
+    const [challenge] = (await as(null)("GET", INDEX)).headers.get("www-authenticate")!.split(/, (?=Digest|Basic)/);
+    const whole = digestOf(challenge!, "alice@example.com", "wonderland", "GET", INDEX);
+    expect((await as(whole)("GET", INDEX)).status).toBe(200);
+    const wrong = digestOf(challenge!, "alice@example.com", "looking-glass", "GET", INDEX, "00000002");
+    expect((await as(wrong)("GET", INDEX)).status).toBe(401);
+    expect((await as(basic("alice@example.com", "wonderland"))("GET", INDEX)).status).toBe(200);
+  });
+
   it("a user of another domain gives his whole address", async () => {
     const { as } = await open();
     const path = "/xcap/pres-rules/users/sip:carol@other.net/index";

@@ -790,6 +790,14 @@ export function directoryContract(name: string, open: () => Promise<Harness>): v
         expect(await names({ limit: 10, prefix: "%" })).toEqual([]);
       });
 
+      it("credentials for both ways to write a user name are kept and replaced together", async () => {
+        const base = { aor: JOE, realm: "example.com", md5: "00", sha256: "01" };
+        await h.run(h.east.putCredentials({ ...base, whole: { md5: "02", sha256: null } }, "root"));
+        expect(await h.run(h.west.credentials(JOE))).toEqual({ ...base, whole: { md5: "02", sha256: null } });
+        await h.run(h.east.putCredentials(base, "root"));
+        expect(await h.run(h.west.credentials(JOE))).toEqual(base);
+      });
+
       it("removing takes record, binding and credentials; a second time there was none", async () => {
         await h.run(h.east.putUser(record(JOE), "root"));
         await h.run(h.east.putCredentials({ aor: JOE, realm: "example.com", md5: "00", sha256: null }, "root"));

@@ -99,6 +99,21 @@ describe("nonces (RFC 7616 3.3, 3.4)", () => {
     expect(own.verify(right(nonce, "zz"), "GET", credentials)).toBe("stale");
   });
 
+  it("a user name may be the whole address, where there are secrets for it; each with its own", () => {
+    const own = nonces();
+    const nonce = own.issue();
+    const whole = "mufasa@example.org";
+    const told = (username: string, nc: string) => {
+      const answer = { ...EXAMPLE, username, nonce, nc, algorithm: "SHA-256" as const };
+      return { ...answer, response: digestResponse(answer, "GET", digestSecret("SHA-256", username, REALM, PASSWORD)) };
+    };
+    const both = { ...credentials, whole: { md5: null, sha256: digestSecret("SHA-256", whole, REALM, PASSWORD) } };
+    expect(own.verify(told(whole, "00000001"), "GET", credentials)).toBe("wrong");
+    expect(own.verify(told(whole, "00000001"), "GET", both)).toBe("right");
+    expect(own.verify(told(USER, "00000002"), "GET", both)).toBe("right");
+    expect(own.verify(told("Scar", "00000003"), "GET", both)).toBe("wrong");
+  });
+
   it("wrong before stale: a wrong password learns nothing of the nonce, and spends no count", () => {
     const own = nonces();
     const nonce = own.issue();

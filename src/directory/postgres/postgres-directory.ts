@@ -31,7 +31,7 @@ import { AUDIT, auditEntryOf, RECORD_AUDIT } from "./audit.ts";
 import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "./claim.ts";
 import { CLEAR_SUBSCRIPTIONS, CLEAR_SUBSCRIPTIONS_BATCH } from "./clear-subscriptions.ts";
 import { CLOSE_FORK } from "./close-fork.ts";
-import { CREDENTIALS, PUT_CREDENTIALS } from "./credentials.ts";
+import { CREDENTIALS, type CredentialsRow, credentialsOf, PUT_CREDENTIALS } from "./credentials.ts";
 import { PostgresEvictions } from "./evictions.ts";
 import { Feed } from "./feed.ts";
 import { PostgresLeases } from "./leases.ts";
@@ -291,13 +291,14 @@ export class PostgresDirectory implements Directory {
 
   async credentials(aor: string): Promise<Credentials | null> {
     if (!isAor(aor)) return null;
-    const [row] = await this.#pool.run<Credentials>(CREDENTIALS, [aor]);
-    return row === undefined ? null : { aor: row.aor, realm: row.realm, md5: row.md5, sha256: row.sha256 };
+    const [row] = await this.#pool.run<CredentialsRow>(CREDENTIALS, [aor]);
+    return row === undefined ? null : credentialsOf(row);
   }
 
   async putCredentials(credentials: Credentials, actor: string): Promise<void> {
-    const { aor, realm, md5, sha256 } = credentials;
-    await this.#pool.run(PUT_CREDENTIALS, [aor, realm, md5, sha256, actor]);
+    const { aor, realm, md5, sha256, whole } = credentials;
+    const values = [aor, realm, md5, sha256, actor, whole?.md5 ?? null, whole?.sha256 ?? null];
+    await this.#pool.run(PUT_CREDENTIALS, values);
   }
 
   async importUsers(rows: readonly ImportRow[], actor: string): Promise<ImportReport> {
