@@ -147,6 +147,7 @@ export class Accepting {
       return this.away(handed);
     }
     subscription.stored = true;
+    this.#subscriptions.gate.recheck(subscription);
     watchers.take(subscription, begun, handed);
     this.#report(subscription);
     return kept as Exclude<Kept, NotKept>;

@@ -129,6 +129,11 @@ export class Gate {
     this.#set(subscription, verdict);
   }
 
+  /** Its row stands: what has changed since it was let in is asked for before anything is done. `settle` follows. */
+  recheck(subscription: Subscription): void {
+    if (this.governs(subscription) && subscription.judged < this.#changes) this.adopt(subscription);
+  }
+
   /** Taken over: asked for before anything is shown. `settle` follows. */
   adopt(subscription: Subscription): void {
     this.#ask(subscription, (verdict, asking) => {

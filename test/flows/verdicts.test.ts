@@ -338,6 +338,7 @@ describe("while a verdict is not known", () => {
   it("of two answers that cross the one asked for later counts", async () => {
     await begin();
     await watching();
+    policy.isEarly = true;
     policy.delayMs = 3_000;
     policy.rule(BOB, BLOCK);
     await domain.wait(10);
@@ -350,6 +351,7 @@ describe("while a verdict is not known", () => {
 
   it("a change while the SUBSCRIBE waits is not missed", async () => {
     await begin();
+    policy.isEarly = true;
     policy.delayMs = 2_000;
     await domain.bind("east");
     const outgoing = bob.begin(ALICE, 600, AS_BOB);

@@ -39,6 +39,8 @@ export class ScriptedPolicy {
   decide: (question: Question) => WatcherVerdict | undefined = () => undefined;
   /** Verdicts take so long; 0: they are known at once. */
   delayMs = 0;
+  /** Late answers are of the moment they were asked for. */
+  isEarly = false;
   readonly asked: Question[] = [];
   readonly #watchers = new Map<string, WatcherVerdict>();
   readonly #senders = new Map<string, SenderVerdict>();
@@ -53,10 +55,13 @@ export class ScriptedPolicy {
         for (const each of [...listeners]) each(aor);
       }),
     );
-    const answer = <T>(verdict: () => T): T | Promise<T> =>
-      this.delayMs === 0
-        ? verdict()
-        : new Promise((resolve) => runtime.timers.after(this.delayMs, () => resolve(verdict())));
+    const answer = <T>(verdict: () => T): T | Promise<T> => {
+      if (this.delayMs === 0) return verdict();
+      const early = verdict();
+      return new Promise((resolve) =>
+        runtime.timers.after(this.delayMs, () => resolve(this.isEarly ? early : verdict())),
+      );
+    };
     const script = this;
     return {
       get active() {
