@@ -177,7 +177,8 @@ export class ComposedAccepting {
       return free ?? (legs.length === 0 ? null : "copy");
     }
     const now = this.#subscriptions.now();
-    const gone = legs.some(({ askedAt, wentOn }) => now - askedAt < COMES_BACK_MS && wentOn !== null);
+    // No credit was left for it. Later than this it may as well be for a user of that server's own.
+    const gone = legs.some(({ askedAt, wentOn }) => now - askedAt < COPIES_MS && wentOn !== null);
     return gone ? "copy" : null;
   }
 
@@ -218,6 +219,8 @@ export class ComposedAccepting {
 const MOST_FROM_SERVER = 8;
 /** 64*T1: as long as a request of a server that comes of a leg may take. */
 const COMES_BACK_MS = 32_000;
+/** In which a server that sends its requests on more often than it has children does so, with three of them lost. */
+const COPIES_MS = 5_000;
 const FANS_OUT: ReadonlySet<string> = new Set(["children", "both"]);
 const DEFAULT_HOPS = 70;
 /** A fetch is over before. */
