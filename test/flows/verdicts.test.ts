@@ -438,6 +438,13 @@ describe("rules by the sphere the user is in (RFC 5025 3.1.2)", () => {
     expect(since(3)).toEqual(["active open"]);
   });
 
+  it("blocked elsewhere: at work he sees her, and is refused when she goes home", async () => {
+    await atWork(BLOCK);
+    expect(bob.saw).toEqual(["pending", "active open"]);
+    await goes("home");
+    expect(since(2)).toEqual(["terminated rejected"]);
+  });
+
   it("in another sphere he is pending, and sees nothing of it", async () => {
     await begin();
     policy.decide = ({ sphere }) => ({ ...(sphere === "work" ? ALLOW : CONFIRM), bySphere: true });
@@ -510,7 +517,8 @@ describe("another proxy takes over (concurrency.md 7)", () => {
     ["polite-block", POLITE_BLOCK, "active closed"],
   ])("%s: it is as it was", async (_, verdict, last) => {
     await begin(TWO);
-    policy.rule(BOB, verdict);
+    // Nobody is told of it: whoever takes over has to ask by himself.
+    policy.otherwise = verdict;
     await watching();
     const before = bob.told.length;
     domain.world.proxies[0]!.kill();
