@@ -6,8 +6,8 @@ import { copyOf, requestUriFor } from "./copy.ts";
 import { backOff, judgeReply, type Verdict } from "./judge.ts";
 import type { Notifier } from "./notifier.ts";
 import type { DeliveryOptions } from "./options.ts";
-import type { MessagingParts } from "./ports.ts";
-import { bestVerdict, leadsOn, namesAt, stagesOf } from "./stages.ts";
+import type { MessagingParts, Where } from "./ports.ts";
+import { bestVerdict, isOut, leadsOn, namesAt, stagesOf } from "./stages.ts";
 import { Wakes } from "./wakes.ts";
 
 /** A queue in our hands. */
@@ -269,7 +269,8 @@ export class Deliverer {
     if (message.expiresAt <= runtime.clock.wall()) return this.#fail(held, message, EXPIRED);
     held.woken = false;
     held.server = "";
-    const { plan, allow } = await router.where(message);
+    const where = await router.where(message);
+    const { plan } = where;
     const stages = stagesOf(plan);
     const all = stages.flat();
     if (all.length === 0) return this.#nowhere(held, message, plan);
@@ -289,20 +290,37 @@ export class Deliverer {
     if (this.#options.unsafeRemoveFirst) {
       await directory.messages.end(message.id, { state: "delivered", detail: "" }, held.queue, this.#options.holdMs);
     }
-    await allow();
     const verdicts: Verdict[] = [];
     for (const stage of stages) {
       const asked = stage.filter((server) => servers.includes(server));
       if (asked.length === 0) continue;
-      held.server = asked[0]!;
-      const tried = await Promise.all(asked.map((server) => this.#try(held, message, plan, server)));
-      const answered = tried.filter((each) => each !== null);
+      const answered = await this.#tryStage(held, message, where, asked);
       // Too little is left of the while: what was found out so far is of no use to whoever goes on.
       if (answered.length === 0) return null;
       verdicts.push(...answered);
       if (!leadsOn(bestVerdict(answered), plan)) break;
     }
     return this.#conclude(held, message, bestVerdict(verdicts), plan);
+  }
+
+  /** All of these at once, and then whoever is asked in the place of some of them. */
+  async #tryStage(held: Held, message: StoredMessage, where: Where, stage: readonly string[]): Promise<Verdict[]> {
+    const verdicts: Verdict[] = [];
+    const known = new Set(stage);
+    let asked = stage;
+    while (asked.length > 0) {
+      held.server = asked[0]!;
+      await where.allow(asked);
+      const tried = await Promise.all(asked.map((server) => this.#try(held, message, where.plan, server)));
+      verdicts.push(...tried.filter((each) => each !== null));
+      const more = asked.filter((_, i) => isOut(tried[i] ?? null)).flatMap((server) => where.instead(server));
+      asked = await this.#secureOf(
+        message,
+        [...new Set(more)].filter((server) => !known.has(server)),
+      );
+      for (const server of asked) known.add(server);
+    }
+    return verdicts;
   }
 
   /** Nobody can be asked now. */

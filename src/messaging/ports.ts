@@ -24,8 +24,10 @@ export interface MessagingParts {
 /** Where a stored message goes now. */
 export interface Where {
   readonly plan: Plan;
-  /** To be called before it is sent. Rejects with DirectoryUnavailable. */
-  allow(): Promise<void>;
+  /** To be called before it is sent to these. Rejects with DirectoryUnavailable. */
+  allow(servers: readonly string[]): Promise<void>;
+  /** Who is asked in the place of one that does not have the user, or cannot be asked. */
+  instead(server: string): readonly string[];
 }
 
 /** Where messages go, asked of the same decision that traffic is. */

@@ -31,6 +31,11 @@ export function leadsOn(verdict: Verdict, plan: Plan): boolean {
   return verdict.verdict === "kept" && (verdict.notHere || plan.kind === "spread");
 }
 
+/** Whoever was asked through it is asked in its place; 482: they were. */
+export function isOut(verdict: Verdict | null): boolean {
+  return verdict !== null && verdict.verdict === "kept" && verdict.status !== 482 && verdict.status !== 429;
+}
+
 /** Delivered if anybody took it; else kept as long as somebody who could not be asked may; a refusal before *not here*. */
 export function bestVerdict(verdicts: readonly Verdict[]): Verdict {
   const rank = (each: Verdict): number =>

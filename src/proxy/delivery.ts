@@ -10,13 +10,15 @@ import type { Core } from "./core.ts";
 import { grantsFor } from "./returns.ts";
 import { gatherFacts } from "./steps/facts.ts";
 import { lookUpFresh } from "./steps/resolve.ts";
-import { dispositionFor, fetchable } from "./steps/spread.ts";
+import { dispositionFor, fetchable, insteadOf } from "./steps/spread.ts";
 
 /** Where a stored message goes now. */
 export interface Delivery {
   readonly plan: Plan;
-  /** To be called before it is sent: what its servers may send on is on record then. Rejects with DirectoryUnavailable. */
-  allow(): Promise<void>;
+  /** To be called before it is sent to these: what they may send on is on record then. Rejects with DirectoryUnavailable. */
+  allow(servers: readonly string[]): Promise<void>;
+  /** In a tree, of one that sends on to its children by itself: who is asked in its place. */
+  instead(server: string): readonly string[];
 }
 
 /** As traffic would be told; asked by whoever delivers what was stored. */
@@ -25,7 +27,7 @@ export async function planDelivery(core: Core, message: StoredMessage): Promise<
   const known = await lookUpFresh(core, recipient);
   const facts = gatherFacts(core, { ...FROM_NOBODY, aor: recipient }, known);
   const plan = decide(facts);
-  if (plan.kind !== "spread") return { plan, allow: () => Promise.resolve() };
+  if (plan.kind !== "spread") return { plan, allow: () => Promise.resolve(), instead: () => [] };
   // Among peers the server that it came from has it already.
   const servers = isPeer(facts) ? plan.servers.filter((server) => server !== message.origin) : plan.servers;
   const request = requestOf(message);
@@ -36,10 +38,11 @@ export async function planDelivery(core: Core, message: StoredMessage): Promise<
     servers.length === 0
       ? undefined
       : core.imRouting.choose(recipient, setting, { method: "MESSAGE", servers, disposition });
-  const asked = routing?.stages.flat() ?? [];
+  const below = insteadOf({ facts });
   return {
     plan: { ...plan, servers, ...(routing === undefined ? {} : { routing }) },
-    async allow() {
+    instead: (server) => below[server] ?? [],
+    async allow(asked) {
       if (request === null) return;
       const sent = { request, event: "", aor: recipient, sender: { aor: message.sender }, facts };
       const grants = grantsFor(sent, plan, asked);

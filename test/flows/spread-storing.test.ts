@@ -160,3 +160,27 @@ describe("a MESSAGE to a user of several servers none of which can be asked (mod
     expect(await states()).toEqual(["delivered"]);
   });
 });
+
+it("stored for a tree: where a node does not have him, those below it get it in its place", async () => {
+  const answers = await domain(
+    { east: 480, west: 480, north: 480 },
+    {
+      each: { west: { onward: "children" } },
+      options: {
+        ...OPTIONS,
+        models: [{ match: AOR, model: { model: "unioned", style: "hierarchical", tree: "t" } }],
+        unions: {
+          trees: [{ name: "t", root: "east", children: { east: ["west"], west: ["north"] } }],
+          downListener: false,
+          unreachable: "wait",
+        },
+      },
+    },
+  );
+  expect(await world.client("127.0.0.50").status("MESSAGE", BOB, { body: "1" })).toBe(202);
+  const before = bodies("north").length;
+  Object.assign(answers, { east: 404, west: 404, north: 200 });
+  await world.simulation.advance(60_000);
+  expect(bodies("north").length).toBe(before + 1);
+  expect(await states()).toEqual(["delivered"]);
+});

@@ -106,7 +106,7 @@ function setUp(
     router: {
       async where() {
         await wait(given.whereMs ?? 0);
-        return { plan: given.plan ?? RELAY, allow: () => Promise.resolve() };
+        return { plan: given.plan ?? RELAY, allow: () => Promise.resolve(), instead: () => [] };
       },
       proves: () => false,
       nameOn: (aor) => aor,

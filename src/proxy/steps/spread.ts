@@ -89,7 +89,7 @@ function commit(core: Core, exchange: Exchange, id: string, grants: readonly Gra
 }
 
 /** In a tree, of each that sends on to its children by itself: who is asked in its place where it does not have the user. */
-function insteadOf(exchange: Exchange): Readonly<Record<string, readonly string[]>> {
+export function insteadOf(exchange: Pick<Exchange, "facts">): Readonly<Record<string, readonly string[]>> {
   const union = unionFor(exchange);
   const servers = exchange.facts?.servers ?? [];
   if (union === null || union.tops === null) return {};
