@@ -57,6 +57,8 @@ describe.each([
       const answer = (await home.send(method, ALICE, AS_BOB)).at(-1)!;
       expect([answer.status, answer.header("Warning")]).toEqual([403, '399 example.com "not allowed by policy"']);
       expect(got(method)).toBe(0);
+      const line = world.proxies[0]!.told.request!.at(-1)!;
+      expect([line.plan, line.reasons.at(-1)]).toEqual(["reject 403 Forbidden", "decided by: the test"]);
     },
   );
 });

@@ -1,4 +1,4 @@
-import { holdPlan, liveBinding } from "../../federation/construct.ts";
+import { holdPlan, liveBinding, reject as rejectPlan } from "../../federation/construct.ts";
 import type { ForkPlan, Plan, RedirectPlan, RelayPlan } from "../../federation/plan.ts";
 import { principalOf } from "../../federation/sender.ts";
 import {
@@ -13,7 +13,7 @@ import { aorOf, tryAorOf } from "../../sip/message/uri.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { asSip } from "../next-hop.ts";
-import { answer } from "../responses.ts";
+import { answer, reject } from "../responses.ts";
 import { SenderFacts } from "./facts.ts";
 
 /**
@@ -40,7 +40,7 @@ export function permitSender(core: Core, exchange: Exchange): boolean | Promise<
 function isPassed(core: Core, exchange: Exchange, verdict: SenderVerdict | null): boolean {
   if (exchange.transaction.completed) return false;
   if (verdict?.known !== true) return unknown(core, exchange);
-  if (!verdict.allowed) answer(core, exchange, { status: 403, phrase: "Forbidden", warning: WARNING });
+  if (!verdict.allowed) refuse(core, exchange, verdict.rule);
   return verdict.allowed;
 }
 
@@ -87,7 +87,7 @@ function underVerdict(core: Core, exchange: Exchange, plan: PassingPlan, verdict
   const takesLegs = server === null || (core.rotation.server(server)?.repoint ?? true);
   const isPlain = isWhole(verdict);
   if (verdict.handling === "block" || (!isPlain && verdict.transform !== null && !takesLegs)) {
-    answer(core, exchange, { status: 403, phrase: "Forbidden", warning: WARNING });
+    refuse(core, exchange, verdict.rule);
     return null;
   }
   if (facts === null || (isPlain && (plan.kind !== "relay" || !takesLegs || exchange.event !== "presence")))
@@ -134,6 +134,15 @@ function watcherNamed(core: Core, notify: SipRequest, server: string) {
 function questionOf({ aor, origin, sender }: Exchange, event: string): Question {
   const { aor: watcher, trusted } = principalOf(origin, sender);
   return { watcher, trusted, aor, event };
+}
+
+/** Which rule it was stands in the log. */
+function refuse(core: Core, exchange: Exchange, rule: string): void {
+  const plan = rejectPlan(403, ["rules kept here say who may reach the user", `decided by: ${rule}`], {
+    warning: WARNING,
+  });
+  exchange.plan = plan;
+  reject(core, exchange, plan);
 }
 
 /** Nobody can say now. */
