@@ -71,6 +71,8 @@ export class Pusher {
   readonly #changed = new Set<string>();
   #sweepFrom: string | null = null;
   #sweepAt = 0;
+  /** There are rows, or were. */
+  #keeps = false;
   #timer: Timer | null = null;
   #running = false;
   #turn: Promise<void> | null = null;
@@ -156,8 +158,14 @@ export class Pusher {
     }
     if (!this.#running) return;
     // What is more than a second's worth waits for the next.
-    const wait = busy || this.#sweepFrom !== null || this.#changed.size > 0 ? 1000 : this.#options.pollMs;
+    const rest = this.#isIdle() ? this.#options.sweepMs : this.#options.pollMs;
+    const wait = busy || this.#sweepFrom !== null || this.#changed.size > 0 ? 1000 : rest;
     this.#timer = this.#parts.runtime.timers.after(wait, () => this.wake());
+  }
+
+  /** Nobody's rules are pushed, and none ever were. */
+  #isIdle(): boolean {
+    return !this.#keeps && this.#parts.servers().length === 0 && this.#parts.domains().length === 0;
   }
 
   /** Writes down what is wanted, of some of those who changed and of a page of all. */
@@ -177,6 +185,7 @@ export class Pusher {
       this.#parts.domains().length === 0 ? [] : documents.list({ kind: "pres-rules", after, limit: PAGE }),
       pushes.list({ after: { aor: after, server: "\u{10ffff}" }, limit: PAGE }),
     ]);
+    if (rows.length > 0) this.#keeps = true;
     // Both lists go on behind the last user whom both have told of.
     const ends = [rules, rows].filter((each) => each.length === PAGE).map((each) => each.at(-1)!.aor);
     const until = ends.sort()[0] ?? null;

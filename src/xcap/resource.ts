@@ -58,13 +58,17 @@ function decoded(text: string): string | null {
   }
 }
 
-/** RFC 4825 6.4: `xmlns()` of XPointer; what is of another scheme is passed over. `^` escapes (XPointer framework 3.1). */
+/** One expression; `^` escapes (XPointer framework 3.1). */
+const EXPRESSION = /\s*([\w.:-]+)\(((?:[^()^]|\^.|\([^()]*\))*)\)/sy;
+
+/** RFC 4825 6.4: `xmlns()` of XPointer; what is of another scheme is passed over. */
 function bindingsOf(query: string): ReadonlyMap<string, string> {
   const bindings = new Map<string, string>();
   const text = decoded(query) ?? "";
-  for (const [, scheme, data] of text.matchAll(/([\w.:-]+)\(((?:[^()^]|\^.|\([^()]*\))*)\)/g)) {
-    if (scheme !== "xmlns" || bindings.size >= MOST_BINDINGS) continue;
-    const pair = /^\s*([^\s=:]+)\s*=\s*(.*)$/s.exec(data!.replaceAll(/\^(.)/gs, "$1"));
+  EXPRESSION.lastIndex = 0;
+  for (let each = EXPRESSION.exec(text); each !== null && bindings.size < MOST_BINDINGS; each = EXPRESSION.exec(text)) {
+    const [, scheme, data] = each;
+    const pair = scheme === "xmlns" ? /^\s*([^\s=:]+)\s*=\s*(.*)$/s.exec(data!.replaceAll(/\^(.)/gs, "$1")) : null;
     if (pair !== null && !bindings.has(pair[1]!)) bindings.set(pair[1]!, pair[2]!);
   }
   return bindings;

@@ -152,6 +152,13 @@ describe("documents (RFC 4825 7.1-7.3)", () => {
     expect(await documents.get("alice@example.com", "pres-rules")).toBeNull();
   });
 
+  it("a body without Content-Type is of no type: 415; a PUT without a body is no document: 409", async () => {
+    const { alice, put } = await open();
+    expect((await alice("PUT", INDEX, Buffer.from(RULES))).status).toBe(415);
+    expect((await put(INDEX, TYPE, "")).status).toBe(409);
+    expect((await alice("PUT", INDEX)).status).toBe(415);
+  });
+
   it("over 64 kB: 413, and nothing is kept", async () => {
     const { put, documents } = await open();
     expect((await put(INDEX, TYPE, `<r>${"x".repeat(70_000)}</r>`)).status).toBe(413);

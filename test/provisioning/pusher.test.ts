@@ -75,10 +75,7 @@ async function house(options: { proxies?: number } = {}) {
   const write = (text: string, aor = ALICE) =>
     simulation.finish(directory.documents.put(aor, "pres-rules", text, {}, "test"));
   const rows = () => simulation.finish(directory.pushes.list({ limit: 100 }));
-  const settled = async (ms = 10_000) => {
-    const end = first.clock.now() + ms;
-    await simulation.run(() => first.clock.now() >= end);
-  };
+  const settled = (ms = 10_000) => simulation.advance(ms);
   const stop = async () => {
     for (const each of pushers) await simulation.finish(each.stop());
     for (const each of directories) await simulation.finish(each.stop());
@@ -265,6 +262,28 @@ describe("central provisioning", () => {
     await settled();
     expect(await rows()).toEqual([]);
     expect(keeps["a"]!.documents.size).toBe(0);
+    await stop();
+  });
+
+  it("asks the database nothing all the time where nobody's rules are pushed, and begins when they are", async () => {
+    const { pushers, keeps, state, telemetry, write, directory, settled, stop } = await house();
+    const servers = state.servers;
+    [state.servers, state.domains] = [[], []];
+    let taken = 0;
+    const { pushes } = directory;
+    const take = pushes.take.bind(pushes);
+    pushes.take = (...args) => {
+      taken++;
+      return take(...args);
+    };
+    pushers[0]!.start();
+    await write(rules("bob@example.com"));
+    await settled(600_000);
+    expect(taken).toBeLessThan(5);
+    [state.servers, state.domains] = [servers, ["example.com"]];
+    telemetry.emit("configReloaded", { changes: [] });
+    await settled();
+    expect(keeps["a"]!.documents.size).toBe(1);
     await stop();
   });
 
