@@ -1,5 +1,5 @@
 import type { ForkResult } from "../directory/directory.ts";
-import { meaningOf, type NotifyState } from "../federation/answers.ts";
+import { type Ending, meaningOf, type NotifyState } from "../federation/answers.ts";
 import {
   type ForkEffect,
   type ForkEvent,
@@ -30,7 +30,7 @@ export interface ForkHooks {
   before(servers: readonly string[]): Promise<void>;
   /** A branch to this server begins, and has ended. */
   asked(server: string): void;
-  ended(server: string): void;
+  ended(server: string, ending: Ending): void;
   /** Every branch has ended. `took`: servers that answered 2xx, in order. */
   over(asked: readonly string[], took: readonly string[]): void;
 }
@@ -110,7 +110,7 @@ export class ForkRun implements BranchUser {
     if (typeof result !== "string") this.#responses.set(server, result);
     // What was taken back before it was sent ends as if its CANCEL had been answered (RFC 3261 9.2).
     const ending = result === "cancelled" ? 487 : typeof result === "string" ? result : result.status;
-    this.#hooks?.ended(server);
+    this.#hooks?.ended(server, ending);
     this.#step({ kind: "ended", server, ending });
   }
 

@@ -14,9 +14,6 @@ import { spenderOf } from "./steps/credit.ts";
  * decision's (steps/credit.ts).
  */
 
-/** An INVITE that was under way when its call was taken elsewhere arrives within this time (T4, RFC 3261 17.1.2.2). */
-const UNDER_WAY_MS = 5_000;
-
 /** In a tree: the server that sends it, where it sends on to its children by itself. */
 function sendsOn(exchange: Exchange, union: Union | null): string | null {
   const { origin, facts } = exchange;
@@ -131,18 +128,30 @@ export function grantsFor(
   return grants;
 }
 
+/** True for what a server was granted, under its name or one beside it. */
+export function isOf(grant: Grant, server: string): boolean {
+  return grant.server === server || grant.server === sentTo(server) || grant.server === childrenOf(server);
+}
+
 /**
- * The call has been taken or given up: what its servers could still send on counts no more, so that the caller may call
- * again from there; but for what is under way this very moment.
+ * It has been taken, refused or given up: what servers could still send on of it counts no more, so that what their own
+ * users write, and the next call, is not taken for it; but for what may be under way this very moment.
  */
-export async function takeBack(core: Core, exchange: Exchange, grants: readonly Grant[]): Promise<void> {
+export async function takeBack(
+  core: Core,
+  exchange: Exchange,
+  grants: readonly Grant[],
+  underWayMs: number,
+): Promise<void> {
   const { unions } = core.directory;
-  const by = spenderOf(exchange);
+  const by = `${spenderOf(exchange)}/${grants[0]?.server ?? ""}`;
   const left: Grant[] = [];
   for (const { count, ...credit } of grants) {
     let unspent = 0;
     while (unspent < count && (await unions.spend(credit, `${by}/${unspent}`))) unspent++;
     if (unspent > 0) left.push({ ...credit, count: unspent });
   }
-  if (left.length > 0) await unions.grant(`${by}/over`, left, core.runtime.clock.wall() + UNDER_WAY_MS);
+  if (left.length > 0 && underWayMs > 0) {
+    await unions.grant(`${by}/over`, left, core.runtime.clock.wall() + underWayMs);
+  }
 }

@@ -229,6 +229,27 @@ describe("a node that sends on by itself and does not have him", () => {
   });
 });
 
+it("what a server has refused it cannot send on: its own user's same words are new", async () => {
+  const answers: Record<string, number> = { west: 404, north: 403 };
+  const script =
+    (name: string): Script =>
+    (t, s) =>
+      reply(t, s, answers[name] ?? 200);
+  await domain(
+    "proxy",
+    1,
+    { east: 0, west: 0, north: 0, south: 0 },
+    { models: PEER },
+    { west: script("west"), north: script("north") },
+  );
+  expect(await world.client("127.0.0.50").status("MESSAGE", BOB, { body: "ok" })).toBe(200);
+  await world.simulation.advance(1_000);
+  for (const name of ["west", "north"]) {
+    expect(await at(name).status("MESSAGE", BOB, { body: "ok" })).toBe(200);
+  }
+  expect(got()).toEqual([3, 2, 2, 3]);
+});
+
 describe.each(WAYS.slice(0, 2))("a server that lacks him, and sends what it lacks back to us %s", (_, as) => {
   it.each([
     ["peers", { models: PEER }],

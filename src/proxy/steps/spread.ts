@@ -1,5 +1,6 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Grant } from "../../directory/unions.ts";
+import { meaningOf } from "../../federation/answers.ts";
 import { CREDIT_MS } from "../../federation/credit.ts";
 import { splitBreadth } from "../../federation/loop-hash.ts";
 import type { ForkPlan, SpreadPlan } from "../../federation/plan.ts";
@@ -12,7 +13,7 @@ import { ForkRun } from "../fork-run.ts";
 import { breadthOf } from "../next-hop.ts";
 import type { OpenForkHandle } from "../open-forks.ts";
 import { answer } from "../responses.ts";
-import { grantsFor, isAnotherCopy, isReturned, takeBack, textOf, unionFor } from "../returns.ts";
+import { grantsFor, isAnotherCopy, isOf, isReturned, takeBack, textOf, unionFor } from "../returns.ts";
 import { spenderOf } from "./credit.ts";
 
 /**
@@ -77,8 +78,12 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
       open.add(server);
       core.openSpreads.begin(`${server} ${text}`);
     },
-    ended(server) {
+    ended(server, ending) {
       if (open.delete(server)) core.openSpreads.end(`${server} ${text}`);
+      // It has not taken the message, and sends nothing on any more. One that is silent may.
+      const isDone = ending !== "timeout" && meaningOf(ending) !== "here";
+      const its = isDone && !exchange.isInvite ? all.filter((each) => isOf(each, server)) : NO_GRANTS;
+      if (its.length > 0) void takeBack(core, exchange, its, 0).catch(() => undefined);
     },
     over: (asked, took) => over(core, exchange, routing, asked, took, all),
   }).start();
@@ -100,6 +105,7 @@ export function insteadOf(exchange: Pick<Exchange, "facts">): Readonly<Record<st
 }
 
 const NOBODY: readonly string[] = [];
+const NO_GRANTS: readonly Grant[] = [];
 /** It is on record nowhere that it is open: all its servers may have him, so that there is nothing to wait for. */
 const NO_RECORD: OpenForkHandle = { release: () => undefined, close: () => undefined };
 const PART: Omit<Routing, "stages"> = {
@@ -107,6 +113,8 @@ const PART: Omit<Routing, "stages"> = {
   rule: "part: a server sends it on to those below it",
   tookTurn: false,
 };
+/** An INVITE that was under way when its call was taken elsewhere arrives within this time (T4, RFC 3261 17.1.2.2). */
+const UNDER_WAY_MS = 5_000;
 /** Of the time for a decision, what storing is given. */
 const STORE_MS = 1_000;
 async function routingFor(core: Core, { request, aor, method }: Exchange, { servers }: SpreadPlan): Promise<Routing> {
@@ -152,5 +160,5 @@ function over(
 ): void {
   const { method, aor, request, isInvite } = exchange;
   core.telemetry.emit("spread", { method, callId: request.callId, aor, rule, servers: asked, took });
-  if (isInvite && grants.length > 0) void takeBack(core, exchange, grants).catch(() => undefined);
+  if (isInvite && grants.length > 0) void takeBack(core, exchange, grants, UNDER_WAY_MS).catch(() => undefined);
 }
