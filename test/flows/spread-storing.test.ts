@@ -110,6 +110,13 @@ describe("a MESSAGE to a user of several servers none of which can be asked (mod
     expect(await states()).toEqual([]);
   });
 
+  it("the one that the sender wished for alone says that he is not there (no-fork): 480, nothing is stored", async () => {
+    await domain({ east: 404, west: 404, north: 404 });
+    const headers = [["Request-Disposition", "no-fork"]] as const;
+    expect(await world.client("127.0.0.50").status("MESSAGE", BOB, { headers })).toBe(480);
+    expect(await states()).toEqual([]);
+  });
+
   it("from one of his servers: the others get it, and not that one", async () => {
     await domain();
     drain(true, "west", "north");

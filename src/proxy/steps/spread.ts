@@ -68,7 +68,8 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
   const all = [...grants];
   new ForkRun(core, exchange, { ...order, ...more }, NO_RECORD, {
     reserveMs: isStorable(exchange, plan) ? STORE_MS : 0,
-    untaken: (server) => store(core, exchange, plan, server),
+    // Who was left out as the sender wished is waited for by nobody.
+    untaken: (server) => store(core, exchange, plan, server !== null && left.includes(server) ? null : server),
     async before(servers) {
       const its = grantsFor(exchange, plan, servers);
       all.push(...its);
