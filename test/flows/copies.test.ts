@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { digestResponse, digestSecret } from "../../src/base/digest.ts";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import {
   always,
@@ -169,6 +170,25 @@ describe("what a user of several servers writes (draft, Conversation Consistency
     expect(await world.client("127.0.0.50").status("MESSAGE", BOB, { from: ALICE, body: "not hers" })).toBe(200);
     await world.simulation.advance(2_000);
     expect(copied()).toEqual([]);
+  });
+
+  it("a client who has proved to be him is at none of his servers: all of them are shown it, and without his credentials", async () => {
+    const realm = "example.com";
+    await domain({}, { options: { clients: { authenticate: "digest", realm, home: null } } });
+    const secret = digestSecret("SHA-256", "alice", realm, "secret");
+    const credentials = { aor: "alice@example.com", realm, md5: null, sha256: secret };
+    await world.simulation.finish(world.proxies[0]!.directory.putCredentials(credentials, "test"));
+    const client = world.client("127.0.0.50");
+    const challenge = (await client.send("MESSAGE", BOB, { from: ALICE })).at(-1)!.header("Proxy-Authenticate")!;
+    const nonce = /nonce="([^"]+)"/.exec(challenge)![1]!;
+    const given = { username: "alice", realm, nonce, uri: BOB, nc: "00000001", cnonce: "c", qop: "auth" };
+    const response = digestResponse({ ...given, response: "", algorithm: "SHA-256" }, "MESSAGE", secret);
+    const value = `Digest username="alice", realm="${realm}", nonce="${nonce}", uri="${BOB}", response="${response}", algorithm=SHA-256, nc=00000001, cnonce="c", qop=auth`;
+    const headers = [["Proxy-Authorization", value]] as const;
+    expect(await client.status("MESSAGE", BOB, { from: ALICE, body: "hi", headers })).toBe(200);
+    await world.simulation.advance(500);
+    expect(got()).toEqual({ east: ["alice:hi"], west: ["alice:hi"], north: ["alice:hi"] });
+    expect(at("east").seen("MESSAGE")[0]!.has("Proxy-Authorization")).toBe(false);
   });
 
   it("a copy asks for no notification of what the original asked for (RFC 5438 6.2)", async () => {
