@@ -72,6 +72,8 @@ export async function buildApp(runtime: DeskRuntime, options: AdminOptions): Pro
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 2048 },
     return503OnClosing: false,
+    // Whoever stands before us on this machine says for whom: wrong passwords are counted by that.
+    trustProxy: "loopback",
   });
   app.server.maxConnections = MAX_CONNECTIONS;
   app.removeContentTypeParser("text/plain");

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { DirectoryUnavailable } from "../base/errors.ts";
 import type { ListedSubscription } from "../directory/subscriptions.ts";
 import type { Visited } from "../directory/unions.ts";
+import type { Standing } from "../subscription/composed-decision.ts";
 import { standingsIn } from "../subscription/composed-row.ts";
 import { shownIn } from "../subscription/subscription.ts";
 import type { AdminOptions, ProxyPort } from "./ports.ts";
@@ -12,7 +13,7 @@ const MOST = 100;
 
 type Union = Pick<ProxyPort, "children" | "servers">;
 
-const standing = z.object({
+const standingSchema = z.object({
   server: z.string(),
   standing: z
     .enum(["confirmed", "pending", "asked", "away", "out"])
@@ -42,7 +43,7 @@ export const unionedSchema = z.object({
       proxy: z.string(),
       direction: z.enum(["up", "down"]).describe("down: a server of a tree asks for those below it"),
       active: z.boolean().describe("false: the watcher was told `pending`"),
-      servers: z.array(standing),
+      servers: z.array(standingSchema),
       missing: z.array(z.string()).describe("whose answer is missing"),
     }),
   ),
@@ -87,9 +88,9 @@ async function liveOf(proxy: Union, row: ListedSubscription): Promise<Unioned["s
   const known = standingsIn(leg);
   const up = new Set(proxy.servers().flatMap((each) => (each.up ? [each.name] : [])));
   const servers = ((await proxy.children(aor, view)) ?? []).map(
-    (server): z.output<typeof standing> => ({
+    (server): z.output<typeof standingSchema> => ({
       server,
-      standing: known.find((each) => each.server === server)?.standing ?? (up.has(server) ? "out" : "away"),
+      standing: standingNow(known.find((each) => each.server === server)?.standing, up.has(server)),
     }),
   );
   return {
@@ -103,6 +104,12 @@ async function liveOf(proxy: Union, row: ListedSubscription): Promise<Unioned["s
     servers,
     missing: servers.filter(({ standing }) => MISSING.has(standing)).map(({ server }) => server),
   };
+}
+
+/** @param standing as it was written down; undefined: it is new. */
+function standingNow(standing: Standing | undefined, isUp: boolean): z.output<typeof standingSchema>["standing"] {
+  if (standing === "visited") return "out";
+  return standing === undefined || standing === "asked" ? (isUp ? "asked" : "away") : standing;
 }
 
 const MISSING: ReadonlySet<string> = new Set(["pending", "asked", "away"]);

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { isHeld, type ListedSubscription, MOST_LISTED } from "../directory/subscriptions.ts";
+import { standingsIn } from "../subscription/composed-row.ts";
 import type { App, Desk } from "./app.ts";
 import { component, iso } from "./schemas.ts";
 
@@ -19,6 +20,19 @@ const subscriptionSchema = component(
           "reg, winfo: answered from what is kept here",
       ),
     server: z.string().nullable().describe("where it is extended to; of a composed one all of them, with commas"),
+    servers: z
+      .array(
+        z.object({
+          server: z.string(),
+          standing: z
+            .enum(["asked", "confirmed", "pending", "out", "visited"])
+            .describe(
+              "asked: has not said whether the watcher may see; confirmed; pending: has not decided; out: does not have " +
+                "the user; visited: its part comes by another server",
+            ),
+        }),
+      )
+      .describe("of a composed one: how each server stands; empty of others"),
     epoch: z.int().describe("of the binding that was acted upon last"),
     origin: z.string().nullable().describe("server the watcher's request came from; null: a client"),
     expiresAt: z.string(),
@@ -37,7 +51,8 @@ export function subscriptionRoutes(app: App, { options, names }: Desk): void {
   app.get("/api/v1/subscriptions", {
     schema: {
       tags,
-      summary: "Subscriptions kept here, held and live, of all proxies; and how many forked ones wait on this one",
+      summary:
+        "Subscriptions kept here, held, live and composed, of all proxies; and how many forked ones wait on this one",
       querystring: z.strictObject({
         kind: z.enum(["presence", "composed", "reg", "winfo"]).optional().describe("presence: held and live ones"),
         held: z.enum(["true", "false"]).optional().describe("true: held ones only; false: live ones only"),
@@ -92,6 +107,7 @@ function subscriptionJson(each: ListedSubscription): z.input<typeof subscription
     event: each.event,
     state: each.kind !== "presence" ? each.kind : isHeld(each) ? "held" : "live",
     server: each.legServer,
+    servers: each.kind === "composed" ? [...standingsIn(each.leg)] : [],
     epoch: each.extendedEpoch,
     origin: each.origin,
     expiresAt: iso(each.expiresAt),

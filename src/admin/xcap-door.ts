@@ -61,7 +61,7 @@ export class XcapDoor {
   }
 
   async #basic(authorization: string, request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
-    if (!isLoopback(plainAddress(request.ip))) {
+    if (!isOnThisMachine(request)) {
       throw this.#challenge(request, reply, false, "A password is not taken in the clear: use Digest.");
     }
     const text = Buffer.from(authorization.slice(6).trim(), "base64").toString("utf8");
@@ -101,7 +101,7 @@ export class XcapDoor {
     const realm = this.#desk.options.realm();
     reply.header("www-authenticate", [
       ...this.#nonces.challenges(realm, stale),
-      ...(isLoopback(plainAddress(request.ip)) ? [`Basic realm="${realm}", charset="UTF-8"`] : []),
+      ...(isOnThisMachine(request) ? [`Basic realm="${realm}", charset="UTF-8"`] : []),
     ]);
     return new Problem(401, "unauthenticated", message);
   }
@@ -127,9 +127,9 @@ function keysOf(request: FastifyRequest, user: string): readonly (readonly [stri
   ];
 }
 
-/** An IPv4 address that came over an IPv6 socket. */
-function plainAddress(address: string): string {
-  return address.replace(/^::ffff:/i, "");
+/** Nobody can listen on the last hop; on those before it, that is the matter of the proxy there. */
+function isOnThisMachine({ socket }: FastifyRequest): boolean {
+  return isLoopback((socket.remoteAddress ?? "127.0.0.1").replace(/^::ffff:/i, ""));
 }
 
 /** RFC 7616 3.4.6: an answer is for one resource. It may have been asked for with scheme and host. */

@@ -502,6 +502,15 @@ describe("who may (RFC 4825 5.7, 8)", () => {
     expect((await fetch(url + INDEX, { headers: { authorization: "Bearer null" } })).status).toBe(401);
   });
 
+  it("behind a proxy on this machine wrong passwords are counted by whom it says, and Basic is taken", async () => {
+    const { as } = await open();
+    const from = (address: string, password: string) =>
+      as(basic("alice", password))("GET", INDEX, undefined, { "x-forwarded-for": address });
+    for (let i = 0; i < 10; i++) expect((await from("198.51.100.1", `guess${i}`)).status).toBe(401);
+    expect((await from("198.51.100.1", "wonderland")).status).toBe(429);
+    expect((await from("198.51.100.2", "wonderland")).status).toBe(404);
+  });
+
   it("ten wrong passwords for a user a minute, then 429 for him, also with the right one; others go on", async () => {
     const { as, alice } = await open();
     for (let i = 0; i < 10; i++) expect((await as(basic("alice", `guess${i}`))("GET", INDEX)).status).toBe(401);
