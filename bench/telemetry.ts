@@ -54,7 +54,7 @@ export async function run(): Promise<void> {
     transactions: () => ({ server: 0, client: 0, completed: 0, completedBytes: 0 }),
     cached: () => 0,
     openForks: () => 0,
-    subscriptions: () => ({ held: 0, live: 0 }),
+    subscriptions: () => ({ held: 0, live: 0, composed: 0 }),
     stored: () => ({ messages: 0, octets: 0, inFlight: 0 }),
     waiting: () => 0,
   });

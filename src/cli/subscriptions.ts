@@ -19,12 +19,20 @@ interface Options extends Paging {
   readonly json?: boolean;
 }
 
+/** Of a composed one the servers that have not confirmed with what they said: `east, west (pending)`. */
+function serversOf({ server, servers }: SubscriptionJson): string {
+  if (servers.length === 0) return server ?? "-";
+  return servers
+    .map((each) => (each.standing === "confirmed" ? each.server : `${each.server} (${each.standing})`))
+    .join(", ");
+}
+
 /** `subscriptions list [--held]`. */
 export function registerSubscriptions(program: Command, io: Io): void {
   const list = program
     .command("subscriptions")
     .helpCommand(false)
-    .description("live and held subscriptions")
+    .description("live, held and composed subscriptions")
     .addHelpText("after", example("codomain subscriptions list --held"))
     .command("list")
     .description("subscriptions kept by the proxies, and how many forked ones wait for their NOTIFY")
@@ -65,7 +73,7 @@ export function registerSubscriptions(program: Command, io: Io): void {
             each.presentity,
             each.event,
             each.state,
-            each.server ?? "-",
+            serversOf(each),
             each.epoch,
             each.expiresAt,
           ]),

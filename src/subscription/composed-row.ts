@@ -1,12 +1,14 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
 import { Child, Composed, STALE_MS } from "./composed.ts";
+import type { Standing } from "./composed-decision.ts";
 import { Leg } from "./leg.ts";
 
 /**
- * What the row of a composed subscription says of its children: in `leg` a line that names them, then the texts of their
- * legs, one behind the other. Documents are not in it: who takes it over has them told anew.
+ * What the row of a composed subscription says of its children: in `leg` a line with their names, how they stand and how
+ * long the texts of their legs are, which follow one behind the other. Documents are not in it: who takes it over has them
+ * told anew.
  *
- *     east c 213,west p 198,north c 0
+ *     east c 213,west p 198,north o 0
  *     1 …
  */
 export function packChildren({ children }: Composed): Pick<SubscriptionState, "leg" | "legServer" | "legReserved"> {
@@ -15,15 +17,13 @@ export function packChildren({ children }: Composed): Pick<SubscriptionState, "l
   const servers: string[] = [];
   let reserved = 0;
   for (const child of children) {
-    const mark = MARKS[child.standing];
     const text = child.leg?.pack() ?? "";
     if (text !== "") {
       servers.push(child.server);
       const { machine } = child.leg!;
       reserved = Math.max(reserved, machine.reserved, machine.sent + RESERVE);
     }
-    if (mark === "" && text === "") continue;
-    names.push(`${child.server} ${mark === "" ? "a" : mark} ${text.length}`);
+    names.push(`${child.server} ${MARKS[child.standing]} ${text.length}`);
     texts.push(text);
   }
   if (names.length === 0) return { leg: null, legServer: null, legReserved: 0 };
@@ -31,8 +31,8 @@ export function packChildren({ children }: Composed): Pick<SubscriptionState, "l
   return { leg, legServer: servers.length === 0 ? null : servers.join(","), legReserved: reserved };
 }
 
-/** Consent is kept, and that it is not decided; the others are asked as if for the first time. */
-const MARKS = { asked: "", confirmed: "c", pending: "p", out: "", visited: "" } as const;
+const MARKS: Readonly<Record<Standing, string>> = { asked: "a", confirmed: "c", pending: "p", out: "o", visited: "v" };
+const STANDINGS = new Map(Object.entries(MARKS).map(([standing, mark]) => [mark, standing as Standing]));
 
 /** @param sent the last CSeq that may have been used on any leg. */
 export function unpackChildren(text: string | null, sent: number, reserved: number, now: number): Child[] {
@@ -49,10 +49,10 @@ export function unpackChildren(text: string | null, sent: number, reserved: numb
 
 export interface Stood {
   readonly server: string;
-  readonly standing: "asked" | "confirmed" | "pending";
+  readonly standing: Standing;
 }
 
-/** Of a row's `leg`, for people: who has confirmed, and who has a leg and says nothing yet. */
+/** Of a row's `leg`, for people: how each server stands, as far as it was written down. */
 export function standingsIn(leg: string | null): readonly Stood[] {
   return unpackLine(leg).map(({ server, mark }) => ({ server, standing: standingOf(mark) }));
 }
@@ -66,8 +66,8 @@ function unpackLine(leg: string | null): readonly { server: string; mark: string
   });
 }
 
-function standingOf(mark: string): Stood["standing"] {
-  return mark === "c" ? "confirmed" : mark === "p" ? "pending" : "asked";
+function standingOf(mark: string): Standing {
+  return STANDINGS.get(mark) ?? "asked";
 }
 
 const FLAG_DOWN = "d";
@@ -99,8 +99,9 @@ export function unpackComposed(stored: StoredSubscription, cell: string, sent: n
   for (const child of composed.children) {
     child.taken = composed.visits && child.leg !== null;
     child.written = child.leg?.number ?? 0;
-    // It is asked anew, and waited for as long as a server may take to answer.
-    child.staleAt = now + STALE_MS;
+    // It is asked anew, and waited for as long as a server may take to answer; who had dropped out is not.
+    if (child.standing === "visited") child.retryAt = now;
+    else if (child.standing !== "out") child.staleAt = now + STALE_MS;
   }
   return composed;
 }

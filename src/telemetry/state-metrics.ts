@@ -16,8 +16,8 @@ export interface MetricsSources {
   openForks(): number;
   /** Requests waiting on open forks. */
   waiting(): number;
-  /** Subscriptions this proxy owns: held for users who are on no server, and extended to one. */
-  subscriptions(): { readonly held: number; readonly live: number };
+  /** Subscriptions this proxy owns: held for users who are on no server, and extended to one; and composed of several. */
+  subscriptions(): { readonly held: number; readonly live: number; readonly composed: number };
   /** Messages stored in the whole domain, as this proxy was told last, and queues of them in its hands. */
   stored(): { readonly messages: number; readonly octets: number; readonly inFlight: number };
 }
@@ -56,10 +56,11 @@ export function readState(gauges: Gauges, sources: MetricsSources, lag: LoopLag)
   gauges.one("cached_users", "Users whose place is kept in memory.", () => sources.cached());
   gauges.one("open_forks", "Forks in progress.", () => sources.openForks());
   gauges.many("subscriptions", "Subscriptions this proxy owns.", ["state"], () => {
-    const { held, live } = sources.subscriptions();
+    const { held, live, composed } = sources.subscriptions();
     return [
       { labels: { state: "held" }, value: held },
       { labels: { state: "live" }, value: live },
+      { labels: { state: "composed" }, value: composed },
     ];
   });
   gauges.one("stored_messages", "Messages stored in the whole domain.", () => sources.stored().messages);

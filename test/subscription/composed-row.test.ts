@@ -59,11 +59,13 @@ describe("the row of a composed subscription", () => {
       ["north", "confirmed", undefined, undefined],
       ["south", "pending", 4, "c\n"],
       ["alpha", "asked", 5, "d"],
+      ["gone", "out", undefined, undefined],
     ]);
-    // Nothing is known of what they have to show, and they are waited for.
-    expect(after.children.map((each) => [each.epoch, each.staleAt])).toEqual(
-      after.children.map(() => [0, 1_000 + STALE_MS]),
-    );
+    // Nothing is known of what they have to show, and they are waited for; who had dropped out is not.
+    expect(after.children.map((each) => [each.epoch, each.staleAt])).toEqual([
+      ...Array.from({ length: 4 }, () => [0, 1_000 + STALE_MS]),
+      [0, 0],
+    ]);
     expect(after.children[0]!.leg!.machine).toMatchObject({ heard: 7, sent: 32, reserved: row.legReserved });
   });
 
@@ -78,7 +80,8 @@ describe("the row of a composed subscription", () => {
   it("has no leg where nobody has said anything", () => {
     const before = composed();
     before.children = [child("east", "asked", null), child("west", "out", null)];
-    expect(packChildren(before)).toEqual({ leg: null, legServer: null, legReserved: 0 });
+    expect(packChildren(before)).toMatchObject({ legServer: null, legReserved: 0 });
+    expect(packChildren(composed())).toEqual({ leg: null, legServer: null, legReserved: 0 });
   });
 
   it("tells people who has confirmed", () => {

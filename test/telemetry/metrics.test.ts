@@ -63,7 +63,7 @@ function setUp(servers: () => readonly ServerState[] = () => [EAST]) {
     transactions: () => ({ server: 3, client: 4, completed: 5, completedBytes: 600 }),
     cached: () => 7,
     openForks: () => 8,
-    subscriptions: () => ({ held: 4, live: 2 }),
+    subscriptions: () => ({ held: 4, live: 2, composed: 3 }),
     stored: () => ({ messages: 3, octets: 900, inFlight: 1 }),
     waiting: () => 9,
   };
