@@ -14,6 +14,7 @@ import { createWorld, reply, type Script, type World } from "../support/world.ts
 const SEEDS = Number(process.env["CODOMAIN_SEEDS"] ?? (process.env["CODOMAIN_FULL"] === "1" ? 2_000 : 40));
 const FIRST = Number(process.env["CODOMAIN_SEED"] ?? 1);
 
+const DOWN = 5070;
 const BOB = "sip:bob@example.com";
 const ALL = ["a", "b", "c", "d", "e", "f"] as const;
 
@@ -35,11 +36,14 @@ interface Shape {
   readonly peers: boolean;
   readonly servers: ReadonlyMap<string, Server>;
   readonly proxies: number;
+  /** Nodes of the tree send what goes down to a listener for that. */
+  readonly down: boolean;
 }
 
 function shapeOf(draw: (below: number) => number): Shape {
   const peers = draw(2) === 0;
   const proxies = 1 + draw(2);
+  const down = !peers && draw(3) === 0;
   const names = ALL.slice(0, 2 + draw(ALL.length - 1));
   const servers = new Map<string, Server>();
   for (const [i, name] of names.entries()) {
@@ -53,7 +57,7 @@ function shapeOf(draw: (below: number) => number): Shape {
     const returns = !has && !sendsOn && proxies === 1 && draw(2) === 0;
     servers.set(name, { name, parent, children: [], sendsOn, as, each: draw(2) === 0, proxy, has, returns });
   }
-  return { peers, servers, proxies };
+  return { peers, servers, proxies, down };
 }
 
 /** How many copies a server makes of what it was sent, or what its own user writes (draft, "Routing" of both models). */
@@ -102,7 +106,8 @@ async function begin(seed: number, shape: Shape): Promise<World> {
       if (!server.has) return reply(transaction, self, 404);
       for (let i = 0; i < copiesOf(shape, server, "asked"); i++) {
         sent++;
-        self.beginRequest(copyOf(request, server.as, `${server.name}-${sent}`), server.proxy);
+        const copy = copyOf(request, server.as, `${server.name}-${sent}`);
+        void self.stack.ask(copy, { host: server.proxy, port: shape.down ? DOWN : 5060 });
       }
       if (request.method === "MESSAGE") return reply(transaction, self, 200);
       reply(transaction, self, 180);
@@ -117,7 +122,7 @@ async function begin(seed: number, shape: Shape): Promise<World> {
     ? { models: [{ match: "bob@example.com", model: { model: "unioned", style: "peer", servers: names } }] }
     : {
         models: [{ match: "bob@example.com", model: { model: "unioned", style: "hierarchical", tree: "t" } }],
-        unions: { trees: [{ name: "t", root: names[0]!, children }], downListener: false, unreachable: "wait" },
+        unions: { trees: [{ name: "t", root: names[0]!, children }], downListener: shape.down, unreachable: "wait" },
       };
   const world = await createWorld({
     seed,
@@ -126,6 +131,7 @@ async function begin(seed: number, shape: Shape): Promise<World> {
     each: Object.fromEntries(
       [...servers.values()].map((each) => [each.name, { onward: each.sendsOn ? "both" : "none" }]),
     ),
+    ...(shape.down ? { downPort: DOWN } : {}),
     database: { latencyMs: [0, seed % 5] },
     options,
   });
