@@ -32,6 +32,8 @@ export interface BackEnd {
    */
   readonly state: "waiting" | "told" | "denied";
   readonly documents: readonly string[];
+  /** Asks those again without whom it went on: what was a loop may be none any more. */
+  again(): void;
   end(): void;
 }
 
@@ -40,9 +42,11 @@ interface Leg {
   /** `out`: proceeds without it, as after 482. */
   state: BackEnd["state"] | "out";
   document: string;
+  /** Somebody is being asked, or has answered. */
+  open: boolean;
 }
 
-const UNCONFIRMED: BackEnd = { state: "waiting", documents: [], end: () => {} };
+const UNCONFIRMED: BackEnd = { state: "waiting", documents: [], again: () => {}, end: () => {} };
 
 interface Shared {
   readonly back: BackEnd;
@@ -94,10 +98,11 @@ export class Onward {
     // Nobody waits for the answer to a look, so nobody has confirmed it.
     if (request.expires === 0) return UNCONFIRMED;
     // What tells devices apart is passed on, so each has its own; else they would take each other for loops.
-    if (from === "asked" || this.#rules.passes === true) return this.#ask(request, user, watcher, from, count, changed);
+    if (from === "asked" || this.#rules.passes === true)
+      return this.#back(request, user, watcher, from, count, changed);
     const key = `${watcher} ${user}`;
     const shared =
-      this.#shared.get(key) ?? this.#share(key, (told) => this.#ask(request, user, watcher, from, count, told));
+      this.#shared.get(key) ?? this.#share(key, (told) => this.#back(request, user, watcher, from, count, told));
     shared.told.add(changed);
     const end = (): void => {
       if (!shared.told.delete(changed) || shared.told.size > 0) return;
@@ -111,6 +116,7 @@ export class Onward {
       get documents() {
         return shared.back.documents;
       },
+      again: () => shared.back.again(),
       end,
     };
   }
@@ -130,7 +136,7 @@ export class Onward {
     return shared;
   }
 
-  #ask(
+  #back(
     request: SipRequest,
     user: string,
     watcher: string,
@@ -138,7 +144,11 @@ export class Onward {
     count: number,
     changed: () => void,
   ): BackEnd {
-    const legs = Array.from({ length: count }, () => this.#leg(request, user, watcher, from, changed));
+    const legs = Array.from(
+      { length: count },
+      (): Leg => ({ watch: undefined, state: "waiting", document: "", open: false }),
+    );
+    for (const leg of legs) this.#ask(leg, request, user, watcher, from, changed);
     return {
       get state() {
         const states = legs.map(({ state }) => state);
@@ -147,16 +157,22 @@ export class Onward {
       get documents() {
         return legs.flatMap(({ document }) => (document === "" ? [] : [document]));
       },
+      again: () => {
+        // What came from the proxy is asked about when the proxy asks.
+        const out = from === "own" ? legs.filter(({ open }) => !open) : [];
+        for (const leg of out) this.#ask(leg, request, user, watcher, from, changed);
+      },
       end: () => {
         for (const leg of legs) void leg.watch?.refresh(0);
       },
     };
   }
 
-  #leg(request: SipRequest, user: string, watcher: string, from: "own" | "asked", changed: () => void): Leg {
+  #ask(leg: Leg, request: SipRequest, user: string, watcher: string, from: "own" | "asked", changed: () => void): void {
     const { to } = this.#rules;
-    const leg: Leg = { watch: undefined, state: "waiting", document: "" };
+    leg.open = true;
     const become = (state: Leg["state"], document = leg.document): void => {
+      leg.open = state === "waiting" || state === "told";
       if (leg.state === state && leg.document === document) return;
       leg.state = state;
       leg.document = document;
@@ -180,7 +196,6 @@ export class Onward {
         return "enough";
       },
     });
-    return leg;
   }
 
   #subscribe(request: SipRequest, user: string, watcher: string): SipRequest {

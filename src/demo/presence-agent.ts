@@ -146,6 +146,7 @@ export class PresenceAgent {
     }
     subscription.dialog.target = contactOf(transaction.request) ?? subscription.dialog.target;
     this.#grant(transaction, subscription, false);
+    if (this.knows(transaction.request)) subscription.back?.again();
   }
 
   publish(transaction: ServerTransaction, user: string): void {

@@ -186,7 +186,12 @@ export class Watches {
     watch.answer = answer;
     if (answer === null || answer.status >= 300) {
       if (watch.dialog === undefined) this.#watches.delete(key);
-      if (watch.dialog !== undefined || watch.leaving) return;
+      if (watch.leaving) return;
+      // The NOTIFY made the dialog, whatever became of the 200 (RFC 6665 4.4.1).
+      if (watch.dialog !== undefined) {
+        if (watch.options.keep === true && watch.request === request) this.#keep(watch, asked(watch));
+        return;
+      }
       const next = watch.options.refused?.(answer?.status ?? 0) ?? "again";
       if (watch.options.again === true && next === "again") this.#later(watch);
       return;

@@ -22,7 +22,7 @@ const OUR_TAG = /^cdm-/;
 /** More transactions than this for one request are a loop. */
 const MOST_HOPS = 24;
 /** More new subscriptions of one pair than this within a second are a storm. */
-const MOST_AT_ONCE = 120;
+const MOST_AT_ONCE = 300;
 
 interface DialogSeen {
   cseq: number;

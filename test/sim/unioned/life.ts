@@ -111,6 +111,8 @@ class Life {
   readonly #denials: Denial[] = [];
   /** `user watcher` -> since when he is denied somewhere. */
   readonly #deniedSince = new Map<string, number>();
+  /** When he was let in again. */
+  readonly #deniedAt = new Map<string, number>();
   /** `watcher user` -> where he watches him: a server of his, or null: by a proxy. */
   readonly #homes = new Map<string, string | null>();
   readonly #down = new Set<string>();
@@ -435,6 +437,8 @@ class Life {
     }
     const marks = marksOf(shown?.body ?? "");
     if (this.#mayBeDark(user)) return;
+    // His server went on by itself, and now that it asks again one cannot be asked.
+    if (away.size > 0 && marks.every((mark) => mark.split(" ")[0] === home)) return;
     const wrong = [
       ...wanted.filter((server) => marks.filter((mark) => mark === this.#markOf(server, user.user)).length !== 1),
       ...marks.filter((mark) => !allowed.has(mark.split(" ")[0]!)),
@@ -508,6 +512,8 @@ class Life {
     const name = watcher.aor.split("@")[0]!;
     const user = this.canonical(watch.user);
     const home = this.#homes.get(`${name} ${user}`) ?? null;
+    const denied = this.#deniedAt.get(`${user} ${name}`) ?? -Infinity;
+    if (denied + SLACK_MS > this.world.simulation.now) return true;
     if (this.#denials.some((each) => each.user === user && each.watcher === name)) return true;
     if (home === null) return false;
     // RFC 6665 4.2.2: who does not answer has no subscription, half a minute later.
@@ -696,6 +702,7 @@ class Life {
     const known = this.#denials.findIndex((each) => each.user === user.user && each.watcher === watcher);
     if (known >= 0) {
       const [gone] = this.#denials.splice(known, 1);
+      this.#deniedAt.set(`${user.user} ${watcher}`, this.world.simulation.now);
       this.story.tell(user.user, `${gone!.server} lets ${watcher} in`);
       this.#server(gone!.server).reconsider();
     } else {
