@@ -193,6 +193,7 @@ export async function measureHeld(count: number, watchers: number): Promise<Held
       servers: {
         takesLegs: () => true,
         learned: () => undefined,
+        isMember: () => false,
         nameOn: (aor) => ({ identity: aor, uri: `sip:${aor}` }),
         union: () => "away",
         mayBeMissing: () => false,

@@ -17,6 +17,7 @@ import { Reconciler, type ReconcilerOptions } from "./moving/reconciler.ts";
 import { type ProvisionedServer, Pusher } from "./provisioning/pusher.ts";
 import { planDelivery } from "./proxy/delivery.ts";
 import type { ProxyCore } from "./proxy/proxy-core.ts";
+import { recordIn } from "./proxy/steps/facts.ts";
 import { learnIfDue } from "./proxy/steps/relay.ts";
 import { Accepting } from "./subscription/accept.ts";
 import { ComposedAccepting } from "./subscription/composed-accept.ts";
@@ -239,6 +240,14 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
         (each) => unionNow(proxy, views, aor, view, each),
         () => "away" as const,
       );
+    },
+    isMember: (aor, server) => {
+      const known = proxy.cache.peek(aor);
+      if (known === undefined) return true;
+      const { model } = modelOf(proxy.models, aor, recordIn(known));
+      const union =
+        model.model === "unioned" ? unionOf(model, proxy.settings.unions.trees, proxy.rotation.facts) : null;
+      return union?.members.includes(server) === true;
     },
     mayBeMissing: (server) =>
       proxy.settings.unions.unreachable === "without" &&

@@ -13,12 +13,20 @@ export class ComposedShowing {
   readonly #watchers: WatcherSide;
   readonly #documents: Documents;
   readonly #composed: ComposedDocuments;
+  readonly #isMember: (aor: string, server: string) => boolean;
 
-  constructor(desk: Desk, watchers: WatcherSide, documents: Documents, composed: ComposedDocuments) {
+  constructor(
+    desk: Desk,
+    watchers: WatcherSide,
+    documents: Documents,
+    composed: ComposedDocuments,
+    isMember: (aor: string, server: string) => boolean,
+  ) {
     this.#desk = desk;
     this.#watchers = watchers;
     this.#documents = documents;
     this.#composed = composed;
+    this.#isMember = isMember;
   }
 
   /** Looks at what all of them have said. */
@@ -30,7 +38,7 @@ export class ComposedShowing {
       case "wait":
         return;
       case "close":
-        return this.showClosed(subscription);
+        return this.#close(subscription);
       case "noresource":
         return this.end(subscription, "noresource");
       case "show":
@@ -38,6 +46,16 @@ export class ComposedShowing {
         if (subscription.active || composed.activation === "written") return this.#show(subscription);
         if (composed.activation === "no") void this.#activate(subscription);
     }
+  }
+
+  /**
+   * A client sees nobody. A server of the user would take it for consent and go on with its own data: it is to subscribe
+   * anew, and finds itself pending.
+   */
+  #close(subscription: Subscription): void {
+    const { aor, origin, active } = subscription;
+    if (active && origin !== null && this.#isMember(aor, origin)) return this.end(subscription, "deactivated");
+    this.showClosed(subscription);
   }
 
   /** No machine goes back to pending: that he was told `active` is known to whoever takes over before he is told. */

@@ -34,11 +34,13 @@ export class Composing {
   readonly #showing: ComposedShowing;
 
   constructor(parts: ComposingParts) {
-    const { desk, watchers, documents } = parts;
+    const { desk, watchers, documents, servers } = parts;
     this.#parts = parts;
     this.#desk = desk;
     this.#composed = new ComposedDocuments(documents, desk.options.unsafe?.dropsMarks !== true);
-    this.#showing = new ComposedShowing(desk, watchers, documents, this.#composed);
+    this.#showing = new ComposedShowing(desk, watchers, documents, this.#composed, (aor, server) =>
+      servers.isMember(aor, server),
+    );
     this.#asking = new ComposedAsking(parts, this.#showing);
   }
 

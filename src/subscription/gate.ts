@@ -15,6 +15,10 @@ export interface GateDesk {
   /** `WatcherSide.show`. */
   show(subscription: Subscription): void;
   reject(subscription: Subscription): void;
+  /** He is to subscribe anew. */
+  deactivate(subscription: Subscription): void;
+  /** The watcher is one of the user's own servers: it shows what it is shown with what it has itself. */
+  isMember(subscription: Subscription): boolean;
   ofUser(aor: string): readonly Subscription[];
   /** For every subscription, some at a time. */
   each(run: (subscription: Subscription) => void): void;
@@ -46,6 +50,8 @@ interface Asking {
  * | polite-block | `active`, closed, and no more NOTIFYs but for his own refreshes | none |
  * | allow | the documents, transformed | as ever |
  * | not known | as he is; nothing is shown | stay, none are opened |
+ *
+ * A watcher that is one of the user's own servers is never shown him closed: to it that is consent. It is pending, or asks again.
  *
  * A verdict is a pointer in the subscription; it is asked for again where the policy says that it may have changed, at its
  * `until`, and by whoever takes the subscription over. Where no policy is active each question here is one comparison.
@@ -151,8 +157,9 @@ export class Gate {
     if (subscription.judged < this.#changes) return this.judge(subscription);
     const { verdict } = subscription;
     if (verdict === null) return;
-    const handling = handlingFor(subscription, verdict);
+    const handling = this.#handling(subscription, verdict);
     if (handling === "block") this.#desk.reject(subscription);
+    else if (this.#isMisled(subscription, handling)) return this.#desk.deactivate(subscription);
     else if (subscription.active) subscription.veiled = this.shown(subscription);
     else if (handling === "polite-block") this.#desk.show(subscription);
     if (isNew || handling === "confirm") this.listener?.judged(subscription);
@@ -227,10 +234,11 @@ export class Gate {
   }
 
   #act(subscription: Subscription, before: WatcherVerdict | null, verdict: WatcherVerdict, withheld: boolean): void {
-    const handling = handlingFor(subscription, verdict);
-    const was = before === null ? null : handlingFor(subscription, before);
+    const handling = this.#handling(subscription, verdict);
+    const was = before === null ? null : this.#handling(subscription, before);
     if (was !== handling) this.listener?.judged(subscription);
     if (handling === "block") return this.#desk.reject(subscription);
+    if (this.#isMisled(subscription, handling)) return this.#desk.deactivate(subscription);
     this.#desk.rejudged(subscription);
     const same = was === handling && before?.transformKey === verdict.transformKey;
     if (subscription.ending || (same && !withheld)) return;
@@ -277,7 +285,7 @@ export class Gate {
     if (!this.governs(subscription)) return true;
     const { verdict } = subscription;
     if (verdict === null || !verdict.known) return null;
-    return verdict.handling === "allow" || (verdict.bySphere && handlingFor(subscription, verdict) !== "block");
+    return verdict.handling === "allow" || (verdict.bySphere && this.#handling(subscription, verdict) !== "block");
   }
 
   /** He may see all there is, so that his SUBSCRIBE may be passed on. */
@@ -290,7 +298,7 @@ export class Gate {
   /** True: he is to take the user for one who is nowhere. */
   showsClosed(subscription: Subscription): boolean {
     const { verdict } = subscription;
-    return this.governs(subscription) && verdict !== null && handlingFor(subscription, verdict) === "polite-block";
+    return this.governs(subscription) && verdict !== null && this.#handling(subscription, verdict) === "polite-block";
   }
 
   /** True: what there is now is to be told to the watcher. */
@@ -305,8 +313,9 @@ export class Gate {
       if (asking !== undefined) asking.withheld = true;
       return false;
     }
-    const handling = handlingFor(subscription, verdict);
+    const handling = this.#handling(subscription, verdict);
     if (handling === "block" || (handling === "confirm" && !subscription.active)) return false;
+    if (this.#isMisled(subscription, handling)) return false;
     const { veiled } = subscription;
     const next = this.shown(subscription);
     if (handling === "allow" && verdict.transform === null) {
@@ -331,7 +340,9 @@ export class Gate {
 
   #through(subscription: Subscription, verdict: WatcherVerdict): Content | null {
     const { aor, event, content } = subscription;
-    switch (handlingFor(subscription, verdict)) {
+    const handling = this.#handling(subscription, verdict);
+    if (this.#isMisled(subscription, handling)) return null;
+    switch (handling) {
       case "allow":
         return content === null ? null : this.#veiled(content, verdict, aor);
       case "block":
@@ -339,6 +350,20 @@ export class Gate {
       default:
         return event === "presence" ? closedFor(aor) : null;
     }
+  }
+
+  /**
+   * One of the user's own servers is shown nothing politely: `active` is consent to it (draft, "Distributed Provisioning"), and
+   * what it has itself it would go on showing. It waits, pending.
+   */
+  #handling(subscription: Subscription, verdict: WatcherVerdict): WatcherVerdict["handling"] {
+    const handling = handlingFor(subscription, verdict);
+    return handling === "polite-block" && this.#desk.isMember(subscription) ? "confirm" : handling;
+  }
+
+  /** It was told `active` while it might, and takes that for consent: it is to ask again, and wait. */
+  #isMisled(subscription: Subscription, handling: WatcherVerdict["handling"]): boolean {
+    return handling === "confirm" && subscription.active && this.#desk.isMember(subscription);
   }
 
   #veiled(content: Content, verdict: WatcherVerdict, aor: string): Content {

@@ -38,6 +38,8 @@ export interface ServerDesk {
   nameOn(aor: string, server: string): ServerName | Promise<ServerName>;
   /** Which of a unioned user's servers are asked, as it is now; from memory at once where it can be. Never rejects. */
   union(aor: string, view: UnionView): UnionFound | Promise<UnionFound>;
+  /** It is one of the servers of this unioned user, or may be. */
+  isMember(aor: string, server: string): boolean;
   /** Where it cannot be asked the whole is shown without it (`unreachable: without`, `policy: none`). */
   mayBeMissing(server: string): boolean;
   /** What it does with requests, and leaves alone of them. */

@@ -430,6 +430,9 @@ export class Subscriptions implements Desk, TimeKeeper {
       },
       show: (subscription) => this.watchers.show(subscription),
       reject: (subscription) => this.watchers.end(subscription, "rejected"),
+      deactivate: (subscription) => this.watchers.end(subscription, "deactivated"),
+      isMember: ({ composed, origin, aor }) =>
+        composed !== null && origin !== null && this.parts.servers.isMember(aor, origin),
       ofUser: (aor) => this.registry.ofUser(aor),
       each: (run) => this.#upkeep.each(run),
     };

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import type { WatcherVerdict } from "../../src/policy/policy.ts";
 import { applyWinfo, NO_WATCHERS, parseWinfo, WINFO_TYPE } from "../../src/presence/winfo.ts";
 import { ALLOW, BLOCK, CONFIRM, POLITE_BLOCK, ScriptedPolicy, without } from "../support/scripted-policy.ts";
 import { ALICE, told, Unioned, type UnionedOptions } from "../support/unioned.ts";
@@ -19,16 +20,15 @@ const AS_BOB = { from: `sip:${BOB}` };
 async function begin(options: UnionedOptions = {}): Promise<void> {
   domain = new Unioned();
   policy = new ScriptedPolicy();
-  const names = ["east", "west"];
   await domain.begin({
-    names,
-    uris: { home: ["sip:127.0.0.50:5060", "sip:127.0.0.51:5060"] },
+    uris: { home: ["sip:127.0.0.50:5060", "sip:127.0.0.51:5060"], south: "sip:127.0.0.52:5060" },
     policy: policy.of,
     ...options,
     servers: {
       east: { script: (transaction, self) => domain.east.script(transaction, self) },
       west: { script: (transaction, self) => domain.west.script(transaction, self) },
       home: { script: always(404) },
+      ...(options.names?.includes("south") ? { south: { script: always(404) } } : {}),
     },
   });
   bob = new Watcher(domain.world, "127.0.0.50");
@@ -141,6 +141,59 @@ describe("allow, with pieces taken out", () => {
     await bob.subscribe(ALICE, 0, AS_BOB);
     await domain.wait(1_000);
     expect([bob.saw, asked()]).toEqual([[told], 0]);
+  });
+});
+
+describe("a watcher that is one of the user's own servers (draft, Distributed Provisioning: confirmed is consent)", () => {
+  let south: Watcher;
+
+  async function asMember(verdict: WatcherVerdict): Promise<void> {
+    await begin({ names: ["east", "west", "south"] });
+    south = new Watcher(domain.world, "127.0.0.52");
+    policy.rule(BOB, verdict);
+    expect((await south.subscribe(ALICE, 600, AS_BOB)).status).toBe(200);
+    await domain.wait(1_000);
+  }
+
+  it.each([
+    ["confirm", CONFIRM],
+    ["polite-block", POLITE_BLOCK],
+  ])("%s: it is pending, and shows nothing of its own", async (_, verdict) => {
+    await asMember(verdict);
+    await domain.wait(40_000);
+    expect([south.saw, asked()]).toEqual([["pending"], 0]);
+    policy.rule(BOB, ALLOW);
+    await domain.wait(1_000);
+    expect(south.saw).toEqual(["pending", "active open"]);
+  });
+
+  it.each([
+    ["confirm", CONFIRM],
+    ["polite-block", POLITE_BLOCK],
+  ])(
+    "%s later: deactivated, so that it asks again and waits; it is never told `active` without a yes",
+    async (_, verdict) => {
+      await asMember(ALLOW);
+      expect(south.saw).toEqual(["pending", "active open"]);
+      policy.rule(BOB, verdict);
+      await domain.wait(1_000);
+      expect([south.saw.slice(2), live(), await domain.rows()]).toEqual([["terminated deactivated"], 0, []]);
+      expect((await south.subscribe(ALICE, 600, AS_BOB)).status).toBe(200);
+      await domain.wait(1_000);
+      expect(south.saw.slice(3)).toEqual(["pending"]);
+    },
+  );
+
+  it("what was withdrawn while nobody owned it", async () => {
+    await begin({ names: ["east", "west", "south"], proxies: 2 });
+    south = new Watcher(domain.world, "127.0.0.52");
+    await south.subscribe(ALICE, 600, AS_BOB);
+    await domain.wait(1_000);
+    domain.world.proxies[0]!.kill();
+    policy.rule(BOB, POLITE_BLOCK);
+    await domain.wait(60_000);
+    expect(south.saw.at(-1)).toBe("terminated deactivated");
+    expect(south.saw.slice(2).some((each) => /open|closed/.test(each))).toBe(false);
   });
 });
 
