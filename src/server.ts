@@ -140,6 +140,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       policy,
       pusher: services.pusher,
       domains: () => current.domains,
+      routing: () => current.messages.routing,
       realm: () => current.clients.realm,
       canonicalAor,
       listening: () => transport.points,

@@ -129,7 +129,7 @@ export function documentRoutes(app: App, { options, names }: Desk): void {
     },
     handler: async (request, reply) => {
       const found = await documents.get(names.user(request.params.aor), "im-routing");
-      if (found === null) return { algorithm: "all" as const, weights: {}, etag: null };
+      if (found === null) return { algorithm: options.routing(), weights: {}, etag: null };
       reply.header("etag", `"${found.etag}"`);
       const { algorithm, weights } = parseRouting(found.text);
       return { algorithm, weights: { ...weights }, etag: found.etag };

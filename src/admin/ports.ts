@@ -3,6 +3,7 @@ import type { Explanation } from "../federation/explain.ts";
 import type { DecisionSettings } from "../federation/facts.ts";
 import type { ModelTable } from "../federation/model.ts";
 import type { UnionView } from "../federation/plan.ts";
+import type { Algorithm } from "../federation/routing-choice.ts";
 import type { Checker } from "../moving/checker.ts";
 import type { Way } from "../policy/options.ts";
 import type { Handling } from "../policy/policy.ts";
@@ -94,6 +95,8 @@ export interface AdminOptions {
   readonly checker: Pick<Checker, "look" | "repair" | "askable">;
   /** Domains served now, the default one first. */
   readonly domains: () => readonly string[];
+  /** Which of his servers get the messages of a user who has not set it himself. */
+  readonly routing: () => Algorithm;
   /** Digest realm of passwords set now. */
   readonly realm: () => string;
   /** Canonical `user@host` of an address as written, with or without its scheme; undefined: it is none. */

@@ -123,7 +123,9 @@ describe("messages for a user of several servers, over two proxies", () => {
   }, 60_000);
 
   it("go as he sets it by one proxy through the other", async () => {
-    const put = await fetch(`${proxies[0]!.admin}/api/v1/users/bob@example.com/routing`, {
+    const address = `${proxies[0]!.admin}/api/v1/users/bob@example.com/routing`;
+    expect(await (await fetch(address)).json()).toEqual({ algorithm: "all", weights: {}, etag: null });
+    const put = await fetch(address, {
       method: "PUT",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ algorithm: "roundrobin", weights: {} }),

@@ -142,6 +142,7 @@ export async function openDesk(over: Partial<AdminOptions> = {}): Promise<TestDe
       repair: async (aor) => ({ aor, binding: null, answers: [], verdict: "unbound", detail: "he is on no server" }),
     },
     domains: () => ["example.com", "other.net"],
+    routing: () => "all",
     realm: () => "example.com",
     canonicalAor: (text) => {
       try {
