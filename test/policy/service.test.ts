@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Change } from "../../src/directory/directory.ts";
 import { createMemoryDatabase } from "../../src/directory/memory.ts";
 import type { DocumentKind } from "../../src/directory/user-documents.ts";
 import { checkRules } from "../../src/policy/check-rules.ts";
@@ -160,6 +161,32 @@ describe("ways root-only and central: users' rules decide", () => {
       policy.changed(ALICE);
     }
     await stop();
+  });
+
+  it("the feed interrupted: nothing that was known is believed, and everybody is judged anew (concurrency.md 6)", async () => {
+    let tell: (change: Change) => void = () => undefined;
+    let text = FRIENDS;
+    const directory = {
+      onChange: (listener: typeof tell) => {
+        tell = listener;
+        return () => undefined;
+      },
+      documents: {
+        get: async () => ({ aor: ALICE, kind: "pres-rules" as const, etag: "", text, changedAt: 0 }),
+      },
+    };
+    const runtime = createSimulation({ seed: 1 }).runtime(["10.0.0.1"]);
+    const policy = new PolicyService({ runtime, telemetry: new Telemetry(), directory }, ways("root-only"));
+    const told: (string | null)[] = [];
+    policy.onChange((aor) => told.push(aor));
+    const question = { watcher: "bob@example.com", trusted: true, aor: ALICE, event: "presence" };
+    expect((await policy.watcher(question)).handling).toBe("allow");
+    text = ruleset();
+    expect((await policy.watcher(question)).handling).toBe("allow");
+    tell({ kind: "reset" });
+    expect(told).toEqual([null]);
+    expect((await policy.watcher(question)).handling).toBe("block");
+    policy.stop();
   });
 
   it("the database away: what is known decides, what is not is told as unknown and to be asked again soon", async () => {
