@@ -135,6 +135,17 @@ export class MemoryUnions implements UnionStore {
     });
   }
 
+  async revoke(id: string, server: string): Promise<void> {
+    await this.#access.write(async (s) => {
+      const start = `${nameOf(id)}/${server}/`;
+      for (const [key, seen] of s.scan<CreditRow>(CREDITS)) {
+        if (!key.startsWith(start) || seen.spentBy !== null) continue;
+        const row = await s.lock<CreditRow>(CREDITS, key);
+        if (row?.spentBy === null) s.write(CREDITS, key, undefined);
+      }
+    });
+  }
+
   async spend(credit: Credit, by: string): Promise<boolean> {
     if (!isAor(credit.aor) || !isAor(credit.watcher)) return false;
     const name = nameOf(by);

@@ -132,6 +132,8 @@ export interface UnionStore {
    * @param until milliseconds since 1970.
    */
   grant(id: string, credits: readonly Grant[], until: number): Promise<void>;
+  /** Takes back what of a granting a server has not spent: nothing can come of it any more. Safe to repeat. */
+  revoke(id: string, server: string): Promise<void>;
   /**
    * True: one that had not lapsed was there, and is no more.
    * @param by names the request that spends it, by its transaction and not by its Call-ID and CSeq, which the branches of a

@@ -457,6 +457,30 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(await spend("y")).toBe(true);
       });
 
+      it("what was not spent can be taken back, of that granting and server alone", async () => {
+        await grant("g", { count: 3 });
+        await grant("g2", {}, h.now() + 40_000);
+        await grant("g", { server: "c" });
+        expect(await spend("x")).toBe(true);
+        for (let i = 0; i < 2; i++) await h.run(h.west.unions.revoke("g", "b"));
+        // What was spent stays spent by whom it was.
+        expect([await spend("x"), await spend("y"), await spend("z")]).toEqual([true, true, false]);
+        expect(await spend("x", { server: "c" })).toBe(true);
+        await h.run(h.east.unions.revoke("none", "b"));
+      });
+
+      it("many are granted and taken back at once, each by itself", async () => {
+        const names = Array.from({ length: 80 }, (_, i) => `g${i}`);
+        await h.run(
+          Promise.all(
+            names.map((id) => h.east.unions.grant(id, [{ ...credit, digest: id, count: 2 }], h.now() + 32_000)),
+          ),
+        );
+        await h.run(Promise.all(names.filter((_, i) => i % 2 === 0).map((id) => h.west.unions.revoke(id, "b"))));
+        const spent = await h.run(Promise.all(names.map((id) => h.west.unions.spend({ ...credit, digest: id }, id))));
+        expect(spent).toEqual(names.map((_, i) => i % 2 === 1));
+      });
+
       it("several servers and texts in one granting", async () => {
         const credits = ["b", "c"].map((server, i) => ({
           ...credit,

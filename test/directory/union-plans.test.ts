@@ -1,13 +1,13 @@
 import { expect, it } from "vitest";
-import { GRANT, SPEND } from "../../src/directory/postgres/credits.ts";
+import { GRANT, REVOKE, SPEND } from "../../src/directory/postgres/credits.ts";
 import { DOCUMENT, DOCUMENTS, REPLACE_DOCUMENT } from "../../src/directory/postgres/document-verbs.ts";
 import { ENTER, NOTE_RETURN } from "../../src/directory/postgres/enter.ts";
-import { LOCK_PAIR_OF_SUBSCRIPTION } from "../../src/directory/postgres/lock-pair.ts";
+import { LOCK_PAIR_OF_SUBSCRIPTION, LOCK_PAIRS } from "../../src/directory/postgres/lock-pair.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
 import { CLEAR } from "../../src/directory/postgres/sweep.ts";
 import { REMOVE_USER } from "../../src/directory/postgres/users.ts";
 import { LEAVE, VISIT } from "../../src/directory/postgres/visit.ts";
-import { ENTRY_STATE, VISITED } from "../../src/directory/postgres/visited-rows.ts";
+import { ENTRY_STATES, VISITED } from "../../src/directory/postgres/visited-rows.ts";
 import { ownDatabase } from "../support/own-database.ts";
 
 const database = ownDatabase();
@@ -31,39 +31,57 @@ const FILL = [
   select 'u' || i || '@x', 'pres-rules', 'e', '<r/>' from generate_series(1, ${ROWS}) i`,
 ];
 
-const IN = JSON.stringify({
-  id: "cdm-new",
-  kind: "composed",
-  aor: "u7@x",
-  watcher: "w7@x",
-  origin: "s0",
-  event: "presence",
-  owner: "o1",
-  dialog: "",
-  expires: 4_000_000_000_000,
-  notify_reserved: 16,
-  leg: null,
-  leg_server: null,
-  leg_reserved: 16,
-  extended_epoch: 0,
-  chain: "cdm-new",
-  from: "s0",
-  evidence: null,
-  sent: null,
-});
+const IN = JSON.stringify([
+  {
+    id: "cdm-new",
+    kind: "composed",
+    aor: "u7@x",
+    watcher: "w7@x",
+    origin: "s0",
+    event: "presence",
+    owner: "o1",
+    dialog: "",
+    expires: 4_000_000_000_000,
+    notify_reserved: 16,
+    leg: null,
+    leg_server: null,
+    leg_reserved: 16,
+    extended_epoch: 0,
+    chain: "cdm-new",
+    from: "s0",
+    evidence: null,
+    sent: null,
+    servers: ["s1", "s2"],
+    one: 1,
+  },
+]);
 const GRANTED = JSON.stringify([
-  { server: "s1", aor: "u7@x", watcher: "w7@x", event: "presence", digest: "", count: 3 },
+  {
+    server: "s1",
+    aor: "u7@x",
+    watcher: "w7@x",
+    event: "presence",
+    digest: "",
+    count: 3,
+    id: "new",
+    until: 4_000_000_000_000,
+  },
 ]);
 
 const VERBS: Array<[Verb, string]> = [
+  [LOCK_PAIRS, "(array['u7@x', 'u8@x'], array['w7@x', 'w8@x'], array['presence', 'presence'])"],
   [LOCK_PAIR_OF_SUBSCRIPTION, "('cdm-7')"],
-  [ENTRY_STATE, "('u7@x', 'w7@x', 'presence', 'cdm-new')"],
-  [ENTER, `('${IN}', array['s1', 's2'])`],
+  [
+    ENTRY_STATES,
+    "(array['u7@x', 'u8@x'], array['w7@x', 'w8@x'], array['presence', 'presence'], array['new', 'cdm-8'])",
+  ],
+  [ENTER, `('${IN}')`],
   [NOTE_RETURN, "('u7@x', 'w7@x', 'presence', array['cdm-7'], array['s1'], array[true])"],
   [VISIT, "('cdm-7', 'o1', 1, 's3', null)"],
   [LEAVE, "('cdm-7', 'o1', 1, 's1')"],
   [VISITED, "('u7@x', 'w7@x', 'presence')"],
-  [GRANT, `('new', '${GRANTED}', 4000000000000)`],
+  [GRANT, `('${GRANTED}')`],
+  [REVOKE, `('[{"id": "g7", "server": "s1", "one": 1}, {"id": "g8", "server": "s1", "one": 1}]')`],
   [SPEND, "('u7@x', 'w7@x', 's1', 'presence', '', 'me')"],
   [DOCUMENT, "('u7@x', 'pres-rules')"],
   [DOCUMENTS, "('pres-rules', 'u7@x', 10)"],

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { judgeEntry } from "../../src/directory/judge-entry.ts";
 import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
-import { GRANT, SPEND } from "../../src/directory/postgres/credits.ts";
-import { ENTER, valuesOfEnter } from "../../src/directory/postgres/enter.ts";
-import { LOCK_PAIR, LOCK_PAIR_OF_SUBSCRIPTION } from "../../src/directory/postgres/lock-pair.ts";
+import { GRANT, REVOKE, SPEND } from "../../src/directory/postgres/credits.ts";
+import { askOfEnter, ENTER } from "../../src/directory/postgres/enter.ts";
+import { LOCK_PAIR_OF_SUBSCRIPTION, LOCK_PAIRS } from "../../src/directory/postgres/lock-pair.ts";
 import { askOfRemoval, REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscriptions.ts";
 import { takeSubscriptions } from "../../src/directory/postgres/take-subscriptions.ts";
 import { LEAVE, VISIT } from "../../src/directory/postgres/visit.ts";
-import { ENTRY_STATE, type EntryRow, type VisitedRow, visitedOf } from "../../src/directory/postgres/visited-rows.ts";
+import { ENTRY_STATES, type EntryRow, type VisitedRow, visitedOf } from "../../src/directory/postgres/visited-rows.ts";
 import { learning } from "../../src/directory/rows.ts";
 import { RESERVE } from "../../src/directory/subscriptions.ts";
 import type { Entry } from "../../src/directory/unions.ts";
@@ -22,10 +22,11 @@ const SERVERS = ["a", "b", "c"];
 
 const sessions = new TwoSessions();
 
-const locked = { text: LOCK_PAIR.text, values: [...PAIR] };
+const PAIRS = PAIR.map((each) => [each]);
+const locked = { text: LOCK_PAIRS.text, values: PAIRS };
 
 /** A SUBSCRIBE from this server comes in, with nothing that tells it from others. */
-function enter(id: string, origin: string, first: Act["first"] | null = locked, state = ENTRY_STATE.text): Act {
+function enter(id: string, origin: string, first: Act["first"] | null = locked, state = ENTRY_STATES.text): Act {
   const subscription = {
     id,
     kind: "composed" as const,
@@ -46,12 +47,15 @@ function enter(id: string, origin: string, first: Act["first"] | null = locked, 
   return {
     ...(first === null ? {} : { first }),
     text: state,
-    values: [...PAIR, id],
+    values: [...PAIRS, [id]],
     next: (read) => {
       const rows = (read as EntryRow[]).filter((row): row is VisitedRow & EntryRow => row.chain !== null);
       const judged = judgeEntry(id, entry, rows.map(visitedOf));
       if (judged.outcome === "loop") return { text: "select 'loop' as id", values: [] };
-      return { text: ENTER.text, values: valuesOfEnter("old", subscription, entry, judged.chain, judged.servers) };
+      return {
+        text: ENTER.text,
+        values: [JSON.stringify([askOfEnter({ owner: "old", subscription, entry }, judged)])],
+      };
     },
   };
 }
@@ -159,11 +163,11 @@ describe("enter/enter of one pair on two proxies: one begins the chain, the othe
   });
 
   it("and with the lock in the statement that reads: its snapshot is older than the wait", async () => {
-    const text = ENTRY_STATE.text.replace(
-      "from (select $1::text as aor) a",
-      `from (select $1::text as aor, (${LOCK_PAIR.text}) as locked offset 0) a`,
+    const text = ENTRY_STATES.text.replace(
+      "from unnest($1",
+      `from (${LOCK_PAIRS.text} offset 0) locked cross join unnest($1`,
     );
-    expect(text).not.toBe(ENTRY_STATE.text);
+    expect(text).not.toBe(ENTRY_STATES.text);
     expect(await isLost([], enter("one", "a", null, text), enter("two", "b", null, text), right)).toBe(true);
   });
 });
@@ -299,7 +303,7 @@ describe("credits: each is spent once", () => {
   const credit = { aor: JOE, watcher: ANN, event: EVENT, digest: "", server: "b" };
   const grant = (count: number, id = "g"): Act => ({
     text: GRANT.text,
-    values: [id, JSON.stringify([{ ...credit, count }]), FAR],
+    values: [JSON.stringify([{ ...credit, id, count, until: FAR }])],
   });
   const spend = (by: string, text = SPEND.text): Act => ({ text, values: [JOE, ANN, "b", EVENT, "", by] });
   const spent = (rows: object[]) => rows.length > 0;
@@ -333,6 +337,13 @@ describe("credits: each is spent once", () => {
     const right = async () => (await left()) === 2;
     expect(await wrong([], grant(2), grant(2), right)).toEqual([]);
     expect(await isLost([], grant(2, "g"), grant(2, "h"), right)).toBe(true);
+  });
+
+  it("taken back or spent, never both, in every order", async () => {
+    const revoke: Act = { text: REVOKE.text, values: [JSON.stringify([{ id: "g", server: "b", one: 1 }])] };
+    const rows = async () => (await sessions.query("select from codomain.credits")).rows.length;
+    const right = async ({ b }: Seen) => (await rows()) === (spent(b) ? 1 : 0);
+    expect(await wrong([grant(1)], revoke, spend("x"), right)).toEqual([]);
   });
 
   it("spent while it is granted: before or after", async () => {

@@ -70,7 +70,7 @@ const step = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      do: fc.constantFrom("grant" as const, "spend" as const),
+      do: fc.constantFrom("grant" as const, "grant" as const, "spend" as const, "spend" as const, "revoke" as const),
       name: small,
       pair,
       server: fc.constantFrom("a", "b"),
@@ -160,6 +160,9 @@ async function play(h: Harness, history: readonly Step[]): Promise<unknown[]> {
         await h.run(proxy.unions.grant(`g${each.name}`, [credit], h.now() + 1.5 * MINUTE));
         break;
       }
+      case "revoke":
+        await h.run(proxy.unions.revoke(`g${each.name}`, each.server));
+        break;
       case "spend":
         told.push(
           await h.run(proxy.unions.spend({ ...PAIRS[each.pair]!, digest: "", server: each.server }, `${each.name}`)),
@@ -196,7 +199,7 @@ async function play(h: Harness, history: readonly Step[]): Promise<unknown[]> {
 describe("the twin and PostgreSQL are alike", () => {
   it("in what enters, is visited, spent, written and told, over random histories", { timeout: 120_000 }, async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (history) => {
+      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 50 }), async (history) => {
         const real = await postgres.harness();
         const twin = await twoInMemory([0, 0]);
         try {
@@ -206,7 +209,7 @@ describe("the twin and PostgreSQL are alike", () => {
           await twin.close();
         }
       }),
-      { numRuns: 80, endOnFailure: false },
+      { numRuns: 40, endOnFailure: false },
     );
   });
 });

@@ -1,15 +1,30 @@
 import type { Verb } from "./pool.ts";
 
-/** One row a credit, so that each is spent by itself. What is there already, spent or not, is left as it is. */
+/** Grantings, a batch in one statement. One row a credit, so that each is spent by itself. What is there already, spent or not, is left as it is. */
 export const GRANT: Verb = {
   name: "grant",
   text: `
 insert into codomain.credits (id, server, n, aor, watcher, event, digest, until_at)
-select $1, g.server, n, g.aor, g.watcher, g.event, g.digest, to_timestamp($3::float8 / 1000)
-from json_to_recordset($2::json) as g(server text, aor text, watcher text, event text, digest text, count int)
+select g.id, g.server, n, g.aor, g.watcher, g.event, g.digest, to_timestamp(g.until / 1000)
+from json_to_recordset($1::json) as g(
+  id text, server text, aor text, watcher text, event text, digest text, count int, until float8)
 cross join lateral generate_series(1, g.count) n
-order by g.server collate "C", n
+order by g.id collate "C", g.server collate "C", n
 on conflict do nothing`,
+};
+
+/**
+ * Takes back what was not spent, a batch in one statement. Against SPEND: whoever has the row first. `a.one = 1`: see
+ * INSERT_SUBSCRIPTIONS.
+ */
+export const REVOKE: Verb = {
+  name: "revoke",
+  text: `
+with asked as materialized (
+  select a.* from json_to_recordset($1::json) as a(id text, server text, one int) where a.one = 1
+)
+delete from codomain.credits c using asked a
+where c.id = a.id and c.server = a.server and c.spent_by is null`,
 };
 
 /**

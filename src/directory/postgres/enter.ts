@@ -5,8 +5,8 @@ import { askOfInsert } from "./insert-subscriptions.ts";
 import type { Verb } from "./pool.ts";
 
 /**
- * Inserts a composed subscription with what it visits, third statement of a transaction that holds the pair and has judged
- * that it may come in. No row comes back where its owner's lease is over.
+ * Inserts composed subscriptions with what they visit, a batch in one statement; third of a transaction that holds their pairs
+ * and has judged that they may come in. No row comes back for one whose owner's lease is over.
  *
  * The lock of the pair is what keeps two chains from beginning where the second is the first coming back, and one server
  * from being taken twice. The unique key of a chain's legs would stop only the latter, and by an error.
@@ -17,10 +17,11 @@ export const ENTER: Verb = {
   name: "enter",
   text: `
 with a as materialized (
-  select a.* from json_to_record($1::json) as a(
+  select a.* from json_to_recordset($1::json) as a(
     id text, kind text, aor text, watcher text, origin text, event text, owner text, dialog text,
     expires float8, notify_reserved bigint, leg text, leg_server text, leg_reserved bigint, extended_epoch bigint,
-    chain text, "from" text, evidence text, sent text)
+    chain text, "from" text, evidence text, sent text, servers text[], one int)
+  where a.one = 1
 ),
 put as (
   insert into codomain.subscriptions (id, kind, aor, watcher, origin, event, owner, fence, dialog, expires_at,
@@ -34,25 +35,29 @@ put as (
 visited as (
   insert into codomain.visited (holder, subscription, chain, role, server, aor, watcher, event, evidence)
   select a.id, a.id, a.chain, r.role, r.server, a.aor, a.watcher, a.event, r.evidence
-  from put cross join a cross join lateral (
+  from put join a on a.id = put.id
+  cross join lateral (
     select 0 as n, 'start' as role, a."from" as server, a.evidence
     union all
-    select l.n, 'leg', l.server, a.sent from unnest($2::text[]) with ordinality l(server, n)
+    select l.n, 'leg', l.server, a.sent from unnest(a.servers) with ordinality l(server, n)
   ) r
-  order by r.n
+  order by a.id, r.n
 )
 select id from put`,
 };
 
-export function valuesOfEnter(
-  owner: string,
-  subscription: Omit<StoredSubscription, "fence">,
-  { origin, evidence, sent }: Entry,
-  chain: string,
-  servers: readonly string[],
-): unknown[] {
-  const ask = askOfInsert({ owner, subscription, known: false });
-  return [JSON.stringify({ ...ask, chain, from: origin, evidence, sent }), servers];
+export interface EnterAsk {
+  readonly owner: string;
+  readonly subscription: Omit<StoredSubscription, "fence">;
+  readonly entry: Entry;
+}
+
+/** As ENTER takes it, in a JSON array. */
+export function askOfEnter(
+  { owner, subscription, entry: { origin, evidence, sent } }: EnterAsk,
+  { chain, servers }: { readonly chain: string; readonly servers: readonly string[] },
+): object {
+  return { ...askOfInsert({ owner, subscription, known: false }), chain, from: origin, evidence, sent, servers };
 }
 
 /** Notes what has come back of legs, with their own evidence or not; in the same transaction, let in or not. */

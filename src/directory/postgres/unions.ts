@@ -1,48 +1,70 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { GroupCommit } from "../group-commit.ts";
 import { judgeEntry, noteReturn } from "../judge-entry.ts";
 import { Lanes } from "../lanes.ts";
 import { isAor } from "../rows.ts";
 import type { StoredSubscription } from "../subscriptions.ts";
 import { enteredBefore, grantRows, nameOf } from "../union-rows.ts";
 import type { Credit, EnterOutcome, Entry, Grant, Pair, UnionStore, Visited } from "../unions.ts";
-import { GRANT, SPEND } from "./credits.ts";
-import { ENTER, NOTE_RETURN, valuesOfEnter, valuesOfReturn } from "./enter.ts";
-import { LOCK_PAIR, LOCK_PAIR_OF_SUBSCRIPTION } from "./lock-pair.ts";
-import type { Pool, Run } from "./pool.ts";
+import { GRANT, REVOKE, SPEND } from "./credits.ts";
+import { askOfEnter, ENTER, type EnterAsk, NOTE_RETURN, valuesOfReturn } from "./enter.ts";
+import { LOCK_PAIR_OF_SUBSCRIPTION, LOCK_PAIRS } from "./lock-pair.ts";
+import { isConnectionFailure, type Pool, type Run } from "./pool.ts";
 import { LEAVE, VISIT } from "./visit.ts";
-import { ENTRY_STATE, type EntryRow, VISITED, type VisitedRow, visitedOf } from "./visited-rows.ts";
+import { ENTRY_STATES, type EntryRow, VISITED, type VisitedRow, visitedOf } from "./visited-rows.ts";
 
-/** Transactions at a time: each is five round trips on a connection of its own. */
+/** Visits at a time: each is four round trips on a connection of its own. */
 const LANES = 4;
 const MOST_WAITING = 10_000;
 
-/** Visited rows and credits on PostgreSQL. */
+interface GrantAsk {
+  /** Stored name of the granting. */
+  readonly id: string;
+  readonly rows: readonly object[];
+}
+
+interface RevokeAsk {
+  readonly id: string;
+  readonly server: string;
+  readonly one: 1;
+}
+
+/** Visited rows and credits on PostgreSQL. Who comes in, and what is granted, at one moment shares its statements. */
 export class PostgresUnions implements UnionStore {
   readonly #pool: Pool;
   readonly #lanes = new Lanes(LANES, MOST_WAITING);
+  readonly #entries: GroupCommit<EnterAsk, EnterOutcome>;
+  readonly #grants: GroupCommit<GrantAsk, undefined>;
+  readonly #revocations: GroupCommit<RevokeAsk, undefined>;
 
-  constructor(pool: Pool) {
+  constructor(runtime: Runtime, pool: Pool) {
     this.#pool = pool;
+    const grouped = {
+      maxBatch: 64,
+      lanes: 2,
+      maxWaiting: 100_000,
+      splits: (error: unknown) => !isConnectionFailure((error as Error).cause),
+      soon: (run: () => void) => runtime.timers.soon(run),
+    };
+    this.#entries = new GroupCommit({
+      ...grouped,
+      key: ({ subscription: { aor, watcher, event } }) => `${aor}\n${watcher}\n${event}`,
+      run: (batch) => this.#pool.transaction((run) => enterAll(run, batch)),
+    });
+    this.#grants = new GroupCommit({ ...grouped, key: (ask) => ask.id, run: (batch) => this.#grantAll(batch) });
+    this.#revocations = new GroupCommit({
+      ...grouped,
+      key: ({ id, server }) => `${id} ${server}`,
+      run: (batch) => this.#revokeAll(batch),
+    });
   }
 
   async enter(owner: string, subscription: Omit<StoredSubscription, "fence">, entry: Entry): Promise<EnterOutcome> {
-    const { id, aor, watcher, event } = subscription;
+    const { aor, watcher } = subscription;
+    // One that cannot be stored must not spoil the statements it would share.
     if (!isAor(aor) || !isAor(watcher)) throw new DirectoryUnavailable("A name that cannot be a key watches nobody.");
-    return this.#transaction(async (run) => {
-      await run(LOCK_PAIR, [aor, watcher, event]);
-      const state = await run<EntryRow>(ENTRY_STATE, [aor, watcher, event, id]);
-      const { slot_server, epoch, known } = state[0]!;
-      const slot = { server: slot_server, epoch };
-      const rows = state.filter((row): row is VisitedRow & EntryRow => row.chain !== null).map(visitedOf);
-      if (known) return { ...enteredBefore(id, rows), slot };
-      const judged = judgeEntry(id, entry, rows);
-      const noted = noteReturn(entry, rows, judged.chain === id);
-      if (noted.length > 0) await run(NOTE_RETURN, valuesOfReturn(subscription, noted));
-      if (judged.outcome === "loop") return judged;
-      const { chain, servers } = judged;
-      const put = await run(ENTER, valuesOfEnter(owner, subscription, entry, chain, servers));
-      return put.length === 0 ? { outcome: "over" } : { ...judged, slot };
-    });
+    return this.#entries.submit({ owner, subscription, entry });
   }
 
   visit(
@@ -72,7 +94,13 @@ export class PostgresUnions implements UnionStore {
 
   async grant(id: string, credits: readonly Grant[], until: number): Promise<void> {
     const rows = grantRows(credits);
-    if (rows.length > 0) await this.#pool.run(GRANT, [nameOf(id), JSON.stringify(rows), until]);
+    if (rows.length === 0) return;
+    const name = nameOf(id);
+    await this.#grants.submit({ id: name, rows: rows.map((row) => ({ ...row, id: name, until })) });
+  }
+
+  revoke(id: string, server: string): Promise<void> {
+    return this.#revocations.submit({ id: nameOf(id), server, one: 1 });
   }
 
   async spend({ aor, watcher, event, digest, server }: Credit, by: string): Promise<boolean> {
@@ -80,7 +108,49 @@ export class PostgresUnions implements UnionStore {
     return (await this.#pool.run(SPEND, [aor, watcher, server, event, digest, nameOf(by)])).length > 0;
   }
 
+  async #grantAll(batch: readonly GrantAsk[]): Promise<undefined[]> {
+    await this.#pool.run(GRANT, [JSON.stringify(batch.flatMap((ask) => ask.rows))]);
+    return batch.map(() => undefined);
+  }
+
+  async #revokeAll(batch: readonly RevokeAsk[]): Promise<undefined[]> {
+    await this.#pool.run(REVOKE, [JSON.stringify(batch)]);
+    return batch.map(() => undefined);
+  }
+
   #transaction<T>(work: (run: Run) => Promise<T>): Promise<T> {
     return this.#lanes.run(() => this.#pool.transaction(work));
   }
+}
+
+/** A batch of entries, each of another pair, in one transaction. */
+async function enterAll(run: Run, batch: readonly EnterAsk[]): Promise<EnterOutcome[]> {
+  const of = (column: (subscription: EnterAsk["subscription"]) => string) =>
+    batch.map((ask) => column(ask.subscription));
+  const pairs = [of(({ aor }) => aor), of(({ watcher }) => watcher), of(({ event }) => event)];
+  await run(LOCK_PAIRS, pairs);
+  const read = await run<EntryRow>(ENTRY_STATES, [...pairs, of(({ id }) => id)]);
+  const states = batch.map((): EntryRow[] => []);
+  for (const row of read) states[row.n - 1]!.push(row);
+  const outcomes: EnterOutcome[] = [];
+  const comers: object[] = [];
+  for (const [i, ask] of batch.entries()) {
+    const { id } = ask.subscription;
+    const state = states[i]!;
+    const { slot_server, epoch, known } = state[0]!;
+    const slot = { server: slot_server, epoch };
+    const rows = state.filter((row): row is VisitedRow & EntryRow => row.chain !== null).map(visitedOf);
+    const judged = known ? enteredBefore(id, rows) : judgeEntry(id, ask.entry, rows);
+    const noted = known ? [] : noteReturn(ask.entry, rows, judged.chain === id);
+    if (noted.length > 0) await run(NOTE_RETURN, valuesOfReturn(ask.subscription, noted));
+    if (judged.outcome === "entered" && !known) comers.push(askOfEnter(ask, judged));
+    outcomes.push(judged.outcome === "loop" ? judged : { ...judged, slot });
+  }
+  if (comers.length === 0) return outcomes;
+  const put = new Set((await run<{ id: string }>(ENTER, [JSON.stringify(comers)])).map((row) => row.id));
+  const came = new Set((comers as Array<{ id: string }>).map((row) => row.id));
+  return outcomes.map((outcome, i) => {
+    const { id } = batch[i]!.subscription;
+    return came.has(id) && !put.has(id) ? { outcome: "over" } : outcome;
+  });
 }
