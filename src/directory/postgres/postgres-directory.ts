@@ -125,7 +125,7 @@ export class PostgresDirectory implements Directory {
       this.#wakeAll();
     });
     this.messages = new PostgresMessages(this.#pool, options.proxy, (aor) => this.#changed({ kind: "user", aor }));
-    this.unions = new PostgresUnions(this.#pool);
+    this.unions = new PostgresUnions(runtime, this.#pool);
     this.documents = new PostgresDocuments(this.#pool, (aor, document) =>
       this.#changed({ kind: "document", aor, document }),
     );
