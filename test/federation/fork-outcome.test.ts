@@ -602,3 +602,64 @@ describe("a request for a user of several servers", () => {
     );
   });
 });
+
+describe("a request for a user of several servers, whatever comes when", () => {
+  const story = fc.record({
+    spread: arbitrarySpread,
+    order: fc.array(fc.nat(), { minLength: 20, maxLength: 20 }),
+    deadline: fc.option(fc.nat({ max: 8 }), { nil: undefined }),
+    cancelled: fc.option(fc.nat({ max: 8 }), { nil: undefined }),
+  });
+
+  it("nobody is asked twice, nobody after the end, one final answer goes out, and it is closed once", () => {
+    fc.assert(
+      fc.property(story, ({ spread, order, deadline, cancelled }) => {
+        const { method, stages, moveOn, instead, endings, unasked } = spread;
+        const plan = { ...forkPlan(stages, { provers: [], unasked }), moveOn, instead };
+        let { state, effects } = startFork(method, plan);
+        const all: ForkEffect[] = [];
+        const asked: string[] = [];
+        const open: string[] = [];
+        let over = false;
+        const take = (): void => {
+          for (const effect of effects) {
+            if (effect.kind !== "ask") continue;
+            expect(over).toBe(false);
+            asked.push(...effect.servers);
+            open.push(...effect.servers);
+          }
+          all.push(...effects);
+        };
+        take();
+        for (const [at, draw] of order.entries()) {
+          if (at === cancelled && method === "INVITE") {
+            ({ state, effects } = stepFork(state, CANCELLED));
+            over = true;
+            take();
+          }
+          if (at === deadline) {
+            ({ state, effects } = stepFork(state, DEADLINE));
+            over ||= method === "MESSAGE";
+            take();
+          }
+          if (open.length === 0) continue;
+          const [server] = open.splice(draw % open.length, 1);
+          const ending = endings[server!]!;
+          if (typeof ending === "number" && ending >= 600 && ending !== 604) over = true;
+          if (method === "INVITE" && meaningOf(ending) === "here") over = true;
+          ({ state, effects } = stepFork(state, end(server!, ending)));
+          take();
+        }
+        expect(open).toEqual([]);
+        expect(new Set(asked).size).toBe(asked.length);
+        const [first, ...more] = finals(all);
+        expect(first).toBeDefined();
+        for (const each of more)
+          expect([method, meaningOf((each as { status: number }).status)]).toEqual(["INVITE", "here"]);
+        expect(all.filter((effect) => effect.kind === "close")).toHaveLength(1);
+        if (unasked.length > 0) for (const final of finals(all)) expect(final).not.toMatchObject({ status: 404 });
+      }),
+      runs(5000),
+    );
+  });
+});
