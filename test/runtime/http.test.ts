@@ -1,10 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { TransportError } from "../../src/base/errors.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import type { HttpRequest } from "../../src/runtime/runtime.ts";
 import { createSimulation } from "../../src/runtime/simulated.ts";
+import { createAuthority, type Issued } from "../support/certificates.ts";
 
 const servers: Server[] = [];
 
@@ -70,6 +72,33 @@ describe("HTTP over the real network", () => {
     const open = client.request(post(mute, "x"));
     client.close();
     await expect(open).rejects.toThrow(TransportError);
+    expect(runtime.leaks()).toEqual([]);
+  });
+});
+
+describe("HTTPS", () => {
+  it("is spoken with servers of the authorities given, by the name in the certificate, and with no others", async () => {
+    const [trusted, other] = [createAuthority("trusted"), createAuthority("other")];
+    const runtime = createRealRuntime();
+    const asked = async (issued: Issued, ca?: string): Promise<string> => {
+      const server = createSecureServer(issued, (_, response) => void response.end("here"));
+      servers.push(server);
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      const client = runtime.network.http({ connections: 1, ...(ca === undefined ? {} : { ca }) });
+      const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+      const answer = await client.request(post(url, "x")).then(
+        ({ body }) => Buffer.from(body).toString(),
+        (error: Error) => error.constructor.name,
+      );
+      client.close();
+      return answer;
+    };
+    const here = { ip: ["127.0.0.1"] };
+    expect(await asked(trusted.issue(here), trusted.ca)).toBe("here");
+    expect(await asked(trusted.issue(here))).toBe("TransportError");
+    expect(await asked(other.issue(here), trusted.ca)).toBe("TransportError");
+    expect(await asked(trusted.issue({ ip: ["127.0.0.2"] }), trusted.ca)).toBe("TransportError");
+    expect(await asked(trusted.issue({ ...here, expired: true }), trusted.ca)).toBe("TransportError");
     expect(runtime.leaks()).toEqual([]);
   });
 });
