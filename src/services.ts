@@ -243,11 +243,10 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
     },
     isMember: (aor, server) => {
       const known = proxy.cache.peek(aor);
-      if (known === undefined) return true;
-      const { model } = modelOf(proxy.models, aor, recordIn(known));
-      const union =
-        model.model === "unioned" ? unionOf(model, proxy.settings.unions.trees, proxy.rotation.facts) : null;
-      return union?.members.includes(server) === true;
+      const { model } = modelOf(proxy.models, aor, known === undefined ? null : recordIn(known));
+      // Unioned by his own record, which is not at hand: it may be.
+      if (model.model !== "unioned") return known === undefined;
+      return unionOf(model, proxy.settings.unions.trees, proxy.rotation.facts)?.members.includes(server) === true;
     },
     mayBeMissing: (server) =>
       proxy.settings.unions.unreachable === "without" &&
