@@ -149,6 +149,7 @@ const UNIONS: UnionStore = {
   leave: () => Promise.resolve(),
   visited: () => Promise.resolve([]),
   grant: () => Promise.resolve(),
+  revoke: () => Promise.resolve(),
   spend: () => Promise.resolve(false),
 };
 

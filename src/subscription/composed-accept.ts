@@ -217,8 +217,8 @@ export class ComposedAccepting {
 
 /** Live ones of one watcher to one user that one server may have: his devices, each of which subscribes by itself. */
 const MOST_FROM_SERVER = 8;
-/** 64*T1: as long as a request of a server that comes of a leg may take. */
-const COMES_BACK_MS = 32_000;
+/** A server that sends more than one copy back does so at once; what comes later is for a user of its own. */
+const COMES_BACK_MS = 1_000;
 /** In which a server that sends its requests on more often than it has children does so, with three of them lost. */
 const COPIES_MS = 5_000;
 const FANS_OUT: ReadonlySet<string> = new Set(["children", "both"]);

@@ -12,7 +12,7 @@ import type { Subscription } from "./subscription.ts";
 
 export interface AskingParts {
   readonly desk: Desk;
-  readonly unions: Pick<UnionStore, "visit" | "leave" | "grant">;
+  readonly unions: Pick<UnionStore, "visit" | "leave" | "grant" | "revoke">;
   readonly servers: ServerDesk;
   readonly documents: Documents;
   readonly legs: LegSide;
@@ -160,7 +160,8 @@ export class ComposedAsking {
     if (outcome === "lost") return this.#desk.lost(subscription);
     if (outcome === "taken") child.taken = isToVisit || child.taken;
     const isWanted = subscription.composed!.children.includes(child) && !subscription.ending;
-    if (!isWanted || !this.#desk.isOurs(subscription)) return this.leave(subscription, child);
+    if (!isWanted || !this.#desk.isOurs(subscription)) return this.#giveUp(subscription, child);
+    if (outcome !== "taken") this.revoke(child);
     if (outcome === "visited") {
       this.dropDocument(child);
       this.elsewhere(child);
@@ -171,18 +172,20 @@ export class ComposedAsking {
 
   async #allowed(
     { id, fence, watcher, aor, event, composed }: Subscription,
-    { server }: Child,
+    child: Child,
     isToVisit: boolean,
     count: number,
   ): Promise<"taken" | "visited" | "lost" | "away"> {
     const { unions, owner } = this.#parts;
+    const { server } = child;
     const name = owner();
     if (name === null) return "away";
     try {
       const visit = isToVisit ? await unions.visit(name, id, fence, server, evidenceOf(composed!)) : "taken";
       if (visit !== "taken" || count === 0) return visit;
       const credit = { watcher, aor, event, digest: "", server, count };
-      await unions.grant(this.#desk.token(GRANT_CHARACTERS), [credit], this.#desk.moment().wall + CREDIT_MS);
+      child.granted = this.#desk.token(GRANT_CHARACTERS);
+      await unions.grant(child.granted, [credit], this.#desk.moment().wall + CREDIT_MS);
       return "taken";
     } catch (error) {
       if (error instanceof DirectoryUnavailable) return "away";
@@ -198,6 +201,26 @@ export class ComposedAsking {
     const { isFetch } = subscription.composed!;
     const expires = isFetch ? FETCH_SECONDS : this.#desk.options.legs.expires;
     this.#parts.legs.begin(subscription, child.server, 0, expires, child);
+  }
+
+  /** It was let in, and is not wanted any more. */
+  #giveUp(subscription: Subscription, child: Child): void {
+    this.revoke(child);
+    this.leave(subscription, child);
+  }
+
+  /**
+   * Its server has asked its own children, or will not: a credit that is left would have what its own users send up taken
+   * for what it sends down.
+   */
+  revoke(child: Child): void {
+    const { granted, server } = child;
+    if (granted === null) return;
+    child.granted = null;
+    this.#parts.unions.revoke(granted, server).catch((error: Error) => {
+      // It lapses by itself.
+      if (!(error instanceof DirectoryUnavailable)) this.#desk.failed("credits could not be taken back", error);
+    });
   }
 
   /** Others may go there now. */
@@ -216,6 +239,7 @@ export class ComposedAsking {
   forget(subscription: Subscription, child: Child): void {
     const { leg } = child;
     child.leg = null;
+    this.revoke(child);
     // A server that has accepted and then never said a word may still keep it.
     if (leg !== null) this.#parts.legs.end(subscription, leg);
   }

@@ -37,6 +37,8 @@ export class Child {
   taken = false;
   /** When its leg was begun last. */
   askedAt = Number.NEGATIVE_INFINITY;
+  /** The credits that its server may still spend for its leg, by the name they were granted under; null: none. */
+  granted: string | null = null;
   /** The subscription in which its server sends the leg's on; null: it has not come. */
   wentOn: string | null = null;
   /** Something about the next try is being asked of the database. */

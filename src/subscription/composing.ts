@@ -38,8 +38,12 @@ export class Composing {
     this.#parts = parts;
     this.#desk = desk;
     this.#composed = new ComposedDocuments(documents, desk.options.unsafe?.dropsMarks !== true);
-    this.#showing = new ComposedShowing(desk, watchers, documents, this.#composed, (aor, server) =>
-      servers.isMember(aor, server),
+    this.#showing = new ComposedShowing(
+      desk,
+      watchers,
+      documents,
+      this.#composed,
+      (aor, server) => servers.isMember(aor, server) !== false,
     );
     this.#asking = new ComposedAsking(parts, this.#showing);
   }
@@ -215,6 +219,7 @@ export class Composing {
   /** RFC 6665 4.4.1: a NOTIFY is the whole state, so that what it leaves out is gone. */
   #confirm(subscription: Subscription, child: Child, leg: Leg, content: Content | null): void {
     child.standing = "confirmed";
+    this.#asking.revoke(child);
     child.failures = 0;
     child.retryAt = 0;
     const isFirst = child.epoch !== leg.number;
@@ -267,6 +272,7 @@ export class Composing {
       const { leg } = child;
       child.leg = null;
       child.taken = false;
+      this.#asking.revoke(child);
       if (leg !== null) this.#parts.legs.end(subscription, leg);
     }
     if (!visits) return;

@@ -123,6 +123,18 @@ describe("a SUBSCRIBE from one of the user's servers", () => {
   });
 });
 
+describe("a server of the user that watches", () => {
+  it("is to subscribe anew where another has not decided any more: shown closed, it would go on with its own data", async () => {
+    await begin();
+    await ask("east");
+    expect(partsOf(notifiesTo("east").at(-1)!.body)).toEqual(["north open", "west open"]);
+    domain.west.notify(domain.west.live[0]!, "pending;expires=600", null);
+    await domain.wait(1_000);
+    expect(notifiesTo("east").at(-1)!.header("Subscription-State")).toBe("terminated;reason=deactivated");
+    expect(notifiesTo("east").at(-1)!.body).toBe("");
+  });
+});
+
 describe("visited servers", () => {
   it("are free again when the watcher leaves", async () => {
     await begin();

@@ -278,14 +278,34 @@ describe("in a tree", () => {
     const { unions } = domain.world.proxies[0]!.directory;
     const credit = { watcher: "watcher@example.com", aor: AOR, event: "presence", digest: "", server: "west" };
     const spend = (by: string): Promise<boolean> => domain.world.simulation.finish(unions.spend(credit, by));
+    domain.west.policy = (): Policy => ({ status: 200, state: null });
     await watcher.subscribe(ALICE, 3600);
     await domain.wait(1_000);
     expect([await spend("1"), await spend("2")]).toEqual([true, false]);
     await domain.wait(30_000);
     domain.west.notify(domain.west.live[0]!, "terminated;reason=deactivated", null);
-    await domain.wait(1_000);
+    await domain.wait(10_000);
     expect([await spend("3"), await spend("4")]).toEqual([true, false]);
   });
+
+  it.each([
+    ["has confirmed", ACCEPTS],
+    ["denies", (): Policy => ({ status: 403 })],
+    ["does not have him", (): Policy => ({ status: 404 })],
+    ["cannot say", (): Policy => ({ status: 480 })],
+  ])(
+    "what is left of it is taken back when the server %s: it would be spent for a user of its own",
+    async (_, policy) => {
+      const middle = { name: "t", root: "east", children: { east: ["west"], west: ["north"] } };
+      await begin({ names: ["east", "west", "north"], tree: middle, each: { west: { onward: "children" } } });
+      const { unions } = domain.world.proxies[0]!.directory;
+      const credit = { watcher: "watcher@example.com", aor: AOR, event: "presence", digest: "", server: "west" };
+      domain.west.policy = policy;
+      await watcher.subscribe(ALICE, 3600);
+      await domain.wait(1_000);
+      expect(await domain.world.simulation.finish(unions.spend(credit, "1"))).toBe(false);
+    },
+  );
 
   it("with the database away no credit can be written down, and such a server is not asked", async () => {
     const middle = { name: "t", root: "east", children: { east: ["west"], west: ["north"] } };
