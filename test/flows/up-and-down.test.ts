@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Tree } from "../../src/federation/facts.ts";
 import type { SipRequest } from "../../src/sip/message/message.ts";
 import { ALICE, Unioned } from "../support/unioned.ts";
+import { Watcher } from "../support/watcher.ts";
 import type { Client, SendOptions } from "../support/world.ts";
 
 /** models.md, "Unioned, hierarchical": a middle node both goes up and fans out; by which listener, or by which credit. */
@@ -54,6 +55,11 @@ async function sendRequest(request: SipRequest, port: number): Promise<{ status:
   return { status, ...(retryAfter === undefined ? {} : { retryAfter }) };
 }
 
+/** Draft, "Distributed Provisioning": it confirms when those below it have. */
+function asksFirst(): void {
+  domain.at["mid"]!.policy = () => ({ status: 200, state: "pending" });
+}
+
 const got = (method: string): Record<string, number> =>
   Object.fromEntries(NAMES.map((name) => [name, domain.world.scripted[name]!.seen(method).length]));
 const WHOLE = { root: 1, mid: 1, low: 0, lower: 0, leaf: 1 };
@@ -83,6 +89,7 @@ for (const method of ["SUBSCRIBE", "MESSAGE"]) {
 
     it("its own user's goes up, and what it is sent for that goes down", async () => {
       await begin(false);
+      asksFirst();
       expect(await send(method, 5060, own)).toBe(200);
       expect(got(method)).toEqual(WHOLE);
       expect(await send(method, 5060, own)).toBe(200);
@@ -107,6 +114,41 @@ for (const method of ["SUBSCRIBE", "MESSAGE"]) {
     });
   });
 }
+
+describe("credits of a leg", () => {
+  const watch = async (): Promise<void> => {
+    const watcher = new Watcher(domain.world, "127.0.0.50");
+    await watcher.subscribe(ALICE, 600, { from: BOB });
+    await domain.wait(2_000);
+  };
+
+  it.each([
+    ["could not be set up", { status: 503 }],
+    ["was refused", { status: 404 }],
+    ["has confirmed: its server has asked all below it by then", { status: 200 }],
+  ] as const)(
+    "that %s are taken back: what its server's own user wants goes up, and all are asked",
+    async (_, answer) => {
+      await begin(false);
+      domain.at["mid"]!.policy = () => answer;
+      await watch();
+      domain.at["mid"]!.policy = () => ({ status: 200 });
+      const before = domain.at["root"]!.firsts.length;
+      expect(await send("SUBSCRIBE", 5060)).toBe(200);
+      expect(domain.at["root"]!.firsts.length).toBe(before + 1);
+    },
+  );
+
+  it("that is not answered yet are there: what its server sends on goes down", async () => {
+    await begin(false);
+    asksFirst();
+    await watch();
+    const before = domain.at["root"]!.firsts.length;
+    expect(await send("SUBSCRIBE", 5060)).toBe(200);
+    expect(domain.at["root"]!.firsts.length).toBe(before);
+    expect(got("SUBSCRIBE")).toMatchObject({ low: 1, lower: 1 });
+  });
+});
 
 describe("a MESSAGE that passes us twice under the same Call-ID", () => {
   it("up from a middle node and down from it again is no loop (RFC 5393 4.2): the direction is in the hash", async () => {
