@@ -18,6 +18,8 @@ interface Asked {
   readonly resolve: (answer: PointAnswer) => void;
   readonly reject: (error: PointUnavailable) => void;
   readonly patience: Timer;
+  /** It was sent, and no answer came. */
+  tried: boolean;
   settled: boolean;
 }
 
@@ -62,7 +64,7 @@ export class AuthzenClient {
         return;
       }
       const patience = this.#runtime.timers.after(this.#options.timeoutMs, () => fail(asked, "no answer in time"));
-      const asked: Asked = { evaluation, resolve, reject, patience, settled: false };
+      const asked: Asked = { evaluation, resolve, reject, patience, tried: false, settled: false };
       this.#waiting.push(asked);
       this.#schedule();
     });
@@ -137,13 +139,22 @@ export class AuthzenClient {
       }
       this.#settle(batch, answer);
     } catch (error) {
-      const reason = (error as Error).message;
-      this.#breaker.failed(reason);
-      for (const each of batch) fail(each, reason);
+      this.#unanswered(batch, (error as Error).message);
     } finally {
       this.#running--;
       this.#flush();
     }
+  }
+
+  /** A connection that was kept may be closed as it is used again: asking twice does no harm, and is done once. */
+  #unanswered(batch: readonly Asked[], reason: string): void {
+    const again = this.#breaker.isDoubtful ? [] : batch.filter((each) => !each.tried && !each.settled);
+    if (again.length === 0) this.#breaker.failed(reason);
+    for (const each of batch) {
+      if (!again.includes(each)) fail(each, reason);
+      each.tried = true;
+    }
+    this.#waiting.unshift(...again);
   }
 
   #settle(batch: readonly Asked[], answer: HttpAnswer): void {

@@ -323,6 +323,19 @@ describe("the point away", () => {
     await stop();
   });
 
+  it("a connection that breaks as it is used is no failure yet: it is asked once more", async () => {
+    const { simulation, there, point, health, verdict, stop } = await house();
+    let broken = 0;
+    there.web.set(80, (request) => {
+      if (request.method === "GET" || broken++ > 0) return point.answer(request);
+      // An answer that is too long for anybody ends the connection.
+      return { status: 200, headers: {}, body: Buffer.alloc(2_000_000) };
+    });
+    const verdicts = await simulation.finish(Promise.all([verdict("a@x"), verdict("b@x")]));
+    expect([verdicts.map(({ known }) => known), broken, health]).toEqual([[true, true], 2, []]);
+    await stop();
+  });
+
   it("still away it is tried less and less often", async () => {
     const { simulation, there, point, asked, stop } = await house();
     there.web.clear();
