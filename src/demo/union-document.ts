@@ -9,7 +9,7 @@ import { attributeNamed, element, isElement, printXml, type XmlElement } from ".
  *
  * @param server its name, as it stands in marks.
  * @param own its own document; octets.
- * @param keepsMarks false: it knows nothing of marks, and drops what it does not know.
+ * @param keepsMarks false: it knows nothing of marks: it drops them, and knows its own by being equal only.
  */
 export function unionOf(server: string, own: string, others: readonly string[], keepsMarks = true): string {
   const mine = parsePidf(own);
@@ -19,7 +19,7 @@ export function unionOf(server: string, own: string, others: readonly string[], 
     for (const each of parsePidf(other).children.filter(isElement)) {
       const { element: bare, source } = withoutMark(each);
       const form = canonicalForm(bare);
-      if (source === server || said.has(form)) continue;
+      if ((keepsMarks && source === server) || said.has(form)) continue;
       said.add(form);
       elements.push(keepsMarks ? each : bare);
     }

@@ -515,9 +515,9 @@ class Life {
     const denied = this.#deniedAt.get(`${user} ${name}`) ?? -Infinity;
     if (denied + SLACK_MS > this.world.simulation.now) return true;
     if (this.#denials.some((each) => each.user === user && each.watcher === name)) return true;
-    if (home === null) return false;
-    // RFC 6665 4.2.2: who does not answer has no subscription, half a minute later.
+    // RFC 6665 4.2.2: who does not answer has no subscription, half a minute later; and may not have heard of an end.
     const sulked = (this.#sulked.get(watcher) ?? -Infinity) + 60_000 > this.world.simulation.now;
+    if (home === null) return sulked;
     const lost = Math.max(this.#forgotten.get(home) ?? -1, this.#renewed.get(home) ?? -1) >= watch.begun;
     return sulked || lost || this.#down.has(home);
   }
