@@ -16,18 +16,18 @@ export interface Usage {
   readonly namespace: string;
   /** Namespaces whose elements are understood, for xcap-caps. */
   readonly understands: readonly string[];
-  /** Throws a MalformedDocument, or a ConstraintFailure, where the document cannot be used. @param text well-formed. */
+  /** Throws a MalformedDocument, NotUnique among them, where the document cannot be used. @param text well-formed. */
   readonly check: (text: string) => void;
 }
 
-/** The document can be read, but breaks a rule of its usage that no schema says. */
-export class ConstraintFailure extends MalformedDocument {
-  /** Percent-encoded selector of what is there twice; null: nothing of that kind. */
-  readonly twice: string | null;
+/** Something stands twice that may stand once. */
+export class NotUnique extends MalformedDocument {
+  /** Selector of the second, percent-encoded, without prefixes. */
+  readonly field: string;
 
-  constructor(message: string, twice: string | null = null) {
+  constructor(message: string, field: string) {
     super(message);
-    this.twice = twice;
+    this.field = field;
   }
 }
 
@@ -220,11 +220,7 @@ function checked(text: string, usage: Usage): Conflict | null {
     usage.check(text);
     return null;
   } catch (error) {
-    if (error instanceof ConstraintFailure) {
-      return error.twice === null
-        ? { error: "constraint-failure", phrase: error.message }
-        : { error: "uniqueness-failure", phrase: error.message, field: error.twice };
-    }
+    if (error instanceof NotUnique) return { error: "uniqueness-failure", phrase: error.message, field: error.field };
     if (error instanceof MalformedDocument) return { error: "schema-validation-error", phrase: error.message };
     throw error;
   }

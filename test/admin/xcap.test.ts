@@ -144,7 +144,6 @@ describe("documents (RFC 4825 7.1-7.3)", () => {
     [Buffer.from("<r>\xe9</r>", "latin1"), "not-utf-8"],
     ["<r/>", "schema-validation-error"],
     [RULES.replace("allow", "perhaps"), "schema-validation-error"],
-    [RULES.replace("</ruleset>", '<rule id="friends"/></ruleset>'), "schema-validation-error"],
   ])("%j is refused with 409 and %s", async (body, error) => {
     const { put, documents } = await open();
     const answer = await put(INDEX, TYPE, body);
@@ -311,6 +310,30 @@ describe("elements and attributes (RFC 4825 7.4-7.10)", () => {
     const [ancestor] = childrenOf(error, error.uri, "ancestor");
     const found = await alice("GET", `${INDEX}/${textOf(ancestor!)}`);
     expect([found.status, found.text.startsWith("<ruleset")]).toEqual([200, true]);
+  });
+
+  it("a rule with another's id: 409 uniqueness-failure, which says where", async () => {
+    const { put, alice } = await open();
+    const twice = RULES.replace("</ruleset>", '<rule id="friends"/></ruleset>');
+    const whole = await put(INDEX, TYPE, twice);
+    expect([whole.status, errorOf(whole)]).toEqual([409, "uniqueness-failure"]);
+    expect(whole.text).toContain('<exists field="*/*%5B2%5D/@id"/>');
+    await put(INDEX, TYPE, twice.replace('<rule id="friends"/>', '<rule id="foes"/>'));
+    const id = `${INDEX}/~~/*/*%5B2%5D/@id`;
+    expect((await alice("GET", id)).text).toBe('"foes"');
+    const node = await put(id, ATTRIBUTE, '"friends"');
+    expect([node.status, errorOf(node)]).toEqual([409, "uniqueness-failure"]);
+  });
+
+  it("with the database away nothing is told and nothing done: 503 with Retry-After", async () => {
+    const { put, alice, desk } = await open();
+    await put(INDEX, TYPE, RULES);
+    desk.database.setAway(true);
+    for (const answer of [await alice("GET", INDEX), await put(INDEX, TYPE, RULES), await alice("DELETE", INDEX)]) {
+      expect([answer.status, Number(answer.headers.get("retry-after")) > 0]).toEqual([503, true]);
+    }
+    desk.database.setAway(false);
+    expect((await alice("GET", INDEX)).text).toBe(RULES);
   });
 
   it("a deletion that would lead to another element: 409 cannot-delete", async () => {
