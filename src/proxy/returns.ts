@@ -128,6 +128,15 @@ export function grantsFor(
   return grants;
 }
 
+/** A granting of ours, by the name it was given. */
+export interface Granted extends Grant {
+  readonly id: string;
+}
+
+export function named(id: string, grants: readonly Grant[]): readonly Granted[] {
+  return grants.map((grant) => ({ ...grant, id }));
+}
+
 /** True for what a server was granted, under its name or one beside it. */
 export function isOf(grant: Grant, server: string): boolean {
   return grant.server === server || grant.server === sentTo(server) || grant.server === childrenOf(server);
@@ -138,20 +147,14 @@ export function isOf(grant: Grant, server: string): boolean {
  * users write, and the next call, is not taken for it; but for what may be under way this very moment.
  */
 export async function takeBack(
-  core: Core,
-  exchange: Exchange,
-  grants: readonly Grant[],
+  { directory, runtime }: Core,
+  given: readonly Granted[],
   underWayMs: number,
 ): Promise<void> {
-  const { unions } = core.directory;
-  const by = `${spenderOf(exchange)}/${grants[0]?.server ?? ""}`;
-  const left: Grant[] = [];
-  for (const { count, ...credit } of grants) {
-    let unspent = 0;
-    while (unspent < count && (await unions.spend(credit, `${by}/${unspent}`))) unspent++;
-    if (unspent > 0) left.push({ ...credit, count: unspent });
+  const { unions } = directory;
+  if (underWayMs > 0) {
+    const grants = given.map(({ id: _, ...grant }) => grant);
+    await unions.grant(`${given[0]?.id ?? ""}/over`, grants, runtime.clock.wall() + underWayMs);
   }
-  if (left.length > 0 && underWayMs > 0) {
-    await unions.grant(`${by}/over`, left, core.runtime.clock.wall() + underWayMs);
-  }
+  await Promise.all(given.map(({ id, server }) => unions.revoke(id, server)));
 }

@@ -13,7 +13,17 @@ import { ForkRun } from "../fork-run.ts";
 import { breadthOf } from "../next-hop.ts";
 import type { OpenForkHandle } from "../open-forks.ts";
 import { answer } from "../responses.ts";
-import { grantsFor, isAnotherCopy, isOf, isReturned, takeBack, textOf, unionFor } from "../returns.ts";
+import {
+  type Granted,
+  grantsFor,
+  isAnotherCopy,
+  isOf,
+  isReturned,
+  named,
+  takeBack,
+  textOf,
+  unionFor,
+} from "../returns.ts";
 import { spenderOf } from "./credit.ts";
 
 /**
@@ -65,15 +75,16 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
   const text = textOf(exchange);
   const open = new Set<string>();
   const more = { moveOn: routing.moveOn, instead: insteadOf(exchange) };
-  const all = [...grants];
+  const all = [...named(spenderOf(exchange), grants)];
   new ForkRun(core, exchange, { ...order, ...more }, NO_RECORD, {
     reserveMs: isStorable(exchange, plan) ? STORE_MS : 0,
     // Who was left out as the sender wished is waited for by nobody.
     untaken: (server) => store(core, exchange, plan, server !== null && left.includes(server) ? null : server),
     async before(servers) {
       const its = grantsFor(exchange, plan, servers);
-      all.push(...its);
-      if (its.length > 0) await commit(core, exchange, `${spenderOf(exchange)}/${servers.join(",")}`, its);
+      const id = `${spenderOf(exchange)}/${servers.join(",")}`;
+      all.push(...named(id, its));
+      if (its.length > 0) await commit(core, exchange, id, its);
     },
     asked(server) {
       open.add(server);
@@ -84,7 +95,7 @@ export async function spread(core: Core, exchange: Exchange, plan: SpreadPlan): 
       // It has not taken the message, and sends nothing on any more. One that is silent may.
       const isDone = ending !== "timeout" && meaningOf(ending) !== "here";
       const its = isDone && !exchange.isInvite ? all.filter((each) => isOf(each, server)) : NO_GRANTS;
-      if (its.length > 0) void takeBack(core, exchange, its, 0).catch(() => undefined);
+      if (its.length > 0) void takeBack(core, its, 0).catch(() => undefined);
     },
     over: (asked, took) => over(core, exchange, routing, asked, took, all),
   }).start();
@@ -106,7 +117,7 @@ export function insteadOf(exchange: Pick<Exchange, "facts">): Readonly<Record<st
 }
 
 const NOBODY: readonly string[] = [];
-const NO_GRANTS: readonly Grant[] = [];
+const NO_GRANTS: readonly Granted[] = [];
 /** It is on record nowhere that it is open: all its servers may have him, so that there is nothing to wait for. */
 const NO_RECORD: OpenForkHandle = { release: () => undefined, close: () => undefined };
 const PART: Omit<Routing, "stages"> = {
@@ -157,9 +168,9 @@ function over(
   { rule }: Routing,
   asked: readonly string[],
   took: readonly string[],
-  grants: readonly Grant[],
+  grants: readonly Granted[],
 ): void {
   const { method, aor, request, isInvite } = exchange;
   core.telemetry.emit("spread", { method, callId: request.callId, aor, rule, servers: asked, took });
-  if (isInvite && grants.length > 0) void takeBack(core, exchange, grants, UNDER_WAY_MS).catch(() => undefined);
+  if (isInvite && grants.length > 0) void takeBack(core, grants, UNDER_WAY_MS).catch(() => undefined);
 }
