@@ -1,7 +1,7 @@
 import { identityOn } from "../federation/identity.ts";
 import { incomingBreadth } from "../federation/loop-hash.ts";
 import { isPrivate } from "../federation/privacy.ts";
-import { isAnonymous } from "../federation/sender.ts";
+import { isAnonymous, senderOf } from "../federation/sender.ts";
 import type { Editor } from "../sip/message/edit.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import { type SipUri, tryAorOf, type Uri } from "../sip/message/uri.ts";
@@ -105,11 +105,14 @@ function assertedIdentity(
   const { origin, request } = exchange;
   const isProved = origin.kind === "client" && origin.authenticated !== null;
   if (origin.kind !== "server" && !isProved) return "remove";
+  const isNamedAlike = core.identities.outward.size === 0;
+  if (!isProved && isNamedAlike && !request.has("P-Asserted-Identity")) return "keep";
   // 7: with the token `id` it stays among those who are trusted; so does who calls himself nobody.
   const isSecret = isPrivate(request) || (isProved && isAnonymous(request.from.uri));
   if (isSecret && !isTrusted(core, way, redirected, out)) return "remove";
   if (origin.kind === "server") {
-    const mapped = way.server === "" ? undefined : mappedIdentity(core, exchange, way.server);
+    const to = isNamedAlike ? undefined : way.server || core.serverAt(out.remoteHost, out.remotePort);
+    const mapped = to === undefined ? undefined : mappedIdentity(core, exchange, to);
     return mapped === undefined ? "keep" : { value: mapped };
   }
   const name = origin.kind === "client" ? origin.authenticated! : "";
@@ -120,15 +123,14 @@ function assertedIdentity(
  * What the server it goes to calls the sender, where that differs from what the server it came from calls him. Where that one
  * has asserted nothing and the names differ, From does not name him to the other.
  */
-function mappedIdentity(core: Core, exchange: Exchange, server: string): string | undefined {
-  if (core.identities.outward.size === 0 || exchange.sender.aor === "") return undefined;
-  const { identities } = exchange.request;
+function mappedIdentity(core: Core, { request, origin }: Exchange, server: string): string | undefined {
+  const { identities } = request;
   const asserted = identities.find((each) => each.uri.kind === "sip");
-  const there = identityOn(core.identities, exchange.sender.aor, server);
-  if (asserted === undefined && identities.length === 0) {
-    return tryAorOf(exchange.request.from.uri) === there ? undefined : `<sip:${there}>`;
-  }
-  if (asserted === undefined) return undefined;
+  // RFC 3325 9.1: none in a REGISTER.
+  if (asserted === undefined && (identities.length > 0 || request.method === "REGISTER")) return undefined;
+  const sender = senderOf(request, origin, (from, name) => core.canonical(name, from));
+  const there = identityOn(core.identities, sender.aor, server);
+  if (asserted === undefined) return tryAorOf(request.from.uri) === there ? undefined : `<sip:${there}>`;
   if (tryAorOf(asserted.uri) === there) return undefined;
   const renamed = asserted.raw.replace(asserted.uri.raw, () => `sip:${there}`);
   return identities.map((each) => (each === asserted ? renamed : each.raw)).join(", ");

@@ -147,6 +147,16 @@ describe("requests that are passed on", () => {
       expect(atWest().has("P-Asserted-Identity")).toBe(false);
     });
 
+    it("within a dialog as well", async () => {
+      const east = await begin({ each: NAMES });
+      const route: HeaderPair = ["Route", "<sip:127.0.0.12:5060;lr>"];
+      const headers: HeaderPair[] = [["P-Asserted-Identity", "<sip:joe.smith@example.com>"], route];
+      const bye = east.request("BYE", "sip:bob@127.0.0.12", { toUser: "sip:bob@example.com", headers });
+      const within = bye.edit().set("To", "<sip:bob@example.com>;tag=theirs").build();
+      await east.all(east.beginRequest(within));
+      expect(world.scripted["west"]!.seen("BYE")[0]!.header("P-Asserted-Identity")).toBe("<sip:jsmith@example.com>");
+    });
+
     it("is asserted by its name where he has proved himself to us", async () => {
       await begin({ options: DIGEST, each: { west: { identities: { "eve@example.com": "eva" } } } });
       expect(await asEve(BOB, "sip:eve@example.com")).toBe(200);
