@@ -1,10 +1,10 @@
 import type { Verb } from "./pool.ts";
 
 /**
- * Locks who watches whom until the transaction ends, a batch of pairs; its first statement, so that what the next ones read is as new as
- * the lock (concurrency.md 4). In one order for everybody, so that two batches wait for each other in one direction only.
- * A lock by number and no row: nobody's name has to be stored for it, nothing is written,
- * and the watchers of one user do not wait for each other. Two pairs of one hash wait for each other, and that is all.
+ * Locks who watches whom until the transaction ends, a batch of pairs; its first statement, so that what the next ones
+ * read is as new as the lock (concurrency.md 4). In one order for everybody, so that two batches never wait for each other.
+ * A lock by number and no row: nobody's name has to be stored for it, nothing is written, and the watchers of one user do not
+ * wait for each other. Two pairs of one hash wait for each other, and that is all.
  *
  * Rejected: the slot's row (`lock-slot.ts`): a row for ever for any name that is asked for, a version of it for every
  * SUBSCRIBE, and claims would wait for those.
