@@ -253,6 +253,21 @@ async function searchSubscriptions() {
   showSubscriptions(found);
 }
 
+/** Where it goes: of a composed one, how each server stands. */
+function standing({ server, servers }) {
+  if (servers.length === 0) return [server ?? ""];
+  const looks = { confirmed: "good", asked: "warn", pending: "warn" };
+  return [
+    el(
+      "ul",
+      {},
+      ...servers.map((each) =>
+        el("li", {}, `${each.server} `, el("span", { class: looks[each.standing] ?? "" }, each.standing)),
+      ),
+    ),
+  ];
+}
+
 function showSubscriptions({ subscriptions, next: more }) {
   const rows = subscriptions.map((each) =>
     el(
@@ -262,7 +277,7 @@ function showSubscriptions({ subscriptions, next: more }) {
       el("td", {}, each.presentity),
       el("td", {}, each.event),
       el("td", { class: each.state === "held" ? "warn" : "good" }, each.state),
-      el("td", {}, each.server ?? ""),
+      el("td", {}, ...standing(each)),
       el("td", {}, when(each.expiresAt)),
     ),
   );

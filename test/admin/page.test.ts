@@ -243,6 +243,30 @@ describe("the admin page", () => {
     expect($("messages").textContent + $("trace").textContent).not.toContain("secret");
   });
 
+  it("of a composed subscription shows how each of the servers stands", async () => {
+    const desk = await openDesk();
+    const owner = await desk.directory.leases.open("sip:127.0.0.1", 60_000);
+    const row = {
+      id: "cdm-3",
+      kind: "composed",
+      aor: "dora@example.com",
+      watcher: "bob@example.com",
+      origin: null,
+      event: "presence",
+      dialog: "a dialog",
+      leg: "east c 0,west p 0\n",
+      legServer: "east,west",
+      extendedEpoch: 0,
+      expiresAt: Date.parse("2100-01-01T00:00:00Z"),
+      notifyReserved: 16,
+      legReserved: 16,
+    } as const;
+    await desk.directory.subscriptions.insert(owner, row, false);
+    const { $ } = await openPage(desk);
+    const [east, west] = $("subscriptions").find("li");
+    expect([east?.textContent, west?.textContent]).toEqual(["east confirmed", "west pending"]);
+  });
+
   it("subscriptions are shown as they are now, those searched for last", async () => {
     const desk = await openDesk();
     const { $, settle, nextRound } = await openPage(desk);
