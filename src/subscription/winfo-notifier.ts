@@ -8,7 +8,8 @@ import { WATCHER_EVENTS, type WatcherEvent, WINFO_TYPE } from "../presence/winfo
 import type { Timer } from "../runtime/runtime.ts";
 import { buildResponse } from "../sip/message/build.ts";
 import type { Accepting } from "./accept.ts";
-import { type GateListener, handlingOf } from "./gate.ts";
+import { handlingOf } from "./gate.ts";
+import type { GateListener } from "./gate-desk.ts";
 import type { Handed } from "./ports.ts";
 import type { Source, Subscriptions } from "./service.ts";
 import { type Subscription, watcherIn } from "./subscription.ts";
