@@ -2,6 +2,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { ProxyOptions } from "../../src/proxy/options.ts";
 import { buildRequest } from "../../src/sip/message/build.ts";
 import type { ServerTransaction } from "../../src/sip/transaction/transaction.ts";
+import { ALICE, Unioned } from "../support/unioned.ts";
+import { Watcher } from "../support/watcher.ts";
 import {
   always,
   type Client,
@@ -128,13 +130,48 @@ describe("mostactive, where nobody watches him here", () => {
 
   it("a NOTIFY for a question that was never asked is 481", async () => {
     await domain({ east: "open", west: "closed", north: "closed" });
-    const status = await at("east").status("NOTIFY", "sip:cdm@127.0.0.1:5060", {
-      toUser: `${BOB}>;tag=cdmf-aaaaaaaaaaaaaaaaaaaa;x=<`,
-      headers: [
-        ["Event", "presence"],
-        ["Subscription-State", "active"],
-      ],
-    });
+    const headers = [
+      ["Event", "presence"],
+      ["Subscription-State", "active"],
+    ] as const;
+    const notify = at("east")
+      .request("NOTIFY", "sip:cdm@127.0.0.1:5060", { headers })
+      .edit()
+      .set("To", `<${BOB}>;tag=cdmf-aaaaaaaaaaaaaaaaaaaa`)
+      .build();
+    const sent = at("east").beginRequest(notify);
+    expect(await at("east").all(sent)).toEqual([481]);
+  });
     expect(status).toBeGreaterThanOrEqual(400);
   });
+});
+
+it("mostactive, where somebody watches him here: what the watcher is shown counts, at once, and nobody is asked", async () => {
+  const domain = new Unioned();
+  world = await domain.begin({
+    names: ["east", "west"],
+    options: { imRouting: { algorithm: "mostactive", copies: false } },
+  });
+  const watcher = new Watcher(world, "127.0.0.50");
+  const client = world.client("127.0.0.51");
+  const spread = async () => {
+    expect(await client.status("MESSAGE", ALICE, { from: "sip:bob@example.com" })).toBe(200);
+    return world.proxies[0]!.told.spread!.at(-1)!.took;
+  };
+  domain.east.basic = "closed";
+  await watcher.subscribe(ALICE);
+  await domain.wait(1_000);
+  expect(await spread()).toEqual(["west"]);
+  for (const [server, basic] of [
+    [domain.east, "open"],
+    [domain.west, "closed"],
+  ] as const) {
+    server.basic = basic;
+    for (const each of server.live) server.notify(each);
+  }
+  await domain.wait(1_000);
+  expect(await spread()).toEqual(["east"]);
+  expect([domain.east.firsts.length, domain.west.firsts.length]).toEqual([1, 1]);
+  await watcher.refresh(0);
+  await domain.wait(1_000);
 });
