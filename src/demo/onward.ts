@@ -188,6 +188,8 @@ export class Onward {
         else if (!state.startsWith("terminated")) return;
         else if (state.includes("rejected")) become("denied", "");
         else if (state.includes("noresource")) become("out", "");
+        // It is asked for anew, and until that is confirmed nothing is known.
+        else become("waiting", "");
       },
       refused: (status) => {
         if (DENIED.has(status)) become("denied", "");

@@ -55,6 +55,8 @@ interface Subscription {
   again: Timer;
   /** What the others say. */
   back: BackEnd | undefined;
+  /** Was told so once. */
+  active: boolean;
 }
 
 interface Shown {
@@ -130,6 +132,7 @@ export class PresenceAgent {
       timer,
       again,
       back: undefined,
+      active: false,
     };
     const key = dialogKey(dialog);
     this.#subscriptions.set(key, subscription);
@@ -267,8 +270,10 @@ export class PresenceAgent {
     if (this.#subscriptions.get(key) !== subscription) return;
     // Who denies the back-end subscription denies the one that triggered it (draft, "Distributed Provisioning").
     const denied = subscription.back?.state === "denied";
-    if (denied) this.#end(key, subscription);
-    this.#notify(subscription, denied ? "terminated;reason=rejected" : undefined);
+    // Who was shown something cannot be told to wait again: he is to subscribe anew.
+    const unknown = subscription.back?.state === "waiting" && subscription.active;
+    if (denied || unknown) this.#end(key, subscription);
+    this.#notify(subscription, denied ? "terminated;reason=rejected" : unknown ? ANEW : undefined);
   }
 
   #end(key: string, subscription: Subscription): void {
@@ -291,6 +296,7 @@ export class PresenceAgent {
     const { user, dialog, back } = subscription;
     const verdict = subscription.verdict === "active" ? verdictOf(back) : subscription.verdict;
     subscription.again.cancel();
+    subscription.active ||= verdict === "active";
     const left = Math.max(0, Math.round((subscription.until - this.#stack.runtime.clock.now()) / 1000));
     const headers: HeaderPair[] = [
       ["Contact", `<${this.#stack.uri}>`],
@@ -337,6 +343,7 @@ export class PresenceAgent {
   }
 }
 
+const ANEW = "terminated;reason=deactivated";
 const NEVER: Timer = { cancel: () => {} };
 const NOTIFY_FIRST_MS = 20;
 const AGAIN_MS = 4_000;

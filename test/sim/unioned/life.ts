@@ -504,6 +504,9 @@ class Life {
   /** He may see less: his server takes him for a loop, rightly by all it can know (models.md, "A second instance"). */
   #isExcused(_watcher: Watcher, watch: Watch, home: string | null): boolean {
     if (home === null) return false;
+    // In the middle of a tree credits are for one of each child: what is too much goes up, and what goes up may take one.
+    const user = this.#userShape(this.canonical(watch.user));
+    if (this.#shapeOf(home).twice && user.parents.has(home) && childrenOf(user, home).length > 0) return true;
     const forgot = this.#forgotten.get(home);
     return forgot !== undefined && watch.begun >= forgot && watch.begun < forgot + (LONGEST + BACK_END) * 1_000;
   }
