@@ -281,6 +281,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   forget(subscription: Subscription): void {
     this.registry.remove(subscription);
     this.#endings.delete(subscription);
+    this.#sources.get(subscription.kind)?.ended(subscription);
     this.#release(subscription);
   }
 
@@ -439,6 +440,14 @@ export class Subscriptions implements Desk, TimeKeeper {
     };
   }
 
+  /** No node of a server answers any more. */
+  wentDown(server: string): void {
+    if (this.registry.composed === 0) return;
+    this.#upkeep.each((subscription) => {
+      if (subscription.composed !== null) this.composing.wentDown(subscription, server);
+    });
+  }
+
   /** The configuration is another: servers, trees, models. */
   reconfigured(): void {
     this.composing.changed();
@@ -460,6 +469,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   }
 
   #forgetAll(): void {
+    for (const each of this.registry.all()) this.#sources.get(each.kind)?.ended(each);
     this.registry.clear();
     this.#endings.clear();
     this.#fetches.clear();

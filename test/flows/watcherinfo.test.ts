@@ -385,6 +385,25 @@ describe("who is told", () => {
   });
 });
 
+it("the proxy loses its lease while the database is away: what it kept is another's, and told by that one", async () => {
+  await begin({ proxies: 2, services: { leaseMs: 3_000 } });
+  policy.otherwise = CONFIRM;
+  await reading();
+  await bob.subscribe(ALICE, 3600, { ...AS_BOB, proxy: "127.0.0.2" });
+  await domain.wait(6_000);
+  const before = documents(alice).length;
+  domain.world.database.setAway(true);
+  await domain.wait(20_000);
+  policy.rule(BOB, ALLOW);
+  await domain.wait(5_000);
+  domain.world.database.setAway(false);
+  await domain.wait(60_000);
+  expect(documents(alice).length).toBeGreaterThan(before);
+  expect([table(alice), bob.saw.at(-1)]).toEqual([[`sip:${BOB} active`], "active open"]);
+  const versions = documents(alice).map(({ version }) => version);
+  expect(versions).toEqual([...new Set(versions)].sort((a, b) => a - b));
+});
+
 it("nothing is left of it once it has ended", async () => {
   await begin();
   await reading();
