@@ -27,7 +27,7 @@ create table codomain.changes (
   result text,
   until_at timestamp with time zone,
   document text,
-  CHECK ((kind = ANY (ARRAY['binding'::text, 'user'::text, 'fork-closed'::text, 'preparing'::text, 'document'::text, 'watchers'::text]))),
+  CHECK ((kind = ANY (ARRAY['binding'::text, 'user'::text, 'fork-closed'::text, 'preparing'::text, 'document'::text, 'watchers'::text, 'verdicts'::text]))),
   CHECK ((result = ANY (ARRAY['learned'::text, 'all-said-404'::text, 'inconclusive'::text]))),
   PRIMARY KEY (id)
 );

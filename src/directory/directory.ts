@@ -204,6 +204,8 @@ export type Change =
   | { readonly kind: "preparing"; readonly aor: string; readonly server: string; readonly until: number }
   /** Who watches him has changed, or what they may see. Told where somebody is told of it (RFC 3857). */
   | { readonly kind: "watchers"; readonly aor: string }
+  /** A decision point decides otherwise about him; empty: about anybody (policy/service.ts). */
+  | { readonly kind: "verdicts"; readonly aor: string }
   /** The feed was interrupted: drop everything. */
   | { readonly kind: "reset" };
 
@@ -287,6 +289,9 @@ export interface Directory {
     before: unknown;
     after: unknown;
   }): Promise<void>;
+
+  /** Tells every proxy, this one too and only by the feed. @param aor empty: about anybody. */
+  tellVerdicts(aor: string): Promise<void>;
 
   readonly leases: Leases;
   readonly evictions: Evictions;

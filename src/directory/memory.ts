@@ -282,6 +282,10 @@ class MemoryDirectory implements Directory {
     return { imported: taken.length, refused };
   }
 
+  async tellVerdicts(aor: string): Promise<void> {
+    if (aor === "" || isAor(aor)) await this.#write(async (s) => s.tell({ kind: "verdicts", aor }));
+  }
+
   audit(query: AuditQuery): Promise<readonly AuditEntry[]> {
     return this.#audit.list(query);
   }

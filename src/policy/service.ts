@@ -22,7 +22,7 @@ import { RuleDecider } from "./rule-decider.ts";
 export interface PolicyParts {
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
-  readonly directory: Pick<Directory, "onChange"> & { readonly documents: Pick<UserDocuments, "get"> };
+  readonly directory: Pick<Directory, "onChange" | "tellVerdicts"> & { readonly documents: Pick<UserDocuments, "get"> };
 }
 
 /**
@@ -46,6 +46,7 @@ export class PolicyService implements Policy {
     this.#rules = new RuleDecider(parts.runtime, book, (aor) => this.defaultsOf(aor));
     this.configure(options);
     this.#endFeed = parts.directory.onChange((change) => {
+      if (change.kind === "verdicts") return this.#changedHere(change.aor === "" ? null : change.aor);
       const whose = book.changed(change);
       if (whose !== undefined) this.#tell(whose);
     });
@@ -81,11 +82,13 @@ export class PolicyService implements Policy {
     this.#tell(null);
   }
 
-  /** A change push: what is remembered of verdicts about this user, or about anybody, is asked anew. */
+  /**
+   * A change push: what is remembered of verdicts about this user, or about anybody, is asked anew, here from now on and by
+   * every proxy as soon as the feed has told it.
+   */
   changed(aor: string | null): void {
-    this.#rules.changed(aor);
-    this.#point?.changed(aor);
-    this.#tell(aor);
+    this.#forget(aor);
+    this.#parts.directory.tellVerdicts(aor ?? "").catch(() => this.#changedHere(aor));
   }
 
   governs(aor: string): boolean {
@@ -124,6 +127,16 @@ export class PolicyService implements Policy {
     const way = this.wayOf(aor);
     if (way === "distributed") return null;
     return way === "pdp" ? this.#point : this.#rules;
+  }
+
+  #changedHere(aor: string | null): void {
+    this.#forget(aor);
+    this.#tell(aor);
+  }
+
+  #forget(aor: string | null): void {
+    this.#rules.changed(aor);
+    this.#point?.changed(aor);
   }
 
   #tell(aor: string | null): void {

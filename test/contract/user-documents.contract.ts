@@ -23,6 +23,18 @@ export function userDocumentsContract(name: string, open: () => Promise<Harness>
     const remove = (when = {}, aor = JOE) => h.run(h.west.documents.remove(aor, "pres-rules", when, "joe"));
     const written = (text: string, created: boolean) => ({ outcome: "written", etag: etagOf(text), created });
 
+    it("that a decision point decides otherwise is told to every proxy, of one user or of all", async () => {
+      const told: string[] = [];
+      const ends = [h.east, h.west].map((directory) =>
+        directory.onChange((change) => void (change.kind === "verdicts" && told.push(change.aor))),
+      );
+      await h.run(h.east.tellVerdicts(JOE));
+      await h.run(h.west.tellVerdicts(""));
+      await h.eventually(() => told.length >= 4);
+      for (const end of ends) end();
+      expect(told.sort()).toEqual(["", "", JOE, JOE]);
+    });
+
     it("is kept as it was written, until it is replaced or removed", async () => {
       expect(await get()).toBeNull();
       const before = h.now();

@@ -393,7 +393,11 @@ describe("over a real network", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const runtime = createRealRuntime();
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const directory = { onChange: () => () => undefined, documents: { get: async () => null } };
+    const directory = {
+      onChange: () => () => undefined,
+      tellVerdicts: async () => undefined,
+      documents: { get: async () => null },
+    };
     const policy = new PolicyService({ runtime, telemetry: new Telemetry(), directory }, options({ url, token: "t" }));
     for (let round = 0; round < 3; round++) {
       const who = ["bob@example.com", "mallory@example.com", `w${round}@example.com`];

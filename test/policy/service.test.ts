@@ -171,6 +171,7 @@ describe("ways root-only and central: users' rules decide", () => {
         tell = listener;
         return () => undefined;
       },
+      tellVerdicts: async () => undefined,
       documents: {
         get: async () => ({ aor: ALICE, kind: "pres-rules" as const, etag: "", text, changedAt: 0 }),
       },
@@ -245,10 +246,18 @@ describe("configuring", () => {
   });
 
   it("a push drops what is remembered", async () => {
-    const { policy, told, stop } = await house();
+    const { simulation, database, policy, told, stop } = await house();
     policy.changed(ALICE);
+    await simulation.advance(2000);
     policy.changed(null);
+    await simulation.advance(2000);
     expect(told).toEqual([ALICE, null]);
+    // With the database away nobody else can be told.
+    database.setAway(true);
+    policy.changed(ALICE);
+    await simulation.advance(2000);
+    expect(told.slice(2)).toContain(ALICE);
+    database.setAway(false);
     await stop();
   });
 });

@@ -145,6 +145,7 @@ async function learn(number: number, text: string): Promise<void> {
   const simulation = createSimulation({ seed: 1 });
   const directory = {
     onChange: () => () => undefined,
+    tellVerdicts: async () => undefined,
     documents: { get: async () => ({ aor: AOR, kind: "pres-rules" as const, etag: "", text, changedAt: 0 }) },
   };
   const parts = { runtime: simulation.runtime(["10.0.0.1"]), telemetry: new Telemetry(), directory };

@@ -44,7 +44,7 @@ export interface FeedRow {
   /** Null in the one row that comes where nothing is ready. */
   readonly xid: string | null;
   readonly id: string;
-  readonly kind: "binding" | "user" | "fork-closed" | "preparing" | "document" | "watchers";
+  readonly kind: "binding" | "user" | "fork-closed" | "preparing" | "document" | "watchers" | "verdicts";
   readonly aor: string;
   readonly server: string | null;
   readonly previous: string | null;
@@ -64,6 +64,8 @@ export function changeOf(row: FeedRow): Change {
   switch (row.kind) {
     case "user":
       return { kind: "user", aor };
+    case "verdicts":
+      return { kind: "verdicts", aor };
     case "watchers":
       return { kind: "watchers", aor };
     case "document":

@@ -46,6 +46,7 @@ import { PostgresPushes } from "./pushes.ts";
 import { PostgresReconciliation } from "./reconciliation.ts";
 import { PostgresSubscriptions } from "./subscriptions.ts";
 import { CLEAR, CLEAR_BATCH, END_EXPIRED, SWEEP_BATCH } from "./sweep.ts";
+import { TELL_VERDICTS } from "./tell-verdicts.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "./unbind.ts";
 import { PostgresUnions } from "./unions.ts";
 import { PostgresDocuments } from "./user-documents.ts";
@@ -314,6 +315,12 @@ export class PostgresDirectory implements Directory {
     }
     this.#wakeAll();
     return { imported: taken.length, refused };
+  }
+
+  async tellVerdicts(aor: string): Promise<void> {
+    if (aor !== "" && !isAor(aor)) return;
+    await this.#pool.run(TELL_VERDICTS, [aor]);
+    this.#wakeAll();
   }
 
   async audit(query: { aor?: string; limit: number; before?: string }): Promise<readonly AuditEntry[]> {
