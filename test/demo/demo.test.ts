@@ -16,5 +16,8 @@ test("every scene does what it says, on real sockets; the ladder shows the fork 
   // What bob saw of her who moved, NOTIFY by NOTIFY.
   const seen = lines.findLast((line) => line.includes("what bob has seen"));
   expect(seen).toMatch(/: pending, online at east, online at west, offline, online at east$/);
+  // The draft's loop, found: what a peer sends on is told so.
+  expect(lines.filter((line) => line.includes("482 SUBSCRIBE")).length).toBeGreaterThan(0);
+  expect(lines.some((line) => line.includes("bob sees what all of them have"))).toBe(true);
   expect(runtime.leaks()).toEqual([]);
 });
