@@ -78,7 +78,7 @@ export class MemoryPushes implements Pushes {
     await this.#access.write(async (s) => {
       const key = keyOf(push);
       const taken = await s.lock<Row>(TABLE, key);
-      if (taken === undefined || taken.fence !== push.fence) return;
+      if (taken === undefined || taken.fence !== push.fence || taken.takenUntil === null) return;
       const row = { ...taken, takenUntil: null };
       const same = row.wanted === push.wanted;
       const now = this.#now();

@@ -67,7 +67,7 @@ export interface Pushes {
   want(aor: string, servers: readonly string[], wanted: string, again?: boolean): Promise<void>;
   /** What is due, for this caller alone until it is ended or `leaseMs` have passed: also where something else is wanted meanwhile. */
   take(limit: number, leaseMs: number): Promise<readonly Push[]>;
-  /** What became of it; where something else is wanted meanwhile, that is due at once. Acts while nobody else took it. */
+  /** What became of it; where something else is wanted meanwhile, that is due at once. Acts once, while nobody else took it. */
   end(push: Push, end: PushEnd): Promise<void>;
   /** By AoR and server. */
   list(query: PushQuery): Promise<readonly PushRow[]>;

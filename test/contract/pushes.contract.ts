@@ -116,6 +116,16 @@ export function pushesContract(name: string, open: () => Promise<Harness>): void
       expect((await take())[0]).toMatchObject({ wanted: "v1", pushed: null });
     });
 
+    it("a second end of one taking changes nothing", async () => {
+      await h.run(east().want(JOE, ["a"], "v1"));
+      const [push] = await take();
+      await pushed(push!);
+      await h.run(east().end(push!, { end: "failed", error: "late", retryMs: 0 }));
+      await h.run(east().end({ ...push!, wanted: "v0" }, { end: "removed" }));
+      expect(await rows()).toEqual(["joe a pushed v1 v1"]);
+      expect(await take()).toEqual([]);
+    });
+
     it("again: also what is there already", async () => {
       await h.run(east().want(JOE, ["a"], "v1"));
       await pushed((await take())[0]!);

@@ -23,22 +23,28 @@ on conflict (aor, server) do update set
 where p.wanted <> excluded.wanted or $4`,
 };
 
-export const TAKE_PUSHES: Verb = {
-  name: "take-pushes",
-  text: `
+/**
+ * What is due, each for one proxy. The limit is in the text, and `one` is compared, so that the planner expects few rows
+ * and goes by keys, however small the table was when it planned.
+ */
+export function takePushes(limit: number): Verb {
+  return {
+    name: `take-pushes-${limit}`,
+    text: `
 with due as materialized (
-  select aor, server from codomain.pushes
+  select aor, server, 1 as one from codomain.pushes
   where due_at <= statement_timestamp() and (taken_until is null or taken_until <= statement_timestamp())
   order by due_at
-  limit $1
+  limit ${limit}
   for update skip locked
 )
 update codomain.pushes p set
-  tries = p.tries + 1, fence = p.fence + 1, taken_until = statement_timestamp() + $2 * interval '1 ms'
+  tries = p.tries + 1, fence = p.fence + 1, taken_until = statement_timestamp() + $1 * interval '1 ms'
 from due d
-where p.aor = d.aor and p.server = d.server
+where p.aor = d.aor and p.server = d.server and d.one = 1
 returning p.aor, p.server, p.wanted, p.pushed, p.tries, p.fence::float8 as fence`,
-};
+  };
+}
 
 /** What another change has overtaken is due at once. */
 export const END_PUSHED: Verb = {
@@ -49,17 +55,17 @@ update codomain.pushes set
   state = case when wanted = $3 then 'pushed' else state end,
   error = case when wanted = $3 then null else error end,
   due_at = case when wanted = $3 then null else clock_timestamp() end
-where aor = $1 and server = $2 and fence = $4`,
+where aor = $1 and server = $2 and fence = $4 and taken_until is not null`,
 };
 
 export const END_REMOVED: Verb = {
   name: "end-removed",
   text: `
 with gone as (
-  delete from codomain.pushes where aor = $1 and server = $2 and wanted = $3 and fence = $4 returning 1
+  delete from codomain.pushes where aor = $1 and server = $2 and wanted = $3 and fence = $4 and taken_until is not null returning 1
 )
 update codomain.pushes set pushed = null, due_at = clock_timestamp(), taken_until = null
-where aor = $1 and server = $2 and fence = $4 and wanted <> $3 and not exists (select 1 from gone)`,
+where aor = $1 and server = $2 and fence = $4 and taken_until is not null and wanted <> $3 and not exists (select 1 from gone)`,
 };
 
 export const END_FAILED: Verb = {
@@ -69,7 +75,7 @@ update codomain.pushes set
   state = case when wanted = $3 then 'failed' else state end,
   error = case when wanted = $3 then $5 else error end, taken_until = null,
   due_at = clock_timestamp() + case when wanted = $3 then $6 else 0 end * interval '1 ms'
-where aor = $1 and server = $2 and fence = $4`,
+where aor = $1 and server = $2 and fence = $4 and taken_until is not null`,
 };
 
 export const PUSHES: Verb = {
@@ -79,7 +85,7 @@ select aor, server, wanted, pushed, tries, state, reductions, error,
   extract(epoch from due_at)::float8 * 1000 as due, extract(epoch from changed_at)::float8 * 1000 as changed
 from codomain.pushes
 where ($1::text is null or aor = $1) and ($2::text is null or server = $2) and ($3::text is null or state = $3)
-  and (not $4::boolean or reductions <> '[]') and ($5::text is null or (aor, server) > ($5, $6::text))
+  and (not $4::boolean or reductions <> '[]') and (aor, server) > ($5, $6)
 order by aor, server
 limit $7`,
 };

@@ -15,7 +15,7 @@ import {
   PUSH_COUNTS,
   PUSHES,
   type StoredPush,
-  TAKE_PUSHES,
+  takePushes,
   WANT_PUSHES,
 } from "./push-verbs.ts";
 
@@ -32,7 +32,7 @@ export class PostgresPushes implements Pushes {
   }
 
   async take(limit: number, leaseMs: number): Promise<readonly Push[]> {
-    return this.#pool.run<Push>(TAKE_PUSHES, [limit, leaseMs]);
+    return this.#pool.run<Push>(takePushes(Math.max(1, Math.min(Math.trunc(limit), MOST_PUSHES))), [leaseMs]);
   }
 
   async end({ aor, server, wanted, fence }: Push, end: PushEnd): Promise<void> {
@@ -48,8 +48,8 @@ export class PostgresPushes implements Pushes {
       server ?? null,
       state ?? null,
       reduced === true,
-      after?.aor ?? null,
-      after?.server ?? null,
+      after?.aor ?? "",
+      after?.server ?? "",
       Math.min(limit, MOST_PUSHES),
     ]);
     return rows.map(({ due, changed, ...row }) => ({
