@@ -157,8 +157,8 @@ describe("pdp: a decision point", () => {
   const OPTIONS: PointOptions = { kind: "authzen", ...AUTHZEN_DEFAULTS, url: `http://${HOST}:8181`, cacheMs: 60_000 };
   let point: DecisionPoint;
 
-  async function asked(options: Partial<PointOptions> = {}): Promise<void> {
-    await begin("pdp", { ...OPTIONS, ...options } as PointOptions);
+  async function asked(options: Partial<PointOptions> = {}, proxies = 1): Promise<void> {
+    await begin("pdp", { ...OPTIONS, ...options } as PointOptions, proxies);
     point = new DecisionPoint();
     domain.world.simulation.runtime([HOST]).web.set(8181, point.answer);
   }
@@ -178,6 +178,17 @@ describe("pdp: a decision point", () => {
     expect(bob.saw.at(-1)).toBe("active open");
     services[0]!.changed(AOR);
     await domain.wait(1_000);
+    expect(bob.saw.at(-1)).toBe("terminated rejected");
+  });
+
+  it("a change that is pushed to one proxy is carried out by all", async () => {
+    await asked({}, 2);
+    expect((await bob.subscribe(ALICE, 600, { ...AS_BOB, proxy: "127.0.0.2" })).status).toBe(200);
+    await domain.wait(1_000);
+    expect(bob.saw.at(-1)).toBe("active open");
+    point.decide = () => ({ decision: false });
+    services[0]!.changed(null);
+    await domain.wait(2_000);
     expect(bob.saw.at(-1)).toBe("terminated rejected");
   });
 
