@@ -141,6 +141,13 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
   });
   const presenceFetch = new PresenceFetch({ runtime, outbound, nameOn: named });
   subscriptions.registry.watched = (aor, isWatched) => regSubscriber.watched(aor, isWatched);
+  const endHealth = telemetry.on("health", ({ server, up }) => {
+    if (up) return;
+    // It is told of a node before the server is looked at again.
+    runtime.timers.soon(() => {
+      if (proxy.rotation.nodes(server).length === 0) subscriptions.wentDown(server);
+    });
+  });
   const endReloads = telemetry.on("configReloaded", () => {
     regSubscriber.reconfigured(subscriptions.registry.users());
     subscriptions.reconfigured();
@@ -195,6 +202,7 @@ export function createServices(proxy: ProxyCore, directory: Directory, options: 
       await mover.stop();
       await reconciler.stop();
       endReloads();
+      endHealth();
       regSubscriber.stop();
       presenceFetch.stop();
       await subscriptions.stop();

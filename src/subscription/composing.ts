@@ -123,11 +123,20 @@ export class Composing {
     if (content instanceof PartialContent) content.differences.wholeNext();
   }
 
+  /** No node of it answers any more: what it has shown stays for as long as of one whose subscription has ended. */
+  wentDown(subscription: Subscription, server: string): void {
+    const now = this.#desk.now();
+    for (const child of subscription.composed!.children)
+      if (child.server === server && child.standing === "confirmed" && !child.isFinal) child.isSilent(now);
+    this.#desk.arm(subscription);
+  }
+
   /** @param at what a leg there may have lost is asked for then. */
   cameUp(subscription: Subscription, server: string, at: number): void {
     for (const child of subscription.composed!.children) {
       if (child.server !== server) continue;
       child.failures = 0;
+      if (child.standing === "confirmed" && child.epoch > 0 && child.leg !== null && !child.late) child.speaks();
       if (child.leg !== null) this.#parts.legs.renew(subscription, child.leg, at);
       else if (child.retryAt > 0 || child.standing === "out") this.#asking.open(subscription, child);
     }

@@ -60,6 +60,22 @@ describe("a server that cannot be asked", () => {
     expect(seen(2)).toEqual([]);
   });
 
+  it("whose nodes answer no more is away, though nothing was ended: its elements go after 32 s, and come when it is back", async () => {
+    await begin();
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(30_000);
+    domain.world.simulation.partition([["127.0.0.12"], ["127.0.0.1"]]);
+    // Three probes, and half a minute.
+    await domain.wait(50_000);
+    expect(seen(2)).toEqual([]);
+    await domain.wait(30_000);
+    expect(seen(2)).toEqual(["active east open"]);
+    domain.world.simulation.heal();
+    await domain.wait(20_000);
+    expect(seen(3)).toEqual(["active east open, west open"]);
+    expect(domain.west.firsts.length).toBe(1);
+  });
+
   it("while it is away the others go on", async () => {
     await begin();
     await watcher.subscribe(ALICE, 3600);
