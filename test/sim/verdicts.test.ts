@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ModelFacts } from "../../src/federation/facts.ts";
 import type { WatcherVerdict } from "../../src/policy/policy.ts";
+import { applyWinfo, NO_WATCHERS, parseWinfo, WINFO_TYPE } from "../../src/presence/winfo.ts";
 import { Notifier } from "../support/notifier.ts";
 import { ALLOW, BLOCK, CONFIRM, POLITE_BLOCK, ScriptedPolicy, UNKNOWN, without } from "../support/scripted-policy.ts";
 import { type Told, Watcher } from "../support/watcher.ts";
@@ -9,7 +10,7 @@ import { always, createWorld, type World } from "../support/world.ts";
 /**
  * Small worlds in which rules change all the time, while the user moves, servers publish, proxies die and verdicts come late.
  * What holds in each: nobody is ever shown what the rules of that moment keep from him. What holds in the end: everybody is
- * shown what they let him see.
+ * shown what they let him see, and the user knows who watches.
  */
 
 const SEEDS = Number(process.env["CODOMAIN_SEEDS"] ?? (process.env["CODOMAIN_FULL"] === "1" ? 500 : 20));
@@ -36,6 +37,8 @@ class Story {
   readonly policy: ScriptedPolicy;
   readonly servers: readonly Notifier[];
   readonly watchers = new Map<string, Watcher>();
+  /** alice's own server, which is told of her watchers. */
+  readonly alice: Watcher;
   /** What was ruled about each, in order. */
   readonly rules = new Map<string, Rule[]>();
 
@@ -43,6 +46,9 @@ class Story {
     this.world = world;
     this.policy = policy;
     this.servers = servers;
+    this.alice = new Watcher(world, `127.0.0.${50 + NAMES.length}`);
+    this.alice.event = "presence.winfo";
+    this.alice.accept = WINFO_TYPE;
     NAMES.forEach((name, i) => {
       this.watchers.set(name, new Watcher(world, `127.0.0.${50 + i}`));
       this.rules.set(name, [{ at: 0, verdict: ALLOW }]);
@@ -80,7 +86,7 @@ async function begin(seed: number): Promise<Story> {
       west: { script: servers[1]!.script },
       home: { script: always(404) },
     },
-    uris: { home: NAMES.map((_, i) => `sip:127.0.0.${50 + i}:5060`) },
+    uris: { home: [...NAMES, "alice"].map((_, i) => `sip:127.0.0.${50 + i}:5060`) },
     options: { models: [{ match: "*", model: MODELS[seed % 3]! }], hold: { users: "any", events: ["presence"] } },
     services: { leaseMs: 3_000 },
     policy: policy.of,
@@ -153,6 +159,7 @@ async function live(seed: number): Promise<Story> {
   const story = await begin(seed);
   const { simulation } = story.world;
   move(story);
+  story.alice.begin(`sip:${AOR}`, 3600, { from: `sip:${AOR}`, proxy: story.pick(story.world.proxies).host });
   await simulation.advance(1_000);
   for (let step = 0; step < STEPS; step++) {
     story.pick(STEPS_OF_LIFE)(story);
@@ -179,9 +186,22 @@ describe("rules that change all the time", () => {
       await simulation.advance(10_000);
       expect(watcher.last!.shown, `seed ${seed}: ${name}, ${watcher.saw.slice(-3).join("; ")}`).toBe("open");
     }
+    await simulation.advance(6_000);
+    const watching = NAMES.map((name) => `sip:${name}@example.com active`);
+    expect(watchersOf(story), `seed ${seed}`).toEqual(watching);
     await story.world.stop();
   });
 });
+
+/** As alice's server puts its documents together (RFC 3858 4). */
+function watchersOf({ alice }: Story): string[] {
+  const documents = alice.told.filter(({ body }) => body !== "").map(({ body }) => parseWinfo(body));
+  const table = documents.reduce((known, document) => {
+    const applied = applyWinfo(known, document);
+    return applied.outcome === "applied" ? applied.table : known;
+  }, NO_WATCHERS);
+  return [...(table.lists.get(`sip:${AOR}`)?.values() ?? [])].map(({ uri, status }) => `${uri} ${status}`).sort();
+}
 
 function subscribeNow(story: Story, name: string): void {
   const proxy = story.world.proxies.find(({ process }) => process.alive)!.host;
