@@ -1,6 +1,6 @@
 import { isAor } from "../rows.ts";
 import { MOST_TOLD, type PutOffWatcher, type WaitingWatcher, type WatcherStore } from "../watchers.ts";
-import { DECIDED_WATCHERS } from "./decided-watchers.ts";
+import { askOfDecided, DECIDED_WATCHERS } from "./decided-watchers.ts";
 import type { Pool } from "./pool.ts";
 import { PUT_OFF_WATCHER } from "./put-off-watcher.ts";
 import { TELL_WATCHERS } from "./tell-watchers.ts";
@@ -24,7 +24,7 @@ export class PostgresWatchers implements WatcherStore {
 
   async decided(watchers: readonly PutOffWatcher[]): Promise<void> {
     const known = watchers.filter((each) => isAor(each.aor) && isAor(each.watcher));
-    if (known.length > 0) await this.#pool.run(DECIDED_WATCHERS, [JSON.stringify(known)]);
+    if (known.length > 0) await this.#pool.run(DECIDED_WATCHERS, [JSON.stringify(known.map(askOfDecided))]);
   }
 
   async waiting(aor: string, event: string): Promise<readonly WaitingWatcher[]> {
