@@ -17,6 +17,7 @@ describe("subscriptions", () => {
         event: "presence",
         state: "held",
         server: null,
+        servers: [],
         epoch: 0,
         origin: "west",
         expiresAt: "2100-01-01T00:00:00.000Z",
