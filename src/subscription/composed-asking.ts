@@ -209,6 +209,14 @@ export class ComposedAsking {
     this.leave(subscription, child);
   }
 
+  /** Its leg ends. Where it was asked but now, and we end it, what its server has sent on is on its way: the credits lapse. */
+  revokeAtEnd(child: Child): void {
+    const { leg, askedAt } = child;
+    const isFresh = this.#desk.now() - askedAt < ON_ITS_WAY_MS;
+    if (leg !== null && leg.machine.phase !== "terminated" && isFresh) child.granted = null;
+    else this.revoke(child);
+  }
+
   /**
    * Its server has asked its own children, or will not: a credit that is left would have what its own users send up taken
    * for what it sends down.
@@ -238,8 +246,8 @@ export class ComposedAsking {
 
   forget(subscription: Subscription, child: Child): void {
     const { leg } = child;
+    this.revokeAtEnd(child);
     child.leg = null;
-    this.revoke(child);
     // A server that has accepted and then never said a word may still keep it.
     if (leg !== null) this.#parts.legs.end(subscription, leg);
   }
@@ -269,6 +277,7 @@ function isSameList(a: readonly string[] = [], b: readonly string[] = []): boole
 const DROPPED: ReadonlySet<string> = new Set(["out", "visited"]);
 /** models.md, "Unioned, hierarchical". */
 const CREDIT_MS = 32_000;
+const ON_ITS_WAY_MS = 1_000;
 const GRANT_CHARACTERS = 20;
 /** A fetch waits for an active NOTIFY, which only a subscription brings; it is ended when it has come. */
 const FETCH_SECONDS = 60;

@@ -80,6 +80,8 @@ export const ON_CHILD: Readonly<Record<Standing, Reactions>> = {
 
 export interface ChildView {
   readonly standing: Standing;
+  /** Pending now, it had consented before. */
+  readonly withdrew: boolean;
   /** What it has is known: it has told this process. */
   readonly heard: boolean;
   /** It could not be asked for so long that nobody waits for it. */
@@ -108,7 +110,7 @@ export function decideShown(active: boolean, children: readonly ChildView[]): Ve
   const inside = children.filter(({ standing }) => standing !== "out" && standing !== "visited");
   if (inside.length === 0) return "noresource";
   const silent = inside.filter((each) => each.standing !== "confirmed" && !isMissing(each));
-  if (silent.some(({ standing, late }) => standing === "pending" || late)) return active ? "close" : "wait";
+  if (silent.some(({ withdrew, late }) => withdrew || late)) return active ? "close" : "wait";
   if (silent.length > 0) return "wait";
   if (!inside.some(({ standing }) => standing === "confirmed")) return active ? "close" : "wait";
   return inside.some(({ standing, heard, late }) => standing === "confirmed" && !heard && !late) ? "wait" : "show";

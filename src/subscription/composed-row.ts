@@ -41,6 +41,7 @@ export function unpackChildren(text: string | null, sent: number, reserved: numb
   return unpackLine(text).map(({ server, mark, length }) => {
     const child = new Child(server);
     child.standing = standingOf(mark);
+    child.withdrew = child.standing === "pending";
     if (length > 0) child.leg = Leg.unpack(text.slice(at, at + length), server, sent, reserved, now);
     at += length;
     return child;

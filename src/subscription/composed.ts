@@ -18,6 +18,8 @@ export const STALE_MS = 32_000;
 export class Child {
   readonly server: string;
   standing: Standing = "asked";
+  /** It was confirmed, and is pending again. */
+  withdrew = false;
   /** Null: it has dropped out, it waits for the next try, or the try is being prepared. */
   leg: Leg | null = null;
   /** When it is asked again; 0: not by the clock. */
@@ -67,8 +69,8 @@ export class Child {
   }
 
   get view(): ChildView {
-    const { standing, late, optional, leg, retryAt } = this;
-    return { standing, late, optional, heard: this.epoch > 0, away: leg === null && retryAt > 0 };
+    const { standing, withdrew, late, optional, leg, retryAt } = this;
+    return { standing, withdrew, late, optional, heard: this.epoch > 0, away: leg === null && retryAt > 0 };
   }
 
   /** It is asked, or cannot be: waited for as long as a server may take to answer. @param now monotonic. */

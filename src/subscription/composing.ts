@@ -194,9 +194,12 @@ export class Composing {
         this.#asking.forget(subscription, child);
         return this.#asking.leave(subscription, child);
       case "withhold":
+        child.withdrew ||= child.standing === "confirmed";
         child.standing = "pending";
         child.failures = 0;
-        child.speaks();
+        // One that had not consented may be about to: it is waited for as one that says nothing.
+        if (child.withdrew) child.speaks();
+        else child.isSilent(this.#desk.now());
         return;
       case "deny":
         return this.#showing.end(subscription, "rejected");
@@ -228,6 +231,7 @@ export class Composing {
   /** RFC 6665 4.4.1: a NOTIFY is the whole state, so that what it leaves out is gone. */
   #confirm(subscription: Subscription, child: Child, leg: Leg, content: Content | null): void {
     child.standing = "confirmed";
+    child.withdrew = false;
     this.#asking.revoke(child);
     child.failures = 0;
     child.retryAt = 0;
@@ -279,9 +283,9 @@ export class Composing {
     const { visits, children } = subscription.composed!;
     for (const child of children) {
       const { leg } = child;
+      this.#asking.revokeAtEnd(child);
       child.leg = null;
       child.taken = false;
-      this.#asking.revoke(child);
       if (leg !== null) this.#parts.legs.end(subscription, leg);
     }
     if (!visits) return;

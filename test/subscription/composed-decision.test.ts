@@ -18,11 +18,20 @@ import {
 const STANDINGS = Object.keys(ON_CHILD) as Standing[];
 
 function child(standing: Standing, rest: Partial<ChildView> = {}): ChildView {
-  return { standing, heard: standing === "confirmed", late: false, optional: false, away: false, ...rest };
+  return {
+    standing,
+    withdrew: false,
+    heard: standing === "confirmed",
+    late: false,
+    optional: false,
+    away: false,
+    ...rest,
+  };
 }
 
 const anyChild = fc.record({
   standing: fc.constantFrom(...STANDINGS),
+  withdrew: fc.boolean(),
   heard: fc.boolean(),
   late: fc.boolean(),
   optional: fc.boolean(),
@@ -84,7 +93,14 @@ describe("what is shown", () => {
     ["or have dropped out", false, [child("confirmed"), child("out"), child("visited")], "show"],
     ["nothing where all have dropped out", false, [child("out"), child("visited")], "noresource"],
     ["nothing where all have, later too", true, [child("out"), child("out")], "noresource"],
-    ["closed where one has not decided any more", true, [child("confirmed"), child("pending")], "close"],
+    [
+      "closed where one has not decided any more",
+      true,
+      [child("confirmed"), child("pending", { withdrew: true })],
+      "close",
+    ],
+    ["as it was while one that is new has not decided", true, [child("confirmed"), child("pending")], "wait"],
+    ["closed where it does not decide", true, [child("confirmed"), child("pending", { late: true })], "close"],
     ["as it was while one that is new was asked a moment ago", true, [child("confirmed"), child("asked")], "wait"],
     ["closed where it says nothing", true, [child("confirmed"), child("asked", { late: true })], "close"],
     [
