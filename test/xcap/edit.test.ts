@@ -113,6 +113,8 @@ describe("replacement (RFC 4825 8.2.4)", () => {
       conflict: { error: "cannot-insert" },
     });
     expect(put("root/el1[2]", '<el1 att="bad"/>')).toMatchObject({ done: "changed", created: false });
+    // The first el1 would be another one then.
+    expect(put("root/el1[1]", "<el9/>")).toMatchObject({ conflict: { error: "cannot-insert" } });
   });
 
   it("of an attribute; not of the one it is selected by", () => {
