@@ -171,15 +171,14 @@ export class ComposedAccepting {
     if (origin.kind !== "server" || !FANS_OUT.has(parts.servers.traits(origin.server)?.onward ?? "none")) return null;
     const union = parts.servers.union(aor, view);
     if (typeof union === "string" || union instanceof Promise || union.fromRoot) return null;
-    const legs = this.#legsTo(origin.server, handed).filter(({ leg }) => leg !== null);
-    if (view.direction === "down") {
-      const free = legs.find(({ wentOn }) => wentOn === null || registry.get(wentOn) === undefined);
-      return free ?? (legs.length === 0 ? null : "copy");
-    }
+    // Later than this it comes of a leg of another proxy's, or is for a user of that server's own.
     const now = this.#subscriptions.now();
-    // No credit was left for it. Later than this it may as well be for a user of that server's own.
-    const gone = legs.some(({ askedAt, wentOn }) => now - askedAt < COPIES_MS && wentOn !== null);
-    return gone ? "copy" : null;
+    const legs = this.#legsTo(origin.server, handed).filter(
+      ({ leg, askedAt }) => leg !== null && now - askedAt < COPIES_MS,
+    );
+    if (view.direction === "up") return legs.some(({ wentOn }) => wentOn !== null) ? "copy" : null;
+    const free = legs.find(({ wentOn }) => wentOn === null || registry.get(wentOn) === undefined);
+    return free ?? (legs.length === 0 ? null : "copy");
   }
 
   /** Children of this pair's compositions that are this server. */
