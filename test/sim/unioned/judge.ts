@@ -66,7 +66,11 @@ export class Judge implements Seen {
   left(process: string, bytes: Uint8Array, to: string): void {
     const text = Buffer.from(bytes).toString("latin1");
     if (text.startsWith("SIP/2.0 ")) {
-      if (text.startsWith("SIP/2.0 482") && header(text, "CSeq").endsWith("SUBSCRIBE")) this.loops++;
+      const status = text.slice(8, 11);
+      if (status < "300" || !header(text, "CSeq").endsWith("SUBSCRIBE")) return;
+      if (status === "482") this.loops++;
+      const user = /<sips?:([^@;>\s]+)@/.exec(header(text, "To"))?.[1] ?? "";
+      this.#story.tell(user, `${process}: ${status} to SUBSCRIBE of ${header(text, "From")} from ${to}`);
     } else if (!text.startsWith("OPTIONS ")) this.#request(process, text, to);
   }
 

@@ -193,8 +193,10 @@ class Life {
         // His server acts on its own where it is not one of the user's any more.
         const home = this.#homes.get(`${name} ${user}`) ?? null;
         if (home !== null && this.legs(home, user, "own") === 0) return undefined;
-        const since = this.#deniedSince.get(`${user} ${name}`);
-        if (since === undefined) return undefined;
+        const begun = this.#deniedSince.get(`${user} ${name}`);
+        if (begun === undefined) return undefined;
+        // And asks others only since it was configured so.
+        const since = Math.max(begun, home === null ? 0 : (this.#renewed.get(home) ?? 0) + 1);
         // Who is down cannot say that he denies him from now on.
         const able = this.#denials
           .filter((each) => each.user === user && each.watcher === name && this.#isIn(each))
