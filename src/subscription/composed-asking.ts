@@ -150,7 +150,11 @@ export class ComposedAsking {
     if (!isToVisit && count === 0) return this.#begin(subscription, child);
     child.preparing = true;
     this.#prepare(subscription, child, isToVisit, count)
-      .catch((error: Error) => this.#desk.failed("a leg could not be prepared", error))
+      .catch((error: Error) => {
+        child.preparing = false;
+        this.later(child);
+        this.#desk.failed("a leg could not be prepared", error);
+      })
       .finally(() => this.#desk.arm(subscription));
   }
 
