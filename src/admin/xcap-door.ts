@@ -94,7 +94,10 @@ export class XcapDoor {
     const { canonicalAor, domains, directory } = this.#desk.options;
     const aor = canonicalAor(username.includes("@") ? username : `${username}@${domains()[0]}`);
     this.#refuseGuessing(request, reply, aor ?? username);
-    return { aor, credentials: aor === undefined ? null : await directory.credentials(aor) };
+    const credentials = aor === undefined ? null : await directory.credentials(aor);
+    // Others who guessed while this waited have been judged meanwhile.
+    this.#refuseGuessing(request, reply, aor ?? username);
+    return { aor, credentials };
   }
 
   #challenge(request: FastifyRequest, reply: FastifyReply, stale: boolean, message: string): Problem {

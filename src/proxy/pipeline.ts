@@ -14,7 +14,7 @@ import { authenticate, mustAuthenticate } from "./steps/authenticate.ts";
 import { bind } from "./steps/bind.ts";
 import { spendCredit } from "./steps/credit.ts";
 import { followRoute, forward } from "./steps/dialog.ts";
-import { askedOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
+import { askedOf, eventOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
 import { fork } from "./steps/fork.ts";
 import { identify } from "./steps/identify.ts";
 import { answerOwn } from "./steps/own.ts";
@@ -85,7 +85,7 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined): void 
   }
   exchange.aor = aor;
   exchange.sender = new SenderFacts(core, request, origin);
-  if (WITH_EVENT.has(request.method)) exchange.event = request.event?.package ?? "";
+  if (WITH_EVENT.has(request.method)) exchange.event = eventOf(request);
   if (isProbe(aor) || (origin.kind === "server" && isReturned(core, exchange, origin.server))) {
     return answer(core, exchange, { status: 404 });
   }

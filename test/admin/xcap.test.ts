@@ -534,6 +534,18 @@ describe("who may (RFC 4825 5.7, 8)", () => {
     expect((await from("198.51.100.2", "wonderland")).status).toBe(404);
   });
 
+  it("passwords that are guessed all at once are counted as those one after another", async () => {
+    const { desk } = await open();
+    const guess = (n: number) => ({ authorization: basic("alice", `guess${n}`) });
+    const sent = Array.from({ length: 40 }, (_, n) =>
+      desk.app.inject({ method: "GET", url: INDEX, headers: guess(n), remoteAddress: "127.0.0.9" }),
+    );
+    const answers = (await Promise.all(sent)).map(({ statusCode }) => statusCode);
+    expect([answers.filter((each) => each === 401).length, answers.filter((each) => each === 429).length]).toEqual([
+      10, 30,
+    ]);
+  });
+
   it("ten wrong passwords for a user a minute, then 429 for him, also with the right one; others go on", async () => {
     const { as, alice } = await open();
     for (let i = 0; i < 10; i++) expect((await as(basic("alice", `guess${i}`))("GET", INDEX)).status).toBe(401);

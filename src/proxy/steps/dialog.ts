@@ -13,8 +13,8 @@ import { asSip } from "../next-hop.ts";
 import { answer } from "../responses.ts";
 import type { OwnRoute } from "../route-header.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
-import { recordIn } from "./facts.ts";
-import { isWithdrawn } from "./permit.ts";
+import { eventOf, recordIn } from "./facts.ts";
+import { isWithdrawn, permitAlong } from "./permit.ts";
 import { learnIfDue } from "./relay.ts";
 import { lookUp } from "./resolve.ts";
 
@@ -78,6 +78,7 @@ export async function followRoute(core: Core, exchange: Exchange): Promise<boole
     answer(core, exchange, { status: 403, phrase: "Forbidden" });
     return true;
   }
+  if (core.policy.active && !(await isPermitted(core, exchange, hop.targets))) return true;
   if (request.method === "SUBSCRIBE" && (await isOver(core, exchange, hop.targets))) {
     answer(core, exchange, { status: 481, phrase: "Subscription Does Not Exist" });
     return true;
@@ -133,6 +134,13 @@ async function isOfWithdrawn(core: Core, exchange: Exchange): Promise<boolean> {
   return origin.kind === "server" && isWithdrawn(core, exchange, origin.server);
 }
 
+/** False: it was answered. What goes to no server of ours is for nobody of whom rules are kept. */
+async function isPermitted(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): Promise<boolean> {
+  const target = targets[0];
+  const server = target === undefined || !("host" in target) ? undefined : core.serverAt(target.host, target.port);
+  return server === undefined || permitAlong(core, exchange, server);
+}
+
 /** models.md: a proxied dialog's user has moved or joined servers, or rules were changed; the watcher is to subscribe anew. */
 async function isOver(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): Promise<boolean> {
   const to = asSip(exchange.request.to.uri);
@@ -145,9 +153,7 @@ async function isOver(core: Core, exchange: Exchange, targets: readonly (Target 
   const looked = lookUp(core, aor);
   const known = looked instanceof Promise ? await looked : looked;
   const { model } = modelOf(core.models, aor, recordIn(known));
-  return (
-    joinedSince(model, exchange.request.event?.package ?? "") || movedSince(server, known, core.runtime.clock.wall())
-  );
+  return joinedSince(model, eventOf(exchange.request)) || movedSince(server, known, core.runtime.clock.wall());
 }
 
 export function forward(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): void {

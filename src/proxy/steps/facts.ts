@@ -7,6 +7,7 @@ import { type Sender, senderOf } from "../../federation/sender.ts";
 import { WATCHERINFO } from "../../federation/watcherinfo.ts";
 import { isGoverned } from "../../policy/policy.ts";
 import type { SipRequest } from "../../sip/message/message.ts";
+import { lowerAscii } from "../../sip/message/text.ts";
 import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Known } from "./resolve.ts";
@@ -91,6 +92,11 @@ function regServerOf(exchange: Exchange): string | null {
   if (exchange.event !== "reg" || exchange.method !== "SUBSCRIBE") return null;
   const { uri } = exchange.request;
   return uri.kind === "sip" && uri.user === "reg" ? (uri.params.get("server") ?? null) : null;
+}
+
+/** Servers differ in whether `Presence` is `presence` (RFC 6665 8.2.1 compares octets): what one of them might take it for, it is. */
+export function eventOf(request: SipRequest): string {
+  return lowerAscii(request.event?.package ?? "");
 }
 
 /** Who sends it: read from the headers only when asked for, which most requests are not. */

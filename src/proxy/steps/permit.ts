@@ -14,7 +14,7 @@ import type { Core } from "../core.ts";
 import type { Exchange } from "../exchange.ts";
 import { asSip } from "../next-hop.ts";
 import { answer, reject } from "../responses.ts";
-import { SenderFacts } from "./facts.ts";
+import { eventOf, SenderFacts } from "./facts.ts";
 
 /**
  * Who may reach whom (policy.ts), where this proxy is what stands between: who writes and calls, in every model, and who
@@ -25,9 +25,55 @@ import { SenderFacts } from "./facts.ts";
 const WARNING = "not allowed by policy";
 
 /** A MESSAGE or INVITE outside a dialog. What is stored is judged when it comes in, and then waits as it is. */
-export function isContact(core: Core, { method, request, aor }: Exchange): boolean {
-  const isOne = (method === "MESSAGE" || method === "INVITE") && request.to.tag === undefined;
-  return isOne && isGoverned(core.policy, aor);
+export function isContact(core: Core, exchange: Exchange): boolean {
+  return isFirst(exchange) && isGoverned(core.policy, exchange.aor);
+}
+
+/** Anybody can write a tag into To: a dialog that was made through us has our key in its route. */
+function isFirst({ method, request, ownRoute }: Exchange): boolean {
+  return (
+    (method === "MESSAGE" || method === "INVITE") && (request.to.tag === undefined || ownRoute?.authentic !== true)
+  );
+}
+
+/**
+ * Who names a server himself, by a Route or in the Request-URI, is judged as who does not.
+ * @returns false: it was answered.
+ */
+export async function permitAlong(core: Core, exchange: Exchange, server: string): Promise<boolean> {
+  const { method, request, origin, aor, sender } = exchange;
+  const watches = method === "SUBSCRIBE" && request.to.tag === undefined;
+  if (!watches && !isFirst(exchange)) return true;
+  exchange.sender = new SenderFacts(core, request, origin);
+  for (const each of meantBy(core, request, server)) {
+    if (!isGoverned(core.policy, each)) continue;
+    exchange.aor = each;
+    if (!(await (watches ? mayWatch(core, exchange) : permitSender(core, exchange)))) return false;
+  }
+  exchange.aor = aor;
+  exchange.sender = sender;
+  return true;
+}
+
+/** Whom a server may take a Request-URI for: by its own address it may know users of any of its domains. */
+function meantBy(core: Core, request: SipRequest, server: string): readonly string[] {
+  const { uri } = request;
+  const { domains } = core.options;
+  if (uri.kind === "tel") return [`${uri.number}@${domains[0]}`];
+  const name = tryAorOf(uri);
+  if (name === undefined) return [];
+  const known = core.canonical(name, server);
+  if (domains.includes(known.slice(known.lastIndexOf("@") + 1))) return [known];
+  return domains.map((domain) => core.canonical(`${name.slice(0, name.lastIndexOf("@"))}@${domain}`, server));
+}
+
+async function mayWatch(core: Core, exchange: Exchange): Promise<boolean> {
+  const asked = core.policy.watcher(questionOf(exchange, eventOf(exchange.request)));
+  const verdict = asked instanceof Promise ? await inTime(core, exchange, asked) : asked;
+  if (exchange.transaction.completed) return false;
+  if (verdict?.known !== true) return unknown(core, exchange);
+  if (!isWhole(verdict)) refuse(core, exchange, verdict.rule);
+  return isWhole(verdict);
 }
 
 /** False: it was answered. */
@@ -111,7 +157,7 @@ function isWhole({ handling, transform, bySphere }: WatcherVerdict): boolean {
  */
 export function isWithdrawn(core: Core, exchange: Exchange, server: string): boolean | Promise<boolean> {
   const { request } = exchange;
-  if (request.event?.package !== "presence") return false;
+  if (eventOf(request) !== "presence") return false;
   const isNotify = request.method === "NOTIFY";
   if (isNotify && core.rotation.server(server)?.repoint === false) return false;
   const user = asSip((isNotify ? request.from : request.to).uri);
