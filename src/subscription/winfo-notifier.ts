@@ -30,6 +30,8 @@ interface Presentity {
   rows: readonly WatcherRow[] | null;
   /** When they were read last, monotonic. */
   readAt: number;
+  /** Until it may be read again: however often his watchers change, the database is asked only so often. */
+  pause: Timer | null;
   /** Read, or about to be. */
   state: "idle" | "queued" | "reading" | "stale";
 }
@@ -70,7 +72,7 @@ export class WinfoNotifier implements Source, GateListener {
     for (const stop of this.#stops.splice(0)) stop();
     this.#telling?.cancel();
     this.#telling = null;
-    this.#presentities.clear();
+    for (const [aor, presentity] of [...this.#presentities]) this.#forget(aor, presentity);
     this.#queue.clear();
   }
 
@@ -109,7 +111,7 @@ export class WinfoNotifier implements Source, GateListener {
       return this.#subscriptions.watchers.show(subscription);
     }
     const known = this.#presentities.get(subscription.aor);
-    const presentity = known ?? { readers: new Set(), rows: null, readAt: 0, state: "idle" };
+    const presentity = known ?? { readers: new Set(), rows: null, readAt: -READ_APART_MS, pause: null, state: "idle" };
     if (known === undefined) this.#presentities.set(subscription.aor, presentity);
     presentity.readers.add(subscription);
     this.#readSoon(subscription.aor);
@@ -129,7 +131,12 @@ export class WinfoNotifier implements Source, GateListener {
   ended(subscription: Subscription): void {
     const presentity = this.#presentities.get(subscription.aor);
     if (presentity?.readers.delete(subscription) && presentity.readers.size === 0)
-      this.#presentities.delete(subscription.aor);
+      this.#forget(subscription.aor, presentity);
+  }
+
+  #forget(aor: string, presentity: Presentity): void {
+    presentity.pause?.cancel();
+    this.#presentities.delete(aor);
   }
 
   #contentOf(subscription: Subscription): WinfoContent {
@@ -220,7 +227,16 @@ export class WinfoNotifier implements Source, GateListener {
     const presentity = this.#presentities.get(aor);
     if (presentity === undefined) return;
     if (presentity.state === "reading") presentity.state = "stale";
-    if (presentity.state !== "idle") return;
+    if (presentity.state !== "idle" || presentity.pause !== null) return;
+    const { timers } = this.#subscriptions.parts.runtime;
+    const left = presentity.readAt + READ_APART_MS - this.#subscriptions.now();
+    if (left > 0) {
+      presentity.pause = timers.after(left, () => {
+        presentity.pause = null;
+        this.#readSoon(aor);
+      });
+      return;
+    }
     presentity.state = "queued";
     this.#queue.add(aor);
     this.#turn();
@@ -264,7 +280,7 @@ export class WinfoNotifier implements Source, GateListener {
       const isNew = content.update(rows, (row) => ends.get(row.id) ?? "timeout");
       if (isNew) this.#next(reader);
     }
-    if (presentity.readers.size === 0) this.#presentities.delete(aor);
+    if (presentity.readers.size === 0) this.#forget(aor, presentity);
   }
 
   /** Why those who are there no more have gone: what was seen here, else what the rules say of them now. */
@@ -376,6 +392,7 @@ const TELL_MS = 50;
 const MOST_CHANGED = 1_000;
 const MOST_ENDS = 1_000;
 const READING_AT_ONCE = 4;
+const READ_APART_MS = 500;
 /** A user who has more watchers than these pages hold is told of no more. */
 const PAGE = 1_000;
 const MOST_PAGES = 5;
