@@ -54,6 +54,7 @@ export class XcapDoor {
       throw this.#challenge(request, reply, false, "The answer is to no challenge of this server.");
     }
     const { aor, credentials } = await this.#known(given.username, request, reply);
+    this.#refuseGuessing(request, reply, aor ?? given.username);
     const verdict = this.#nonces.verify(given, request.method, credentials);
     if (verdict === "right" && aor !== undefined) return { kind: "user", aor };
     if (verdict === "wrong") this.#failed(request, aor ?? given.username);
@@ -68,6 +69,7 @@ export class XcapDoor {
     const colon = text.indexOf(":");
     const username = text.slice(0, Math.max(0, colon));
     const { aor, credentials } = await this.#known(username, request, reply);
+    this.#refuseGuessing(request, reply, aor ?? username);
     if (colon > 0 && aor !== undefined && this.#isPassword(aor, text.slice(colon + 1), credentials)) {
       return { kind: "user", aor };
     }
@@ -85,7 +87,7 @@ export class XcapDoor {
     return secret !== null && sameText(secret, digestSecret(algorithm, username, credentials.realm, password));
   }
 
-  /** `alice` and `alice@example.com` are both written as user names. */
+  /** `alice` and `alice@example.com` are both written as user names. Others may be told wrong meanwhile: count again behind it. */
   async #known(
     username: string,
     request: FastifyRequest,
@@ -94,10 +96,7 @@ export class XcapDoor {
     const { canonicalAor, domains, directory } = this.#desk.options;
     const aor = canonicalAor(username.includes("@") ? username : `${username}@${domains()[0]}`);
     this.#refuseGuessing(request, reply, aor ?? username);
-    const credentials = aor === undefined ? null : await directory.credentials(aor);
-    // Others who guessed while this waited have been judged meanwhile.
-    this.#refuseGuessing(request, reply, aor ?? username);
-    return { aor, credentials };
+    return { aor, credentials: aor === undefined ? null : await directory.credentials(aor) };
   }
 
   #challenge(request: FastifyRequest, reply: FastifyReply, stale: boolean, message: string): Problem {
