@@ -10,6 +10,7 @@ import { beginNotifier, judgeFirst } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import { Accepts } from "./accepts.ts";
 import { ownText } from "./documents.ts";
+import { breadthIn, forwardsAfter } from "./hops.ts";
 import { newId } from "./leg.ts";
 import type { Handed } from "./ports.ts";
 import { RecentRequests } from "./recent.ts";
@@ -236,6 +237,8 @@ export class Accepting {
     };
     const { state } = beginNotifier("pending", this.facts(handed), RESERVE, notifierRules);
     const subscription = new Subscription(this.#subscriptions, identity, packDialog(uasDialog(request, id)), state);
+    subscription.maxForwards = forwardsAfter(request);
+    subscription.maxBreadth = breadthIn(request);
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
     subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
     subscription.trusted = watcher.trusted;

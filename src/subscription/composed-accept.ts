@@ -1,16 +1,19 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import { FIRST_FENCE, type InsertOutcome, type StoredSubscription } from "../directory/subscriptions.ts";
 import type { EnterOutcome, Entry } from "../directory/unions.ts";
+import { splitBreadth } from "../federation/loop-hash.ts";
 import type { ComposePlan } from "../federation/plan.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Accepting, NotKept } from "./accept.ts";
 import { type Child, Composed, evidenceOf } from "./composed.ts";
 import { ownText } from "./documents.ts";
+import { breadthIn, forwardsAfter } from "./hops.ts";
 import { isId, readTag } from "./leg.ts";
 import { takesPresence } from "./partial-content.ts";
 import type { Handed } from "./ports.ts";
 import { RecentCounts } from "./recent-counts.ts";
 import type { Subscriptions } from "./service.ts";
+import { sessionOf } from "./session-id.ts";
 import type { Subscription } from "./subscription.ts";
 
 /**
@@ -35,8 +38,9 @@ export class ComposedAccepting {
     if (expires === null) return;
     // RFC 3261 21.4.7: what there is to be told is a presence document.
     if (!takesPresence(request.values("Accept").join(", "))) return void accepting.refuse(handed, 406);
-    // RFC 7332 4: it would go on with none left.
+    // RFC 7332 5: it would go on with none left.
     if (request.maxForwards === 0) return void accepting.refuse(handed, 483);
+    if (this.#isTooNarrow(request, plan)) return void accepting.refuse(handed, 440);
     const asked = { kind: "composed", aor, server: null, epoch: 0 } as const;
     const answer = accepting.permit(handed, asked);
     const permit = answer instanceof Promise ? await answer : answer;
@@ -113,13 +117,12 @@ export class ComposedAccepting {
 
   #composed(request: SipRequest, plan: ComposePlan, isFetch: boolean): Composed {
     const { view, visited, credits } = plan;
-    const hops = request.maxForwards ?? DEFAULT_HOPS;
     return new Composed({
       view,
       visits: visited,
       union: { servers: plan.servers, visited, credits, below: {}, fromRoot: false },
       isFetch,
-      maxForwards: Math.min(hops, DEFAULT_HOPS) - 1,
+      maxForwards: forwardsAfter(request),
       session: sessionOf(request) ?? this.#newSession(),
       instance: instanceOf(request) ?? "",
     });
@@ -144,6 +147,15 @@ export class ComposedAccepting {
       ),
       most: MOST_FROM_SERVER,
     };
+  }
+
+  /**
+   * RFC 7332 6: legs are asked in parallel. What comes from one peer's server goes on to whom nobody has visited, which is
+   * a bound of its own.
+   */
+  #isTooNarrow(request: SipRequest, { view, visited, servers }: ComposePlan): boolean {
+    if (visited && view.from !== null) return false;
+    return splitBreadth(breadthIn(request), servers.length) === null;
   }
 
   /**
@@ -221,15 +233,8 @@ const COMES_BACK_MS = 1_000;
 /** In which a server that sends its requests on more often than it has children does so, with three of them lost. */
 const COPIES_MS = 5_000;
 const FANS_OUT: ReadonlySet<string> = new Set(["children", "both"]);
-const DEFAULT_HOPS = 70;
 /** A fetch is over before. */
 const FETCH_ROW_MS = 10_000;
-
-/** The UUID of who asks (RFC 7989 5); undefined: it says none, or the nil one. */
-function sessionOf(request: SipRequest): string | undefined {
-  const uuid = /^\s*([0-9a-f]{32})\s*(;|$)/i.exec(request.header("Session-ID") ?? "")?.[1]?.toLowerCase();
-  return uuid === undefined || /^0+$/.test(uuid) ? undefined : ownText(uuid);
-}
 
 /** RFC 5626 4.1; undefined: the Contact has none, or one nobody would write. */
 function instanceOf(request: SipRequest): string | undefined {

@@ -100,7 +100,7 @@ export type Activation =
 /** What a subscription to a user of several servers has beside the watcher's side. */
 export class Composed {
   readonly view: UnionView;
-  /** Of the first SUBSCRIBE of each leg (RFC 7332 4). */
+  /** Of the first SUBSCRIBE of each leg (RFC 7332 5). */
   readonly maxForwards: number;
   /** Session-ID: the watcher's local UUID (RFC 7989); empty: none is told. */
   readonly session: string;

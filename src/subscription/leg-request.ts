@@ -8,6 +8,7 @@ import { contactAt } from "./contact.ts";
 import type { Leg } from "./leg.ts";
 import { legTag } from "./leg.ts";
 import type { ServerName } from "./ports.ts";
+import { sessionValue } from "./session-id.ts";
 import type { Subscription } from "./subscription.ts";
 
 /**
@@ -29,7 +30,8 @@ export function subscribeForLeg(
     method: "SUBSCRIBE",
     uri: scheme(names.user.uri),
     headers: [
-      ["Max-Forwards", String(subscription.composed?.maxForwards ?? 70)],
+      ["Max-Forwards", String(subscription.composed?.maxForwards ?? subscription.maxForwards)],
+      ["Max-Breadth", String(breadthFor(subscription))],
       ["From", `${subscription.secretive ? ANONYMOUS : watcher};tag=${legTag(subscription.id, leg.number)}`],
       ["To", `<${scheme(uriOf(names.user.identity))}>`],
       ["Call-ID", leg.callId],
@@ -38,13 +40,13 @@ export function subscribeForLeg(
       ...(subscription.trusted ? [["P-Asserted-Identity", watcher] as const] : []),
       // RFC 3325 7: the server is trusted with it; From is shown to users (RFC 3323 4.1.1.3).
       ...(subscription.secretive ? [["Privacy", "id"] as const] : []),
-      ...subscribeHeaders(subscription, expires),
+      ...subscribeHeaders(subscription, expires, leg),
     ],
   });
 }
 
 /** What every SUBSCRIBE of a leg carries (RFC 6665 4.1.2.1). */
-export function subscribeHeaders(subscription: Subscription, expires: number): HeaderPair[] {
+export function subscribeHeaders(subscription: Subscription, expires: number, leg: Leg): HeaderPair[] {
   const { composed } = subscription;
   const wanted = subscription.accept.split(", ").filter(Boolean);
   const accept = composed === null ? acceptForLeg(wanted, subscription.event) : ACCEPT_COMPOSED;
@@ -53,16 +55,24 @@ export function subscribeHeaders(subscription: Subscription, expires: number): H
     ["Expires", String(expires)],
   ];
   if (accept !== "") headers.push(["Accept", accept]);
-  // RFC 7989 6: the session is the watcher's, end to end; who his peer is nobody knows yet.
-  if (composed !== null && composed.session !== "") headers.push(["Session-ID", `${composed.session};remote=${NIL}`]);
+  headers.push(...sessionOfLeg(subscription, leg));
   return headers;
+}
+
+/** RFC 7989 6: the session is the watcher's, end to end; who his peer is the server says, if it does. */
+export function sessionOfLeg({ composed }: Subscription, { peer }: Leg): HeaderPair[] {
+  return composed === null || composed.session === "" ? [] : [["Session-ID", sessionValue(composed.session, peer)]];
+}
+
+/** RFC 7332 6: of several that are asked in parallel a share each. */
+function breadthFor({ composed, maxBreadth }: Subscription): number {
+  return Math.max(1, Math.floor(maxBreadth / Math.max(1, composed?.children.length ?? 1)));
 }
 
 const ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>';
 
 /** RFC 5263 4.1: differences are preferred. */
 const ACCEPT_COMPOSED = `${PIDF};q=0.8, ${PIDF_DIFF_TYPE};q=1`;
-const NIL = "0".repeat(32);
 
 /** RFC 5626 4.1, of the watcher's device: what tells it from his others. */
 function instanceOf({ composed }: Subscription): string {

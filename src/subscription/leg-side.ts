@@ -29,9 +29,10 @@ import { meaningOfGone } from "./decision.ts";
 import type { Desk } from "./desk.ts";
 import type { Content, Documents } from "./documents.ts";
 import { Leg, legTag } from "./leg.ts";
-import { subscribeForLeg, subscribeHeaders } from "./leg-request.ts";
+import { sessionOfLeg, subscribeForLeg, subscribeHeaders } from "./leg-request.ts";
 import { Pace } from "./pace.ts";
 import type { Handed, ServerDesk } from "./ports.ts";
+import { sessionOf } from "./session-id.ts";
 import type { Subscription } from "./subscription.ts";
 import { secondsOf } from "./watcher-side.ts";
 
@@ -136,6 +137,7 @@ export class LegSide {
     if (refused !== null) return handed.respond(buildResponse(request, refused));
     if (state === undefined) return handed.respond(buildResponse(request, 400, "Missing Subscription-State"));
     const cseq = request.cseq.number;
+    leg.peer = sessionOf(request) ?? leg.peer;
     if (cseq > leg.machine.heard) this.#learnDialog(leg, request);
     const { expires, reason, retryAfter } = state;
     const facts = { now: this.#desk.now(), cseq, state: state.state.toLowerCase(), expires, reason, retryAfter };
@@ -185,7 +187,7 @@ export class LegSide {
   #do(subscription: Subscription, leg: Leg, action: SubscriberAction, handed: Handed | null, hadCome: boolean): void {
     switch (action.do) {
       case "answer":
-        if (handed !== null) answerNotify(handed, legTag(subscription.id, leg.number), action.status);
+        if (handed !== null) answerNotify(handed, subscription, leg, action.status);
         return;
       case "take":
         if (action.phase !== "terminated" && handed !== null) this.#tell(subscription, leg, action.phase, handed);
@@ -243,7 +245,7 @@ export class LegSide {
       await this.#leaseOf(subscription, leg);
       // It may have waited long: nobody may want it any more.
       const wanted = this.#isLive(subscription, leg);
-      if (wanted && leg.dialog !== null) reply = await this.#refresh(subscription, leg.dialog, action);
+      if (wanted && leg.dialog !== null) reply = await this.#refresh(subscription, leg, leg.dialog, action);
       else if (wanted && leg.machine.phase !== "leaving") reply = await this.#open(subscription, leg, action);
     } catch (error) {
       this.#desk.failed("a SUBSCRIBE could not be made", error as Error);
@@ -289,15 +291,16 @@ export class LegSide {
     return this.#outbound.toServer(leg.server, build, { secure: subscription.secure });
   }
 
-  #refresh(subscription: Subscription, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
+  #refresh(subscription: Subscription, leg: Leg, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
     const dialog = unpackDialog(packed);
-    const headers = subscribeHeaders(subscription, expires);
+    const headers = subscribeHeaders(subscription, expires, leg);
     const build = (flow: Flow): SipRequest =>
       requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers });
     return this.#outbound.toUri(firstHop(dialog), 0, build, { secure: subscription.secure });
   }
 
   #accepted(leg: Leg, response: SipResponse): void {
+    leg.peer = sessionOf(response) ?? leg.peer;
     try {
       if (leg.dialog !== null) this.#retarget(leg, response);
       else if (leg.sent !== null) leg.dialog = packDialog(uacDialog(leg.sent, response));
@@ -360,10 +363,15 @@ const CALL_ID_CHARACTERS = 24;
 /** How long something that is due waits before it is looked at again, while our lease has run out. */
 export const LAPSED_MS = 500;
 
-function answerNotify(handed: Handed, localTag: string, status: 200 | 481 | 500): void {
+function answerNotify(handed: Handed, subscription: Subscription, leg: Leg, status: 200 | 481 | 500): void {
   const { request, flow } = handed.transaction;
-  if (status === 200) return handed.respond(okWithin(request, 200, { localTag, contact: contactAt(flow.point) }));
-  handed.respond(buildResponse(request, status, status === 481 ? "Subscription Does Not Exist" : undefined));
+  const localTag = legTag(subscription.id, leg.number);
+  const headers = sessionOfLeg(subscription, leg);
+  if (status === 200)
+    return handed.respond(okWithin(request, 200, { localTag, contact: contactAt(flow.point), headers }));
+  handed.respond(
+    buildResponse(request, status, status === 481 ? "Subscription Does Not Exist" : undefined, { headers }),
+  );
 }
 
 function readReply(reply: Reply): Omit<Extract<SubscriberEvent, { readonly kind: "answered" }>, "kind" | "now"> {

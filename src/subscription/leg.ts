@@ -19,6 +19,8 @@ export class Leg {
   dialog: string | null = null;
   /** The first SUBSCRIBE as it was sent, until a NOTIFY makes the dialog of it. */
   sent: SipRequest | null = null;
+  /** The server's UUID of the session (RFC 7989); empty: it has said none. */
+  peer = "";
   /** RFC 6665 4.4.1: a NOTIFY has made the dialog. */
   notified = false;
   /** When it came up; 0: it has not. */

@@ -1,4 +1,5 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
+import { MAX_BREADTH } from "../federation/loop-hash.ts";
 import type { UnionView } from "../federation/plan.ts";
 import type { WatcherVerdict } from "../policy/policy.ts";
 import { type NotifierState, resumeNotifier } from "../sip/dialog/notifier.ts";
@@ -6,6 +7,7 @@ import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Composed } from "./composed.ts";
 import { directionIn, packAsked, packChildren, unpackComposed } from "./composed-row.ts";
 import type { Content } from "./documents.ts";
+import { DEFAULT_HOPS } from "./hops.ts";
 import { Leg } from "./leg.ts";
 
 /** Who acts when a subscription's time has come. */
@@ -96,6 +98,11 @@ export class Subscription implements TimerOwner<"due"> {
   composed: Composed | null = null;
   /** It was another owner's. */
   isTakenOver = false;
+
+  /** Of a leg's first SUBSCRIBE (RFC 7332 5); of a composed one its own. Neither is in the row. */
+  maxForwards: number = DEFAULT_HOPS;
+  /** Of all its legs together (RFC 7332 6). */
+  maxBreadth: number = MAX_BREADTH;
 
   readonly timer: WheelTimer<"due">;
   readonly #keeper: TimeKeeper;

@@ -15,6 +15,7 @@ import type { Desk } from "./desk.ts";
 import type { Content } from "./documents.ts";
 import { bodyFor } from "./names.ts";
 import type { Handed } from "./ports.ts";
+import { sessionOf, sessionValue } from "./session-id.ts";
 import type { Subscription } from "./subscription.ts";
 
 type Notify = Extract<NotifierAction, { readonly do: "notify" }>;
@@ -174,12 +175,14 @@ function mayBeShown(subscription: Subscription, phase: Notify["phase"], state: s
   return subscription.active && (phase === "active" || /;reason=(timeout|invariant)\b/.test(state));
 }
 
-function headersFor({ event, eventId }: Subscription, state: string, shown: Content | null): HeaderPair[] {
+function headersFor({ event, eventId, composed }: Subscription, state: string, shown: Content | null): HeaderPair[] {
   const headers: HeaderPair[] = [
     ["Event", eventId === null ? event : `${event};id=${eventId}`],
     ["Subscription-State", state],
   ];
   if (shown !== null) headers.push(["Content-Type", shown.type]);
+  // RFC 7989 7: of several servers none is his peer.
+  if (composed !== null && composed.session !== "") headers.push(["Session-ID", sessionValue("", composed.session)]);
   return headers;
 }
 
@@ -190,15 +193,18 @@ export function answerSubscribe(
   answer: Extract<NotifierAction, { readonly do: "answer" }>,
 ): void {
   const { request, flow } = handed.transaction;
+  const session = sessionFor(request);
   const reject = (headers: readonly HeaderPair[], phrase?: string): void =>
-    handed.respond(buildResponse(request, answer.status, phrase, { toTag: localTag, headers }));
+    handed.respond(
+      buildResponse(request, answer.status, phrase, { toTag: localTag, headers: [...headers, ...session] }),
+    );
   switch (answer.status) {
     case 200:
       return handed.respond(
         okWithin(request, 200, {
           localTag,
           contact: contactAt(flow.point),
-          headers: [["Expires", String(answer.expires)]],
+          headers: [["Expires", String(answer.expires)], ...session],
         }),
       );
     case 423:
@@ -208,6 +214,12 @@ export function answerSubscribe(
     case 481:
       return reject([], "Subscription Does Not Exist");
   }
+}
+
+/** RFC 7989 7: an answer of ours tells who asks his own UUID. */
+function sessionFor(request: SipRequest): HeaderPair[] {
+  const session = sessionOf(request);
+  return session === undefined ? [] : [["Session-ID", sessionValue("", session)]];
 }
 
 /** Delta-seconds of a Retry-After, its comment and parameters left aside. */

@@ -53,7 +53,7 @@ describe("a SUBSCRIBE to a user of several servers", () => {
     const [east, west] = [domain.east.firsts[0]!, domain.west.firsts[0]!];
     for (const each of [east, west]) {
       expect(each.from.uri.raw).toBe("sip:watcher@example.com");
-      // RFC 7332 4; RFC 7989 6.
+      // RFC 7332 5; RFC 7989 6.
       expect(each.maxForwards).toBe(16);
       expect(each.header("Session-ID")).toBe(`${"ab".repeat(16)};remote=${"0".repeat(32)}`);
       expect(each.values("Accept").join()).toMatch(/application\/pidf\+xml.*application\/pidf-diff\+xml/);
