@@ -37,6 +37,7 @@ export interface Told {
   readonly fingerprint: string;
 }
 
+const DOWN_PORT = 5070;
 const STEPS = 24;
 const LEASE_MS = 5_000;
 /** Granted by servers, and asked for by proxies: short, so that what is forgotten is found out within a small world's life. */
@@ -152,6 +153,7 @@ class Life {
         ]),
       ),
       database: { latencyMs: [0, seed % 3 === 0 ? 0 : 4], ...planted.database },
+      ...(shape.hasDownListener ? { downPort: DOWN_PORT } : {}),
       wireMs: [0, seed % 3 === 0 ? 1 : 6],
       services: {
         leaseMs: LEASE_MS,
@@ -245,12 +247,14 @@ class Life {
 
   /** The shape of the world, for who reads its story. */
   map(): string {
-    const lines = this.shape.servers.map((each, i) => {
+    const lines = this.shape.hasDownListener ? ["with a listener for what goes down"] : [];
+    const described = this.shape.servers.map((each, i) => {
       const { name, onward, passes, preserves, asItself, dropsMarks, twice, back } = each;
       const more = { passes, preserves, asItself, dropsMarks, twice };
       const what = Object.entries(more).flatMap(([key, value]) => (value ? [key] : []));
       return `${name} 127.0.0.${11 + i} onward ${onward} ${what.join(" ")}${back === null ? "" : ` sends back: ${back}`}`;
     });
+    lines.push(...described);
     for (const user of this.shape.users) {
       const parents = [...user.parents].map(([child, parent]) => `${parent}>${child}`);
       const has = user.servers.filter((server) => this.#has.has(`${server} ${user.user}`));
@@ -508,7 +512,13 @@ class Life {
     if (home === null) return false;
     // In the middle of a tree credits are for one of each child: what is too much goes up, and what goes up may take one.
     const user = this.#userShape(this.canonical(watch.user));
-    if (this.#shapeOf(home).twice && user.parents.has(home) && childrenOf(user, home).length > 0) return true;
+    if (
+      !this.shape.hasDownListener &&
+      this.#shapeOf(home).twice &&
+      user.parents.has(home) &&
+      childrenOf(user, home).length > 0
+    )
+      return true;
     const forgot = this.#forgotten.get(home);
     return forgot !== undefined && watch.begun >= forgot && watch.begun < forgot + (LONGEST + BACK_END) * 1_000;
   }
@@ -620,6 +630,11 @@ class Life {
   proxyAddress(): string {
     const living = this.world.proxies.filter((proxy) => proxy.process.alive && !proxy.process.paused);
     return (living[0] ?? this.world.proxies[0]!).host;
+  }
+
+  /** Where servers send what they ask for their own users, and for who asked them. */
+  port(from: "own" | "asked"): number {
+    return from === "asked" && this.shape.hasDownListener ? DOWN_PORT : 5060;
   }
 
   async #restart(host: string): Promise<void> {
@@ -886,7 +901,7 @@ function serverOptions(
         { host: "127.0.0.1", port: 5060 },
         { host: "127.0.0.2", port: 5060 },
       ],
-      to: () => ({ host: box.life?.proxyAddress() ?? "127.0.0.1", port: 5060 }),
+      to: (from) => ({ host: box.life?.proxyAddress() ?? "127.0.0.1", port: box.life?.port(from) ?? 5060 }),
       passes,
       asItself,
       dropsMarks,
@@ -895,12 +910,12 @@ function serverOptions(
   };
 }
 
-function configurationOf({ users }: Shape): Pick<ProxyOptions, "models" | "unions"> {
+function configurationOf({ users, hasDownListener }: Shape): Pick<ProxyOptions, "models" | "unions"> {
   return {
     models: users.map((each) => ({ match: `${each.user}@example.com`, model: modelOf(each) })),
     unions: {
       trees: users.filter(({ style }) => style === "tree").map(treeOf),
-      downListener: false,
+      downListener: hasDownListener,
       unreachable: "wait",
     },
   };

@@ -39,6 +39,8 @@ export interface Shape {
   readonly watchers: readonly string[];
   /** `user watcher server`: he is denied there from the start. */
   readonly denials: ReadonlyMap<string, "403" | "pending">;
+  /** Proxies have a second listener for what goes down in trees: no credits are needed. */
+  readonly hasDownListener: boolean;
   /** Nobody dies, nothing is lost, nothing is changed in the configuration. */
   readonly peaceful: boolean;
 }
@@ -87,7 +89,7 @@ export function drawShape(random: Random, seed: number): Shape {
     const { user, servers: at } = pick(users);
     denials.set(`${user} ${pick(watchers)} ${pick(at)}`, chance(70) ? "403" : "pending");
   }
-  return { servers, users, watchers, denials, peaceful: seed % 4 === 0 };
+  return { servers, users, watchers, denials, hasDownListener: chance(25), peaceful: seed % 4 === 0 };
 }
 
 export function modelOf({ style, servers, user }: UserShape): ModelFacts {
