@@ -190,7 +190,8 @@ export class ComposedAccepting {
     );
     if (view.direction === "up") return legs.some(({ wentOn }) => wentOn !== null) ? "copy" : null;
     const free = legs.find(({ wentOn }) => wentOn === null || registry.get(wentOn) === undefined);
-    return free ?? (legs.length === 0 ? null : "copy");
+    // One that has one child has paid for it with the one credit of its leg, whichever that was.
+    return free ?? (legs.length === 0 || union.credits[origin.server] === 1 ? null : "copy");
   }
 
   /** Children of this pair's compositions that are this server. */
