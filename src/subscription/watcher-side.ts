@@ -10,6 +10,7 @@ import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
 import { MalformedHeader } from "../sip/message/errors.ts";
 import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
+import type { Flow } from "../sip/transport/transport.ts";
 import { contactAt } from "./contact.ts";
 import type { Desk } from "./desk.ts";
 import type { Content } from "./documents.ts";
@@ -121,17 +122,28 @@ export class WatcherSide {
   async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
     const packed = subscription.dialog;
     const dialog = unpackDialog(packed);
-    const shown =
+    const found = (): Content | null =>
       phase === "pending" || !mayBeShown(subscription, phase, state) ? null : this.#desk.gate.shown(subscription);
-    const body = shown === null ? "" : bodyFor(subscription, dialog, shown.type, shown.body(cseq));
-    const headers = headersFor(subscription, state, shown);
-    const reply = await this.#outbound.toUri(
-      firstHop(dialog),
-      subscription.connectionId,
-      (flow): SipRequest =>
-        requestWithin(dialog, { method: "NOTIFY", cseq, contact: contactAt(flow.point), headers, body }),
-      { size: HEAD_OCTETS + body.length },
-    );
+    const textOf = (each: Content | null): string =>
+      each === null ? "" : bodyFor(subscription, dialog, each.type, each.body(cseq));
+    let shown = found();
+    let body = textOf(shown);
+    // Until there is a way to him some time may pass, and what he may see be another: a name is asked for, a connection made.
+    const build = (flow: Flow): SipRequest => {
+      const isOver = phase !== "terminated" && (subscription.ending || !this.#desk.isOurs(subscription));
+      const now = isOver ? null : found();
+      if (now !== shown) {
+        shown?.skipped?.();
+        now?.skipped?.();
+        shown = now;
+        body = textOf(now);
+      }
+      const headers = headersFor(subscription, state, shown);
+      return requestWithin(dialog, { method: "NOTIFY", cseq, contact: contactAt(flow.point), headers, body });
+    };
+    const reply = await this.#outbound.toUri(firstHop(dialog), subscription.connectionId, build, {
+      size: HEAD_OCTETS + body.length,
+    });
     shown?.answered?.(typeof reply !== "string" && reply.status < 300);
     // What has come from him meanwhile is newer than the answer.
     if (typeof reply !== "string" && subscription.dialog === packed) learnTarget(subscription, reply);
