@@ -10,7 +10,7 @@ import { printXml, type XmlElement } from "./xml.ts";
  * Only the leg's epoch and the NOTIFY's CSeq order reports; the clocks of devices never do. A report is of the whole
  * document, so what a server drops from its document is gone.
  *
- * docs/composition.md tells what comes of it. No traffic is composed by it yet.
+ * docs/composition.md tells what comes of it; subscription/composed-documents.ts makes it of what servers say.
  */
 export type Composition = ReadonlyMap<string, Report>;
 
