@@ -132,7 +132,7 @@ export class WatcherSide {
     const build = (flow: Flow): SipRequest => {
       const isOver = phase !== "terminated" && (subscription.ending || !this.#desk.isOurs(subscription));
       const now = isOver ? null : found();
-      if (now !== shown) {
+      if (now !== shown && isOfUser(subscription)) {
         shown?.skipped?.();
         now?.skipped?.();
         shown = now;
@@ -149,6 +149,11 @@ export class WatcherSide {
     if (typeof reply !== "string" && subscription.dialog === packed) learnTarget(subscription, reply);
     return reply;
   }
+}
+
+/** Documents that servers and rules let a watcher see, or not; what is told of bindings and watchers counts what it has told. */
+function isOfUser({ kind }: Subscription): boolean {
+  return kind === "presence" || kind === "composed";
 }
 
 /** The answer of who is not there (RFC 6665 4.2.2). */
