@@ -153,6 +153,7 @@ export class Composing {
         child.staleAt = 0;
         child.late = true;
         lapsed = true;
+        this.#takeBehind(subscription, child);
       }
       if (leg !== null && subscriberWakeAt(leg.machine) <= now)
         this.#parts.legs.step(subscription, leg, { kind: "time", now });
@@ -212,6 +213,7 @@ export class Composing {
         child.standing = "out";
         child.retryAt = 0;
         child.restsUntil = this.#desk.now() + this.#desk.options.legs.backOff.mostMs;
+        this.#takeBehind(subscription, child);
         return child.speaks();
       case "retry":
         return this.#retry(subscription, child, leg, said.retryAfter);
@@ -263,6 +265,35 @@ export class Composing {
     this.#asking.forget(subscription, child);
     this.#asking.leave(subscription, child);
     this.#asking.later(child, retryAfter);
+  }
+
+  /**
+   * models.md, "Unioned, peer": a path is dead. What its server has by a subscription of its own, and we have by way of it, is
+   * asked by us; that server's own subscription may live on for an hour, and nobody is there to be told.
+   */
+  #takeBehind(subscription: Subscription, dead: Child): void {
+    const { aor, watcher, composed } = subscription;
+    const behind = composed!.children.filter(({ standing, leg }) => standing === "visited" && leg === null);
+    if (!composed!.visits || behind.length === 0) return;
+    for (const other of this.#parts.registry.ofUser(aor)) {
+      const isIts = other.watcher === watcher && other.origin === dead.server && other.composed?.visits === true;
+      if (!isIts || other === subscription || other.ending || !this.#desk.isOurs(other)) continue;
+      const given = other.composed!.children.filter(
+        (each) => each.taken && behind.some(({ server }) => server === each.server),
+      );
+      for (const each of given) {
+        this.#asking.dismiss(other, each);
+        this.#asking.elsewhere(each);
+      }
+      if (given.length === 0) continue;
+      if (other.stored) void this.#desk.save(other);
+      this.#showing.settle(other);
+      this.#desk.arm(other);
+      for (const each of behind.filter(({ server }) => given.some((its) => its.server === server))) {
+        each.failures = 0;
+        each.retryAt = this.#desk.now() + ROW_GOES_MS;
+      }
+    }
   }
 
   #hasLived(leg: Leg): boolean {
