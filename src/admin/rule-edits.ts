@@ -139,9 +139,18 @@ function covers({ element }: Place, watcher: string): boolean {
 }
 
 function removed(text: string, { start, end }: Place): string {
-  const before = text.slice(0, start);
-  // With the white space that set it on its line.
-  return before.replace(/[ \t]*\r?\n?[ \t]*$/, "") + text.slice(end);
+  // With the white space that set it on its line; by hand, since a regular expression looks for it everywhere.
+  const blanks = (to: number): number => {
+    let from = to;
+    while (from > 0 && (text[from - 1] === " " || text[from - 1] === "\t")) from--;
+    return from;
+  };
+  let from = blanks(start);
+  if (text[from - 1] === "\n") {
+    from -= text[from - 2] === "\r" ? 2 : 1;
+    from = blanks(from);
+  }
+  return text.slice(0, from) + text.slice(end);
 }
 
 /** In our list of that handling, which is made where there is none. */

@@ -171,10 +171,22 @@ export function attributeNamed(of: XmlElement, local: string): string | undefine
 
 /** All character data in it, trimmed of XML's white space. */
 export function textOf(of: XmlElement): string {
-  return of.children
-    .map((node) => (isElement(node) ? textOf(node) : node))
-    .join("")
-    .replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, "");
+  return trimmed(characterDataOf(of));
+}
+
+function characterDataOf(of: XmlElement): string {
+  return of.children.map((node) => (isElement(node) ? characterDataOf(node) : node)).join("");
+}
+
+const WHITE = " \t\r\n";
+
+/** In linear time, which no regular expression for the end of a text takes. */
+function trimmed(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && WHITE.includes(text[start]!)) start++;
+  while (end > start && WHITE.includes(text[end - 1]!)) end--;
+  return text.slice(start, end);
 }
 
 /** Octets, with an XML declaration; each namespace is declared where the tree says so, or where it is first needed. */
