@@ -68,6 +68,7 @@ export class ComposedAccepting {
 
   #begin(subscription: Subscription, { servers }: ComposePlan, kept: InsertOutcome | EnterOutcome): void {
     if ("slot" in kept) subscription.epoch = kept.slot.epoch;
+    if ("chain" in kept) subscription.composed!.isBehind = kept.chain !== subscription.id;
     this.#subscriptions.composing.begin(subscription, servers, "servers" in kept ? kept.servers : servers);
   }
 

@@ -126,7 +126,9 @@ export class Composing {
   /** No node of it answers any more: what it has shown stays for as long as of one whose subscription has ended. */
   wentDown(subscription: Subscription, server: string): void {
     const now = this.#desk.now();
-    for (const child of subscription.composed!.children)
+    const { children, isBehind } = subscription.composed!;
+    if (isBehind && subscription.origin === server) this.#giveBack(subscription, [...children]);
+    for (const child of children)
       if (child.server === server && child.standing === "confirmed" && !child.isFinal) child.isSilent(now);
     this.#desk.arm(subscription);
   }
@@ -281,19 +283,25 @@ export class Composing {
       const given = other.composed!.children.filter(
         (each) => each.taken && behind.some(({ server }) => server === each.server),
       );
-      for (const each of given) {
-        this.#asking.dismiss(other, each);
-        this.#asking.elsewhere(each);
-      }
-      if (given.length === 0) continue;
-      if (other.stored) void this.#desk.save(other);
-      this.#showing.settle(other);
-      this.#desk.arm(other);
+      this.#giveBack(other, given);
       for (const each of behind.filter(({ server }) => given.some((its) => its.server === server))) {
         each.failures = 0;
         each.retryAt = this.#desk.now() + ROW_GOES_MS;
       }
     }
+  }
+
+  /** Whom they were visited for is not there: the chain may have them by another way. */
+  #giveBack(subscription: Subscription, children: readonly Child[]): void {
+    const given = children.filter(({ taken }) => taken);
+    if (given.length === 0) return;
+    for (const each of given) {
+      this.#asking.dismiss(subscription, each);
+      this.#asking.elsewhere(each);
+    }
+    if (subscription.stored) void this.#desk.save(subscription);
+    this.#showing.settle(subscription);
+    this.#desk.arm(subscription);
   }
 
   #hasLived(leg: Leg): boolean {

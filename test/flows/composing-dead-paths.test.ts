@@ -19,9 +19,16 @@ async function visited(): Promise<string[]> {
 }
 
 describe("a server that is there by way of another", () => {
-  it("is asked by us when that other one's nodes answer no more", async () => {
+  it.each([
+    ["the same proxy", "127.0.0.1", 90_000],
+    ["another proxy, by its next try", "127.0.0.2", 600_000],
+  ])("is asked by us when that other one's nodes answer no more: its subscription is at %s", async (_, proxy, ms) => {
     domain = new Unioned();
-    await domain.begin({ names: ["east", "west", "north"], each: { east: { onward: "children" } } });
+    await domain.begin({
+      proxies: 2,
+      names: ["east", "west", "north"],
+      each: { east: { onward: "children" } },
+    });
     const watcher = new Watcher(domain.world, "127.0.0.50");
     domain.west.policy = () => ({ status: 480 });
     await watcher.subscribe(ALICE, 3600);
@@ -29,15 +36,15 @@ describe("a server that is there by way of another", () => {
     domain.west.policy = () => ({ status: 200 });
     const self = domain.world.scripted["east"]!;
     const request = self.request("SUBSCRIBE", ALICE, { from: "sip:watcher@example.com", fromTag: "e1", expires: 3600 });
-    const onward = self.beginRequest(request);
+    const onward = self.beginRequest(request, proxy);
     await self.all(onward);
     expect(onward.final).toBe(200);
     await domain.wait(70_000);
     expect(told(watcher).at(-1)).toBe("active east open, north open");
     expect(await visited()).toEqual(["leg east", "leg north", "leg west behind", "start client", "start east behind"]);
-    domain.world.simulation.partition([["127.0.0.11"], ["127.0.0.1"]]);
+    domain.world.simulation.partition([["127.0.0.11"], ["127.0.0.1", "127.0.0.2"]]);
     // Until it is seen that nobody answers there, 32 s, and until the row has gone.
-    await domain.wait(90_000);
+    await domain.wait(ms);
     expect(told(watcher).at(-1)).toBe("active north open, west open");
     expect(await visited()).toEqual(["leg east", "leg north", "leg west", "start client"]);
     domain.world.simulation.heal();
