@@ -99,8 +99,12 @@ interface Kept {
 
 function reduceRule(rule: PresenceRule, dialect: ServerDialect, lost: string[]): Kept | null {
   const conditions: XmlElement[] = [];
-  for (const each of rule.conditions) {
-    const reduced = reduceCondition(each, dialect, lost);
+  const kinds = rule.conditions.map(({ kind }) => kind);
+  for (const [at, each] of rule.conditions.entries()) {
+    // All of them must hold; a server may look at the first only, or take one of them for enough.
+    const isAgain = kinds.indexOf(each.kind) !== at;
+    if (isAgain) lost.push(`the server may not know what two conditions <${each.kind}> mean:`);
+    const reduced = isAgain ? null : reduceCondition(each, dialect, lost);
     if (reduced === null) {
       if (rule.handling !== null || !isNothing(rule.permissions)) lost.push("it is left out.");
       return null;

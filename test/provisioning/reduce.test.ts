@@ -230,3 +230,13 @@ describe("rules as a server can keep them", () => {
     );
   });
 });
+
+it("a rule of two conditions of a kind is left out: servers that look at the first only would take it for more", () => {
+  const domain = '<identity><many domain="example.com"/></identity>';
+  const { text, reductions } = reduceRules(ruleset(rule("both", domain + BOB, "allow", ALL)), dialect(EXPRESSIONS));
+  expect(rulesIn(text)).toEqual([]);
+  expect(reductions).toEqual([
+    "Rule both: the server may not know what two conditions <identity> mean:",
+    "Rule both: it is left out.",
+  ]);
+});
