@@ -28,7 +28,7 @@ const FAULTS: readonly Fault[] = [
     rule: "a credit is spent once (models.md, Unioned, hierarchical)",
     seen: /is denied, and is shown|is shown .* there is|see different things/,
     planted: { database: { unsafeUnspent: true } },
-    noticed: [551],
+    noticed: [555, 580],
   },
   {
     rule: "who is denied is denied later too (privacy safety)",

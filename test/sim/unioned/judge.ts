@@ -16,6 +16,10 @@ export interface Known {
   /** Documents may be on their way for so long after a denial. */
   readonly slackMs: number;
   mayEnd(watcher: Watcher, watch: Watch): boolean;
+  /** What he sees may be a part only, and nobody but credits could tell. */
+  isExcused(watcher: Watcher, watch: Watch): boolean;
+  /** He was told to subscribe anew. */
+  anew(watcher: Watcher, watch: Watch): void;
 }
 
 const OUR_TAG = /^cdm-/;
@@ -90,7 +94,7 @@ export class Judge implements Seen {
     this.documents++;
     const user = this.#known.canonical(watch.user);
     const denied = this.#known.deniedSince(user, watcher.aor);
-    if (denied === undefined) return;
+    if (denied === undefined || this.#known.isExcused(watcher, watch)) return;
     const { since, able } = denied;
     // Who had something is told once that there is nothing any more.
     const isLate = this.#known.now > Math.max(since, able) + this.#known.slackMs && marksOf(document.body).length > 0;
@@ -104,7 +108,9 @@ export class Judge implements Seen {
 
   terminated(watcher: Watcher, watch: Watch, reason: string): void {
     const user = this.#known.canonical(watch.user);
-    if (reason !== "rejected" || watch.ending) return;
+    if (watch.ending) return;
+    if (reason === "deactivated") this.#known.anew(watcher, watch);
+    if (reason !== "rejected") return;
     if (this.#known.mayEnd(watcher, watch)) return;
     this.#story.wrong(user, `${watch.id} is rejected, and nobody denies him`);
   }

@@ -37,6 +37,9 @@ export interface Told {
   readonly fingerprint: string;
 }
 
+const ANEW_MS = 100;
+/** As long as a credit lasts, and a server's next try. */
+const CREDIT_MS = 45_000;
 const DOWN_PORT = 5070;
 const STEPS = 24;
 const LEASE_MS = 5_000;
@@ -130,6 +133,9 @@ class Life {
   readonly #sulked = new Map<Watcher, number>();
   readonly #killAt = new Map<Process, string>();
   readonly #ends: Array<{ readonly at: number; readonly end: () => void }> = [];
+  #over = false;
+  /** When a proxy died or the database was away last. */
+  #troubleAt = -CREDIT_MS;
   #away = false;
   #kills = 0;
   #changes = 0;
@@ -208,6 +214,15 @@ class Life {
       canonical: (user) => this.canonical(user),
       slackMs: SLACK_MS,
       mayEnd: (watcher, watch) => this.#mayEnd(watcher, watch),
+      isExcused: (watcher, watch) => {
+        const home = this.#homes.get(`${watcher.aor.split("@")[0]} ${canonical(watch.user)}`) ?? null;
+        return home !== null && this.#mayTakeLeftCredit(watch, home);
+      },
+      // RFC 6665 4.1.3: at once.
+      anew: (watcher, watch) =>
+        this.#clock.after(ANEW_MS, () => {
+          if (!this.#over) this.#subscribe(watcher, canonical(watch.user), watch.expires);
+        }),
     });
     this.watchers = shape.watchers.map((name, index) => {
       const box: { watcher?: Watcher } = {};
@@ -340,6 +355,7 @@ class Life {
     const { world, story } = this;
     const { simulation } = world;
     story.tell("", "=== end");
+    this.#over = true;
     for (const server of [...this.#down]) this.#up(server);
     const ended = this.watchers.flatMap((watcher) => watcher.live.map((watch) => ({ watcher, watch })));
     await simulation.finish(Promise.all(ended.map(({ watcher, watch }) => watcher.refresh(watch, 0))));
@@ -424,12 +440,12 @@ class Life {
     const name = watcher.aor.split("@")[0]!;
     const home = this.#homes.get(`${name} ${user.user}`) ?? null;
     if (home !== null && !this.#asksOthers(user, home)) return;
+    if (this.#isExcused(watcher, watch, home)) return;
     const denial = this.#denials.find((each) => each.user === user.user && each.watcher === name && this.#isIn(each));
     if (denial !== undefined && !this.#down.has(denial.server)) {
       if (denial.how === "403") this.story.wrong(user.user, `${id} lives, though ${denial.server} denies him`);
       return;
     }
-    if (this.#isExcused(watcher, watch, home)) return;
     const away = this.#unreachable(user);
     const hidden = this.#hidden(user);
     const lost = (server: string): boolean => away.has(server) || hidden.has(server);
@@ -507,9 +523,20 @@ class Life {
     return found;
   }
 
+  /**
+   * In the middle of a tree what goes up may take a credit of a leg that has failed, where that could not be taken back: the
+   * database was away, or the proxy died (docs/unioned.md; a listener for what goes down is exact).
+   */
+  #mayTakeLeftCredit(watch: Watch, home: string): boolean {
+    const user = this.#userShape(canonical(watch.user));
+    if (this.shape.hasDownListener || !user.parents.has(home) || childrenOf(user, home).length === 0) return false;
+    return watch.begun < this.#troubleAt + CREDIT_MS;
+  }
+
   /** He may see less: his server takes him for a loop, rightly by all it can know (models.md, "A second instance"). */
   #isExcused(_watcher: Watcher, watch: Watch, home: string | null): boolean {
     if (home === null) return false;
+    if (this.#mayTakeLeftCredit(watch, home)) return true;
     // In the middle of a tree credits are for one of each child: what is too much goes up, and what goes up may take one.
     const user = this.#userShape(this.canonical(watch.user));
     if (
@@ -806,6 +833,7 @@ class Life {
     if (!proxy.process.alive) return;
     this.#kills++;
     this.judge.someoneDied = true;
+    this.#troubleAt = this.world.simulation.now;
     this.story.tell("", `${proxy.process.name} is killed`);
     proxy.kill();
     this.#dead.add(proxy.host);
@@ -844,6 +872,7 @@ class Life {
     this.world.database.setAway(true);
     this.#until(this.#pick([300, 2_000, LEASE_MS + 1_000]), () => {
       this.#away = false;
+      this.#troubleAt = this.world.simulation.now;
       this.story.tell("", "the database is back");
       this.world.database.setAway(false);
     });
