@@ -123,6 +123,7 @@ export class ComposedDocuments {
   #hold(presence: XmlElement): Document {
     const document = this.#documents.hold(PIDF, printXml(presence));
     if (!this.#trees.has(document)) this.#trees.set(document, presence);
+    document.presence ??= presence;
     return document;
   }
 

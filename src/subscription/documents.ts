@@ -17,6 +17,8 @@ export interface Content {
 export class Document implements Content {
   readonly type: string;
   readonly text: string;
+  /** Of what was made here: what is put together of many may be larger than what is read of anybody. */
+  presence: XmlElement | undefined = undefined;
   /** Subscriptions that hold it. */
   holders = 0;
 

@@ -248,3 +248,12 @@ it("over two proxies and a death: pending, seen by alice, allowed with pieces ta
   expect([watchers(), seen().at(-1)]).toEqual([[], "terminated rejected"]);
   expect(bob.told.some(({ body }) => body.includes("home"))).toBe(false);
 });
+
+it("what is left of a document that is larger than any server's is shown, not nobody", async () => {
+  await begin();
+  policy.rule(BOB, without("note"));
+  domain.east.more = `<note>${"x".repeat(33_000)}</note>`;
+  domain.west.more = `<note>${"y".repeat(33_000)}</note>`;
+  await watching();
+  expect(seen()).toEqual(["pending", "active east open, west open"]);
+});
