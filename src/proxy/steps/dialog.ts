@@ -143,7 +143,9 @@ async function isPermitted(core: Core, exchange: Exchange, targets: readonly (Ta
 
 /** models.md: a proxied dialog's user has moved or joined servers, or rules were changed; the watcher is to subscribe anew. */
 async function isOver(core: Core, exchange: Exchange, targets: readonly (Target | Flow)[]): Promise<boolean> {
-  const to = asSip(exchange.request.to.uri);
+  const { request } = exchange;
+  // Outside a dialog anything may stand in To.
+  const to = asSip(request.to.tag === undefined ? request.uri : request.to.uri);
   const target = targets[0];
   if (to?.user === undefined || !core.isOurs(to) || target === undefined || !("host" in target)) return false;
   const server = core.serverAt(target.host, target.port);
