@@ -56,7 +56,7 @@ const SLACK_MS = 100_000;
 
 /** Of a world that is looked at between. */
 const SLICE_MS = 1_000;
-const MOST_FAULTS = 8;
+const MOST_FAULTS = 3;
 
 interface Denial {
   readonly user: string;
