@@ -25,7 +25,7 @@ export type ChildEvent =
   | "denied"
   /** Not here, or there is no such thing. */
   | "out"
-  /** 482: the chain has been there. */
+  /** 482, and 440 or 483: the chain has been there. */
   | "elsewhere"
   /** It could not be asked. */
   | "absent"
@@ -174,7 +174,8 @@ export function isDenial(status: number): boolean {
 export function meaningOfAnswer(answer: Answer): ChildEvent {
   if (typeof answer === "string") return "absent";
   if (isDenial(answer)) return "denied";
-  if (answer === 482) return "elsewhere";
+  // 440 and 483 (RFC 5393 5, RFC 3261 21.4.21): what it sent on went round until nothing of breadth or hops was left.
+  if (answer === 482 || answer === 440 || answer === 483) return "elsewhere";
   return DROPPING.has(answer) ? "out" : "absent";
 }
 
