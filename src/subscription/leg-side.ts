@@ -30,6 +30,7 @@ import type { Desk } from "./desk.ts";
 import type { Content, Documents } from "./documents.ts";
 import { Leg, legTag } from "./leg.ts";
 import { sessionOfLeg, subscribeForLeg, subscribeHeaders } from "./leg-request.ts";
+import { LAPSED_MS, LeaseLapsed } from "./owner.ts";
 import { Pace } from "./pace.ts";
 import type { Handed, ServerDesk } from "./ports.ts";
 import { sessionOf } from "./session-id.ts";
@@ -242,11 +243,7 @@ export class LegSide {
     const release = await this.#pace.turn(leg.server);
     let reply: Reply = "unreachable";
     try {
-      await this.#leaseOf(subscription, leg);
-      // It may have waited long: nobody may want it any more.
-      const wanted = this.#isLive(subscription, leg);
-      if (wanted && leg.dialog !== null) reply = await this.#refresh(subscription, leg, leg.dialog, action);
-      else if (wanted && leg.machine.phase !== "leaving") reply = await this.#open(subscription, leg, action);
+      reply = await this.#ask(subscription, leg, action);
     } catch (error) {
       this.#desk.failed("a SUBSCRIBE could not be made", error as Error);
     } finally {
@@ -269,6 +266,21 @@ export class LegSide {
     this.#desk.said(subscription, leg, "denied", said);
   }
 
+  async #ask(subscription: Subscription, leg: Leg, action: Subscribe): Promise<Reply> {
+    for (;;) {
+      await this.#leaseOf(subscription, leg);
+      try {
+        // It may have waited long: nobody may want it any more.
+        const wanted = this.#isLive(subscription, leg);
+        if (wanted && leg.dialog !== null) return await this.#refresh(subscription, leg, leg.dialog, action);
+        if (wanted && leg.machine.phase !== "leaving") return await this.#open(subscription, leg, action);
+        return "unreachable";
+      } catch (error) {
+        if (!(error instanceof LeaseLapsed)) throw error;
+      }
+    }
+  }
+
   /** concurrency.md 7: what was to be sent waits for the lease to run again, or for the end of what it was for. */
   async #leaseOf(subscription: Subscription, leg: Leg): Promise<void> {
     while (!this.#desk.maySend() && this.#isLive(subscription, leg)) await this.#desk.after(LAPSED_MS);
@@ -285,6 +297,7 @@ export class LegSide {
     await this.#leaseOf(subscription, leg);
     if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving") return "unreachable";
     const build = (flow: Flow): SipRequest => {
+      if (!this.#desk.maySend()) throw new LeaseLapsed();
       leg.sent = subscribeForLeg(subscription, leg, { user, watcher }, flow, action);
       return leg.sent;
     };
@@ -294,8 +307,10 @@ export class LegSide {
   #refresh(subscription: Subscription, leg: Leg, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
     const dialog = unpackDialog(packed);
     const headers = subscribeHeaders(subscription, expires, leg);
-    const build = (flow: Flow): SipRequest =>
-      requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers });
+    const build = (flow: Flow): SipRequest => {
+      if (!this.#desk.maySend()) throw new LeaseLapsed();
+      return requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers });
+    };
     return this.#outbound.toUri(firstHop(dialog), 0, build, { secure: subscription.secure });
   }
 
@@ -360,8 +375,6 @@ class Leaving implements Found, TimerOwner<"due"> {
 const NOT_HERE: ReadonlySet<string> = new Set(["404", "410", "604"]);
 const FIRST_CSEQS = 16;
 const CALL_ID_CHARACTERS = 24;
-/** How long something that is due waits before it is looked at again, while our lease has run out. */
-export const LAPSED_MS = 500;
 
 function answerNotify(handed: Handed, subscription: Subscription, leg: Leg, status: 200 | 481 | 500): void {
   const { request, flow } = handed.transaction;

@@ -13,6 +13,12 @@ export interface OwnerEvents {
   takeable(): void;
 }
 
+/** A way to the peer was found only after the lease had run out: nothing may leave by it now (concurrency.md 7). */
+export class LeaseLapsed extends Error {}
+
+/** How long something that is due waits before it is looked at again, while our lease has run out. */
+export const LAPSED_MS = 500;
+
 /**
  * The lease of this process (concurrency.md 7): opened, renewed every fifth of its length, given up in the end. Sending a
  * packet is no statement that could check it, so `maySend` counts on the monotonic clock from before the last successful

@@ -15,6 +15,7 @@ import { contactAt } from "./contact.ts";
 import type { Desk } from "./desk.ts";
 import type { Content } from "./documents.ts";
 import { bodyFor } from "./names.ts";
+import { LAPSED_MS, LeaseLapsed } from "./owner.ts";
 import type { Handed } from "./ports.ts";
 import { sessionOf, sessionValue } from "./session-id.ts";
 import type { Subscription } from "./subscription.ts";
@@ -107,7 +108,7 @@ export class WatcherSide {
 
   async #notify(subscription: Subscription, notify: Notify): Promise<void> {
     this.#sent++;
-    const reply = await this.#send(subscription, notify).catch((error: Error): Reply => {
+    const reply = await this.#sendUnderLease(subscription, notify).catch((error: Error): Reply => {
       this.#desk.failed("a NOTIFY could not be made", error);
       return "unreachable";
     });
@@ -117,6 +118,19 @@ export class WatcherSide {
     const retryAfter = typeof reply === "string" ? undefined : secondsOf(reply.header("Retry-After"));
     const given = isNobody(subscription) ? NOBODY : answer;
     this.step(subscription, { kind: "answered", now: this.#desk.now(), answer: given, retryAfter });
+  }
+
+  /** concurrency.md 7: what was to be sent waits for the lease to run again, or for the end of what it was for. */
+  async #sendUnderLease(subscription: Subscription, notify: Notify): Promise<Reply> {
+    for (;;) {
+      try {
+        return await this.#send(subscription, notify);
+      } catch (error) {
+        if (!(error instanceof LeaseLapsed)) throw error;
+      }
+      while (!this.#desk.maySend() && this.#desk.isOurs(subscription)) await this.#desk.after(LAPSED_MS);
+      if (!this.#desk.isOurs(subscription)) return "unreachable";
+    }
   }
 
   async #send(subscription: Subscription, { cseq, phase, state }: Notify): Promise<Reply> {
@@ -130,6 +144,7 @@ export class WatcherSide {
     let body = textOf(shown);
     // Until there is a way to him some time may pass, and what he may see be another: a name is asked for, a connection made.
     const build = (flow: Flow): SipRequest => {
+      if (!this.#desk.maySend()) throw new LeaseLapsed();
       const isOver = phase !== "terminated" && (subscription.ending || !this.#desk.isOurs(subscription));
       const now = isOver ? null : found();
       if (now !== shown && isOfUser(subscription)) {
