@@ -87,6 +87,15 @@ export class ComposedAsking {
   }
 
   /** It sends a subscription on when it gets it, and to those that were below it then. */
+  /** Its server has unsubscribed from those below it, while our leg to it lives: it mistook one leg's for another's. */
+  letGo(subscription: Subscription, child: Child): void {
+    const now = this.#desk.now();
+    if (child.leg === null || now - child.askedAnewAt < ASKED_ANEW_MS) return;
+    child.askedAnewAt = now;
+    this.#askAnew(subscription, child);
+    this.#desk.arm(subscription);
+  }
+
   #askAnew(subscription: Subscription, child: Child): void {
     if (child.leg === null) return;
     this.forget(subscription, child);
@@ -285,3 +294,5 @@ const ON_ITS_WAY_MS = 1_000;
 const GRANT_CHARACTERS = 20;
 /** A fetch waits for an active NOTIFY, which only a subscription brings; it is ended when it has come. */
 const FETCH_SECONDS = 60;
+/** Least time between two askings of one server that has let go of those below it. */
+const ASKED_ANEW_MS = 32_000;

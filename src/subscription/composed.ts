@@ -43,6 +43,8 @@ export class Child {
   granted: string | null = null;
   /** The subscription in which its server sends the leg's on; null: it has not come. */
   wentOn: string | null = null;
+  /** When it was last asked anew because its server had let go of those below it. */
+  askedAnewAt = Number.NEGATIVE_INFINITY;
   /** Something about the next try is being asked of the database. */
   preparing = false;
   /** Number of the leg that the row has; 0: none. */

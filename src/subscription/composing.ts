@@ -327,6 +327,7 @@ export class Composing {
       child.taken = false;
       if (leg !== null) this.#parts.legs.end(subscription, leg);
     }
+    this.#letGo(subscription);
     if (!visits) return;
     for (const other of this.#parts.registry.ofUser(aor)) {
       if (other.watcher !== watcher || other.composed === null || other === subscription) continue;
@@ -336,6 +337,16 @@ export class Composing {
         child.retryAt = this.#desk.now() + ROW_GOES_MS;
       }
       this.#desk.arm(other);
+    }
+  }
+
+  /** What a server had of those below it for a leg of ours is over, by its own will: without the leg that is how it ends. */
+  #letGo({ id, aor, watcher, origin, composed, notifier }: Subscription): void {
+    if (origin === null || composed!.view.direction === "up" || notifier.end !== ";reason=timeout") return;
+    for (const other of this.#parts.registry.ofUser(aor)) {
+      if (other.watcher !== watcher || other.composed === null || other.ending) continue;
+      for (const child of other.composed.children)
+        if (child.server === origin && child.wentOn === id) this.#asking.letGo(other, child);
     }
   }
 
