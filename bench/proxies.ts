@@ -39,7 +39,7 @@ export interface Spent {
 export const PROXY_PORTS = [5160, 5161] as const;
 export const WATCHER_PORT = 5180;
 export const SERVER_PORTS = [5190, 5191, 5192, 5193, 5194, 5195, 5196, 5197] as const;
-const SERVERS = ["east", "north", "south", "up", "down", "left", "right", "out"] as const;
+const SERVERS = ["east", "north", "south", "up", "under", "left", "right", "out"] as const;
 
 /**
  * A domain to be measured: PostgreSQL as the product embeds it, one or two proxies, users with a record each, and the
