@@ -1,13 +1,5 @@
-import {
-  attributeNamed,
-  childrenOf,
-  element,
-  MalformedDocument,
-  parseXml,
-  printXml,
-  textOf,
-  type XmlElement,
-} from "./xml.ts";
+import { numberOf, parseVersioned } from "./versioned.ts";
+import { attributeNamed, childrenOf, element, printXml, textOf, type XmlElement } from "./xml.ts";
 
 /** Registration information documents, `application/reginfo+xml` (RFC 3680 5). What is not of that namespace is ignored, as it must be. */
 
@@ -67,14 +59,7 @@ export interface ContactState {
  * @throws MalformedDocument where it is no reginfo document, or has no usable version and state.
  */
 export function parseReginfo(octets: string): Reginfo {
-  const root = parseXml(octets);
-  if (root.uri !== REGINFO_NAMESPACE || root.local !== "reginfo") {
-    throw new MalformedDocument("It is no registration information document.");
-  }
-  const version = numberOf(root, "version");
-  const state = attributeNamed(root, "state");
-  if (version === null || version > 0xffff_ffff) throw new MalformedDocument("It has no version.");
-  if (state !== "full" && state !== "partial") throw new MalformedDocument("It says neither full nor partial.");
+  const { root, version, state } = parseVersioned(octets, REGINFO_NAMESPACE, "reginfo", "registration information");
   const registrations = childrenOf(root, REGINFO_NAMESPACE, "registration").map(registrationOf);
   return { version, state, registrations: registrations.filter((each) => each !== null) };
 }
@@ -107,11 +92,6 @@ function contactOf(from: XmlElement): ContactState | null {
     callId: attributeNamed(from, "callid") ?? null,
     cseq: numberOf(from, "cseq"),
   };
-}
-
-function numberOf(from: XmlElement, name: string): number | null {
-  const text = attributeNamed(from, name)?.trim();
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
 /** The body of a NOTIFY, in octets. */

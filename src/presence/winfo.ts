@@ -1,13 +1,5 @@
-import {
-  attributeNamed,
-  childrenOf,
-  element,
-  MalformedDocument,
-  parseXml,
-  printXml,
-  textOf,
-  type XmlElement,
-} from "./xml.ts";
+import { numberOf, parseVersioned } from "./versioned.ts";
+import { attributeNamed, childrenOf, element, printXml, textOf, type XmlElement } from "./xml.ts";
 
 /** Watcher information documents, `application/watcherinfo+xml` (RFC 3858 3). What is not of that namespace is ignored, as it must be. */
 
@@ -65,14 +57,7 @@ export interface WatcherState {
  * @throws MalformedDocument where it is not well-formed or no such document.
  */
 export function parseWinfo(octets: string): Winfo {
-  const root = parseXml(octets);
-  if (root.uri !== WINFO_NAMESPACE || root.local !== "watcherinfo") {
-    throw new MalformedDocument("It is no watcher information document.");
-  }
-  const version = numberOf(root, "version");
-  const state = attributeNamed(root, "state");
-  if (version === null || version > MOST_VERSION) throw new MalformedDocument("It has no version.");
-  if (state !== "full" && state !== "partial") throw new MalformedDocument("It says neither full nor partial.");
+  const { root, version, state } = parseVersioned(octets, WINFO_NAMESPACE, "watcherinfo", "watcher information");
   const lists = childrenOf(root, WINFO_NAMESPACE, "watcher-list").map(listOf);
   return { version, state, lists: lists.filter((each) => each !== null) };
 }
@@ -100,14 +85,6 @@ function watcherOf(from: XmlElement): WatcherState | null {
     durationSubscribed: numberOf(from, "duration-subscribed"),
   };
 }
-
-function numberOf(from: XmlElement, name: string): number | null {
-  const text = attributeNamed(from, name)?.trim();
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
-}
-
-/** "Versions MUST be representable using a 32 bit integer." */
-export const MOST_VERSION = 0xffff_ffff;
 
 /** The body of a NOTIFY, in octets. */
 export function printWinfo({ version, state, lists }: Winfo): string {

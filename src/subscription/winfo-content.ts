@@ -1,4 +1,5 @@
-import { MOST_VERSION, printWinfo, type WatcherEvent, type WatcherState, WINFO_TYPE } from "../presence/winfo.ts";
+import { MOST_VERSION } from "../presence/versioned.ts";
+import { printWinfo, type WatcherEvent, type WatcherState, WINFO_TYPE } from "../presence/winfo.ts";
 import type { Content } from "./documents.ts";
 import { versionOf } from "./reg-content.ts";
 
