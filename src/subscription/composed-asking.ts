@@ -86,7 +86,6 @@ export class ComposedAsking {
     return true;
   }
 
-  /** It sends a subscription on when it gets it, and to those that were below it then. */
   /** Its server has unsubscribed from those below it, while our leg to it lives: it mistook one leg's for another's. */
   letGo(subscription: Subscription, child: Child): void {
     const now = this.#desk.now();
@@ -96,6 +95,7 @@ export class ComposedAsking {
     this.#desk.arm(subscription);
   }
 
+  /** It sends a subscription on when it gets it, and to those that were below it then. */
   #askAnew(subscription: Subscription, child: Child): void {
     if (child.leg === null) return;
     this.forget(subscription, child);
