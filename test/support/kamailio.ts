@@ -22,6 +22,8 @@ export interface KamailioOptions {
   readonly model?: "exclusive" | "exclusive-publish" | "exclusive-reg";
   /** `user:password` who writes users' presence rules there over XCAP; without it all may watch. */
   readonly xcap?: string;
+  /** Its users have resource lists (`kamailio-lists.ts`); needs a `database`. */
+  readonly lists?: boolean;
   /** PostgreSQL URL for its presence tables; SQLite in its run directory where absent. */
   readonly database?: string;
 }
@@ -62,6 +64,7 @@ export async function startKamailio(options: KamailioOptions): Promise<Kamailio>
       UNKNOWN: options.unknown ?? "404",
       MODEL: options.model ?? "",
       XCAP: options.xcap ?? "",
+      LISTS: options.lists === true ? "1" : "",
       ...(options.database === undefined ? {} : { DB: options.database }),
     },
   });
