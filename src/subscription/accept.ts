@@ -135,28 +135,31 @@ export class Accepting {
       kept = await insert(owner, this.row(subscription));
     } catch (error) {
       // It may have been written all the same.
-      if (registry.remove(subscription)) rows.remove(subscription.id, FIRST_FENCE);
+      if (this.#subscriptions.drop(subscription)) rows.remove(subscription.id, FIRST_FENCE);
       if (error instanceof DirectoryUnavailable) return this.away(handed);
       throw error;
     }
     if (unsafe?.indexedLate === true) registry.add(subscription);
     if (isNotKept(kept)) return this.notKept(handed, subscription, owner, kept);
     if (!this.#subscriptions.isOurs(subscription)) return this.away(handed);
+    // Ended meanwhile, its row may have been removed before it was written.
+    if (subscription.ending) rows.remove(subscription.id, FIRST_FENCE);
     if (!this.#subscriptions.maySend()) {
-      registry.remove(subscription);
+      this.#subscriptions.drop(subscription);
       rows.remove(subscription.id, FIRST_FENCE);
       return this.away(handed);
     }
     subscription.stored = true;
     this.#subscriptions.gate.recheck(subscription);
-    watchers.take(subscription, begun, handed);
+    watchers.take(subscription, { ...begun, state: subscription.notifier }, handed);
+    if (subscription.ending) return null;
     this.#report(subscription);
     return kept as Exclude<Kept, NotKept>;
   }
 
   notKept(handed: Handed, subscription: Subscription, owner: string, { outcome, chain, lives }: NotKept): null {
     if (outcome === "over") this.#subscriptions.owner.declaredOver(owner);
-    else this.#subscriptions.registry.remove(subscription);
+    else this.#subscriptions.drop(subscription);
     if (outcome === "no-record") return this.refuse(handed, 404);
     if (outcome === "over") return this.away(handed);
     const { callId } = handed.request;

@@ -285,6 +285,13 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#release(subscription);
   }
 
+  /** It was never accepted: nothing is said to anybody. False: it was another's, or had been ended already. */
+  drop(subscription: Subscription): boolean {
+    const known = this.registry.remove(subscription) || this.#endings.delete(subscription);
+    if (known) this.#release(subscription);
+    return known;
+  }
+
   /** A fetch of a user who is somewhere: it waits for his server's document, or servers', for a while. */
   fetch(subscription: Subscription, begin: () => void): void {
     this.expectFetch(subscription);

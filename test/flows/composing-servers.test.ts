@@ -214,6 +214,25 @@ describe("when the configuration changes", () => {
     expect(told(again)).toEqual(["pending", "active east open, west open"]);
   });
 
+  it.each([
+    ["written down", false, 200, ["pending", "terminated deactivated"]],
+    ["written down in vain", true, 500, []],
+  ])("while a subscription is being %s: it has an end, and nothing is left of it", async (_, isAway, status, sees) => {
+    await begin({ options: { models: peers("east", "west") }, database: { latencyMs: [200, 200] } });
+    const sent = watcher.begin(ALICE, 3600);
+    await domain.wait(500);
+    expect(domain.world.proxies[0]!.services.subscriptions.size).toBe(1);
+    domain.world.database.setAway(isAway);
+    await reload([{ match: "*", model: { model: "exclusive", conflict: "refuse", refuseWith: 403 } }]);
+    await domain.wait(10_000);
+    domain.world.database.setAway(false);
+    await domain.wait(20_000);
+    expect(sent.responses.at(-1)!.status).toBe(status);
+    expect(seen()).toEqual(sees);
+    const { size, leftovers } = domain.world.proxies[0]!.services.subscriptions;
+    expect([size, leftovers, (await domain.rows()).length]).toEqual([0, 0, 0]);
+  });
+
   it("the user's own record counts too, by the feed", async () => {
     await begin({ proxies: 2 });
     await watcher.subscribe(ALICE, 3600);
