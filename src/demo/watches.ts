@@ -8,6 +8,8 @@ import type { Stack } from "./stack.ts";
 const MAX_WATCHES = 20_000;
 const MAX_DOCUMENTS = 1_000;
 const RETRY_S = 5;
+/** 64*T1. */
+const TIMER_N_MS = 32_000;
 
 /** One NOTIFY as it came. */
 export interface Notified {
@@ -68,6 +70,8 @@ class Watching implements Watch {
   request: SipRequest;
   dialog: Dialog | undefined;
   timer: Timer | undefined;
+  /** Timer N (RFC 6665 4.1.2.4). */
+  first: Timer | undefined;
   /** CSeq of the newest NOTIFY of this dialog. */
   newest = -1;
   /** Which dialog of this watch it is. */
@@ -146,6 +150,7 @@ export class Watches {
     const watch = this.#watches.get(key);
     if (watch === undefined) return false;
     watch.dialog ??= notifiedDialog(watch.request, request);
+    watch.first?.cancel();
     const { dialog } = watch;
     if (requestKey(request) !== keyOf(dialog.callId, dialog.localTag, dialog.remoteTag)) return false;
     const cseq = request.cseq.number;
@@ -168,6 +173,7 @@ export class Watches {
     for (const watch of this.#watches.values()) {
       watch.leaving = true;
       watch.left = true;
+      watch.first?.cancel();
       this.#rest(watch);
     }
     this.#watches.clear();
@@ -197,7 +203,15 @@ export class Watches {
       return;
     }
     if (watch.request !== request || !this.#watches.has(key)) return;
+    if (watch.dialog === undefined) this.#awaitFirst(watch, key);
     if (watch.options.keep === true && !watch.leaving) this.#keep(watch, answer.expires ?? asked(watch));
+  }
+
+  /** RFC 6665 4.1.2.4: accepted, and no NOTIFY comes: the subscription has failed. */
+  #awaitFirst(watch: Watching, key: string): void {
+    watch.first = this.#stack.runtime.timers.after(TIMER_N_MS, () => {
+      if (watch.dialog === undefined && this.#watches.get(key) === watch) this.#over(watch, "");
+    });
   }
 
   #record(watch: Watching, request: SipRequest): void {

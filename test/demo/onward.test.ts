@@ -102,6 +102,20 @@ describe("a subscription of its own user", () => {
     expect(states(watching).at(-1)).toBe("active");
   });
 
+  test("begins again where one accepts, and never says anything (RFC 6665 4.1.2.4, Timer N)", async () => {
+    await begin();
+    let accepted = 0;
+    west.script = (request) => {
+      if (request.method !== "SUBSCRIBE" || ++accepted > 1) return undefined;
+      return { status: 200, headers: [["Expires", "600"]] };
+    };
+    const watching = await watch();
+    await simulation.advance(30_000);
+    expect([accepted, ...new Set(states(watching))]).toEqual([1, "pending"]);
+    await simulation.advance(3_000);
+    expect(states(watching).at(-1)).toBe("active");
+  });
+
   test("ends with what it made", async () => {
     await begin();
     const watching = await watch();
