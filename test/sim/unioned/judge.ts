@@ -6,16 +6,32 @@ import type { Shown } from "../exclusive/documents.ts";
 import type { Story } from "../exclusive/story.ts";
 import type { Seen, Watch, Watcher } from "../exclusive/watcher.ts";
 
+export interface Denied {
+  /** Since when some server of the user's denies him, without a break. */
+  readonly since: number;
+  /** Since when it is able to say so. */
+  readonly able: number;
+  /**
+   * His server, where it asks once for all of his devices: a new one is shown what the others are, which is nothing that is
+   * newer than the denial once those who ask have heard of it. Null: each device is asked for.
+   */
+  readonly sharer: string | null;
+  /** A server showed this before he was denied. */
+  wasShown(mark: string): boolean;
+}
+
 /** What the judge is told of the world. */
 export interface Known {
   readonly now: number;
-  /** Since when he is denied by some server of the user's, without a break, and since when it is able to say so; undefined: he is not. */
-  deniedSince(user: string, watcher: string): { readonly since: number; readonly able: number } | undefined;
+  /** Undefined: he is not denied. */
+  deniedSince(user: string, watcher: string): Denied | undefined;
   /** The same user under whatever name a server has for him. */
   canonical(user: string): string;
   /** Documents may be on their way for so long after a denial. */
   readonly slackMs: number;
   mayEnd(watcher: Watcher, watch: Watch): boolean;
+  /** The user's servers were changed since it was asked for: it may have ended, for whatever reason but a denial. */
+  isOtherwise(watch: Watch): boolean;
   /** What he sees may be a part only, and nobody but credits could tell. */
   isExcused(watcher: Watcher, watch: Watch): boolean;
   /** He was told to subscribe anew. */
@@ -58,6 +74,8 @@ export class Judge implements Seen {
   readonly #hops = new Map<string, Set<string>>();
   readonly #beginnings = new Map<string, Beginnings>();
   readonly #firsts = new Set<string>();
+  /** `pair` -> what older devices of a denied watcher were shown. */
+  readonly #others = new Map<string, Set<string>>();
   /** `pair` -> where its new subscriptions went. */
   readonly #targets = new Map<string, string[]>();
 
@@ -95,14 +113,17 @@ export class Judge implements Seen {
     const user = this.#known.canonical(watch.user);
     const denied = this.#known.deniedSince(user, watcher.aor);
     if (denied === undefined || this.#known.isExcused(watcher, watch)) return;
-    const { since, able } = denied;
+    const marks = marksOf(document.body);
+    const pair = `${watcher.aor} ${user}`;
+    const { since, able, sharer } = denied;
     // Who had something is told once that there is nothing any more.
-    const isLate = this.#known.now > Math.max(since, able) + this.#known.slackMs && marksOf(document.body).length > 0;
-    if (watch.begun >= since || isLate) {
-      this.#story.wrong(
-        user,
-        `${watch.id} is denied, and is shown ${marksOf(document.body).join(", ") || "a document"}`,
-      );
+    const isLate = this.#known.now > Math.max(since, able) + this.#known.slackMs && marks.length > 0;
+    const isShared = (mark: string): boolean =>
+      mark.split(" ")[0] === sharer || denied.wasShown(mark) || this.#others.get(pair)?.has(mark) === true;
+    const isNew = watch.begun >= since && !(sharer !== null && marks.every(isShared));
+    if (!isNew) this.#others.set(pair, new Set([...(this.#others.get(pair) ?? []), ...marks]));
+    if (isNew || isLate) {
+      this.#story.wrong(user, `${watch.id} is denied, and is shown ${marks.join(", ") || "a document"}`);
     }
   }
 
@@ -115,8 +136,9 @@ export class Judge implements Seen {
     this.#story.wrong(user, `${watch.id} is rejected, and nobody denies him`);
   }
 
+  /** An end may be told by the 481 to his refresh before its NOTIFY comes through (RFC 6665 4.1.2.2). */
   mayEnd(watcher: Watcher, watch: Watch): boolean {
-    return this.#known.mayEnd(watcher, watch);
+    return this.#known.mayEnd(watcher, watch) || this.#known.isOtherwise(watch);
   }
 
   #request(process: string, text: string, to: string): void {

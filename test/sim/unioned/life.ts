@@ -115,6 +115,8 @@ class Life {
   readonly #denials: Denial[] = [];
   /** `user watcher` -> since when he is denied somewhere. */
   readonly #deniedSince = new Map<string, number>();
+  /** And what servers showed then: `server user` -> its number. */
+  readonly #shownBefore = new Map<string, ReadonlyMap<string, number>>();
   /** When he was let in again. */
   readonly #deniedAt = new Map<string, number>();
   /** `watcher user` -> where he watches him: a server of his, or null: by a proxy. */
@@ -127,6 +129,8 @@ class Life {
   readonly #forgotten = new Map<string, number>();
   /** `server user`: it was not his from the start. */
   readonly #joined = new Set<string>();
+  /** User -> when his servers were others last. */
+  readonly #changedAt = new Map<string, number>();
   readonly #upAt = new Map<string, number>();
   /** Servers that told all watchers to subscribe anew, and when. */
   readonly #renewed = new Map<string, number>();
@@ -209,11 +213,20 @@ class Life {
         const able = this.#denials
           .filter((each) => each.user === user && each.watcher === name && this.#isIn(each))
           .map(({ server }) => (this.#down.has(server) ? Infinity : (this.#upAt.get(server) ?? 0)));
-        return { since, able: Math.min(...able) };
+        return {
+          since,
+          able: Math.min(...able),
+          sharer: home !== null && !this.#shapeOf(home).passes ? home : null,
+          wasShown: (mark) => {
+            const [server = "", serial] = mark.split(" ");
+            return Number(serial) <= (this.#shownBefore.get(`${user} ${name}`)?.get(`${server} ${user}`) ?? 0);
+          },
+        };
       },
       canonical: (user) => this.canonical(user),
       slackMs: SLACK_MS,
       mayEnd: (watcher, watch) => this.#mayEnd(watcher, watch),
+      isOtherwise: (watch) => (this.#changedAt.get(this.canonical(watch.user)) ?? -1) >= watch.begun,
       isExcused: (watcher, watch) => {
         const home = this.#homes.get(`${watcher.aor.split("@")[0]} ${canonical(watch.user)}`) ?? null;
         return home !== null && this.#mayTakeLeftCredit(watch, home);
@@ -579,7 +592,11 @@ class Life {
       this.#denials.filter((each) => this.#isIn(each)).map(({ user, watcher }) => `${user} ${watcher}`),
     );
     for (const pair of [...this.#deniedSince.keys()]) if (!pairs.has(pair)) this.#deniedSince.delete(pair);
-    for (const pair of pairs) if (!this.#deniedSince.has(pair)) this.#deniedSince.set(pair, now);
+    for (const pair of pairs) {
+      if (this.#deniedSince.has(pair)) continue;
+      this.#deniedSince.set(pair, now);
+      this.#shownBefore.set(pair, new Map(this.#serials));
+    }
   }
 
   #policy(server: string, watcher: string, user: string): "active" | "pending" | "rejected" {
@@ -779,6 +796,7 @@ class Life {
       if (chosen.back === null && !this.#strangers.has(key)) this.#give(chosen.name, user.user);
     }
     this.#changes++;
+    this.#changedAt.set(user.user, this.world.simulation.now);
     this.#lookAtDenials();
     this.world.configure(configurationOf(this.shape));
     // Servers are reconfigured with it: who asks others now, or no more, has its watchers subscribe anew.
