@@ -36,6 +36,9 @@ export class InDialogs {
     const found = this.#subscriptions.legs.find(subscription, tag, number);
     if (found === undefined) return subscription === undefined ? this.#elsewhere(handed, id) : gone(handed);
     if (request.method !== "NOTIFY") return refuse(handed, 405, [["Allow", "NOTIFY"]]);
+    // A list's (RFC 4662) among them: it is active whatever its members' servers say, so that it shows nobody's consent.
+    const required = unsupported(request);
+    if (required !== null) return refuse(handed, 420, [["Unsupported", required]]);
     // Whether it is still ours to take nobody knows now; a copy of it will be asked for later.
     if (!this.#subscriptions.maySend()) return this.#later(handed);
     this.#subscriptions.legs.notified(handed, found.subscription, found.leg);

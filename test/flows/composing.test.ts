@@ -135,6 +135,19 @@ describe("Confirmed means a NOTIFY with state active", () => {
     expect(seen()).toEqual(["pending"]);
   });
 
+  it("a NOTIFY that requires what is not understood gets 420 and is no yes (RFC 3261 8.2.2.3): a list's, active whoever agrees", async () => {
+    await begin();
+    domain.west.headers = [["Require", "eventlist"]];
+    await watcher.subscribe(ALICE);
+    await domain.wait(1_000);
+    const answers = await watcher.client.all(domain.west.served[0]!.notifies[0]!);
+    expect([answers, seen()]).toEqual([[420], ["pending"]]);
+    domain.west.headers = [];
+    domain.west.notify(domain.west.served[0]!);
+    await domain.wait(1_000);
+    expect(seen()).toEqual(["pending", "active east open, west open"]);
+  });
+
   it("a NOTIFY before the answer is one too (RFC 6665 4.1.2.4)", async () => {
     await begin();
     domain.west.policy = () => ({ status: 200, notifyFirst: true });

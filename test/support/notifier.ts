@@ -42,6 +42,8 @@ export class Notifier {
   event = "presence";
   /** Put into every document. */
   more = "";
+  /** Further headers of every NOTIFY. */
+  headers: readonly HeaderPair[] = [];
   readonly served: Served[] = [];
   readonly firsts: SipRequest[] = [];
   #client: Client | null = null;
@@ -72,6 +74,7 @@ export class Notifier {
     const headers: HeaderPair[] = [
       ["Event", this.event],
       ["Subscription-State", value],
+      ...this.headers,
       ...(basic === null ? [] : [["Content-Type", "application/pidf+xml"] as const]),
     ];
     const request = requestWithin(served.dialog, { method: "NOTIFY", cseq: served.cseq, contact, headers, body });
