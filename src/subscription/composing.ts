@@ -328,6 +328,8 @@ export class Composing {
       if (leg !== null) this.#parts.legs.end(subscription, leg);
     }
     this.#letGo(subscription);
+    // Of a denial nothing would be heard any more: what cannot be told at once is not told.
+    if (subscription.notifier.owed !== "no") this.#dropContent(subscription);
     if (!visits) return;
     for (const other of this.#parts.registry.ofUser(aor)) {
       if (other.watcher !== watcher || other.composed === null || other === subscription) continue;
@@ -351,9 +353,14 @@ export class Composing {
   }
 
   release(subscription: Subscription): void {
-    const { content } = subscription;
-    if (content instanceof PartialContent) this.#parts.documents.release(content.document);
+    this.#dropContent(subscription);
     for (const child of subscription.composed!.children) this.#asking.dropDocument(child);
+  }
+
+  #dropContent(subscription: Subscription): void {
+    const { content } = subscription;
+    this.#parts.documents.release(content instanceof PartialContent ? content.document : content);
+    subscription.content = null;
   }
 
   /** What each of his servers shows now, as far as anybody watches him here; null: nobody does. */

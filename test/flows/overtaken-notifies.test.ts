@@ -88,3 +88,23 @@ describe("a NOTIFY that waits for the watcher's name to be resolved", () => {
     ]);
   });
 });
+
+describe("the last NOTIFY of one who unsubscribes", () => {
+  async function unsubscribed(answer: number): Promise<string[]> {
+    bob.answer = answer;
+    await onItsWay();
+    await domain.wait(NAME_MS);
+    await bob.refresh(0);
+    bob.answer = 200;
+    await domain.wait(120_000);
+    return later();
+  }
+
+  it("shows him what there is", async () => {
+    expect((await unsubscribed(200)).at(-1)).toBe("terminated timeout east closed, west open");
+  });
+
+  it("shows nothing where one before it has to be answered first: his servers' denials are not heard any more", async () => {
+    expect((await unsubscribed(0)).at(-1)).toBe("terminated timeout");
+  });
+});
