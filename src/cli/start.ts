@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { CodomainError } from "../base/errors.ts";
+import { CodomainError, DirectoryUnavailable } from "../base/errors.ts";
 import type { Config } from "../config/config.ts";
 import { defaultConfig } from "../config/defaults.ts";
 import type { RunningServer, ServerParts } from "../server.ts";
@@ -133,9 +133,13 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EACCES: "This user may not listen there: choose a port above 1023.",
 };
 
-/** An error about a socket, with what to do about it. */
+/** An error about the database or a socket, with what to do about it. */
 function explained(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
+  if (error instanceof DirectoryUnavailable) {
+    const remedy = 'Start it, or correct "database" in the configuration.';
+    return new CodomainError("database", `${error.message} ${remedy}`, { cause: error });
+  }
   const code = /EADDRINUSE|EADDRNOTAVAIL|EACCES/.exec(`${(error as NodeJS.ErrnoException).code} ${error.message}`)?.[0];
   if (code === undefined) return error;
   const said = error.message.charAt(0).toUpperCase() + error.message.slice(1);

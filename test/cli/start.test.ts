@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { DirectoryUnavailable } from "../../src/base/errors.ts";
 import { createProgram } from "../../src/cli/help.ts";
 import { registerStart, type StartServer } from "../../src/cli/start.ts";
 import type { Config } from "../../src/config/config.ts";
@@ -186,6 +187,15 @@ describe("codomain start", () => {
     registerStart(program, output.io, server.start, signals as never);
     await expect(program.parseAsync(["start"], { from: "user" })).rejects.toThrow(
       "Cannot listen on udp://127.0.0.1:5060: bind EADDRINUSE 127.0.0.1:5060. Another program uses it: end that, or listen elsewhere with --config FILE.",
+    );
+    expect(signals.eventNames()).toEqual([]);
+  });
+
+  it("a database that cannot be reached is told in a sentence that says what to do", async () => {
+    const { server, ended, signals } = setUp();
+    server.failure = new DirectoryUnavailable('The database could not do "connect": ECONNREFUSED 127.0.0.1:5432.');
+    await expect(ended).rejects.toThrow(
+      'The database could not do "connect": ECONNREFUSED 127.0.0.1:5432. Start it, or correct "database" in the configuration.',
     );
     expect(signals.eventNames()).toEqual([]);
   });

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { binariesIn, brokenInstall, findBinaries, versionOf } from "../../src/directory/postgres/binaries.ts";
 import { createDirectory } from "../../src/directory/postgres/directory.ts";
 import { EmbeddedPostgres } from "../../src/directory/postgres/embedded.ts";
+import { lockPlace } from "../../src/directory/postgres/embedded-place.ts";
 import { isAlive } from "../../src/directory/postgres/postmaster.ts";
 import { barrier, chooseAccount, reachableBinaries } from "../../src/directory/postgres/unprivileged.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
@@ -77,6 +78,11 @@ describe("the embedded PostgreSQL", () => {
   it("a live directory is refused in one sentence", async () => {
     await start();
     await expect(start()).rejects.toThrow(/is in use by this very process\. Stop that one, give another directory/);
+  });
+
+  it("a directory in which nothing can be written is told at once, and why", async () => {
+    const nowhere = { directory: join(directory, "missing"), data: "", binaries: findBinaries(), account: null };
+    await expect(lockPlace(runtime, nowhere)).rejects.toThrow(/missing cannot be written to: ENOENT.*Give another/);
   });
 
   it("a stale postmaster.pid whose number is another process's by now is no obstacle", async () => {

@@ -93,11 +93,18 @@ export async function lockPlace(runtime: Runtime, place: Place): Promise<() => P
   const me = await identityOf(process.pid);
   const deadline = runtime.clock.now() + LOCK_WAIT_MS;
   while (runtime.clock.now() < deadline) {
-    const got = await writeFile(file, me, { flag: "wx" }).then(
-      () => true,
-      () => false,
+    const failure = await writeFile(file, me, { flag: "wx" }).then(
+      () => null,
+      (error: NodeJS.ErrnoException) => error,
     );
-    if (got) return () => rm(file, { force: true });
+    if (failure === null) return () => rm(file, { force: true });
+    if (failure.code !== "EEXIST") {
+      throw new CodomainError(
+        "embedded-postgres",
+        `${place.directory} cannot be written to: ${failure.message}. Give another: database: embedded:/path.`,
+        { cause: failure },
+      );
+    }
     const holder = await readFile(file, "utf8").catch(() => "");
     if (holder !== "" && !(await isSame(holder))) await rm(file, { force: true });
     await new Promise<void>((resolve) => {
