@@ -29,7 +29,7 @@ const post = (url: string, body: string, more: Partial<HttpRequest> = {}): HttpR
   url,
   headers: { "content-type": "text/plain" },
   body: Buffer.from(body),
-  timeoutMs: 5000,
+  timeoutMs: 30_000,
   mostOctets: 1000,
   ...more,
 });

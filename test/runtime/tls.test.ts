@@ -5,7 +5,7 @@ import { createSimulation, simulatedCertificate } from "../../src/runtime/simula
 import { sipIdentities } from "../../src/runtime/tls-identity.ts";
 import { createAuthority, type Subject } from "../support/certificates.ts";
 import { leakChecked } from "../support/leak.ts";
-import { Heard, type Pair, realPair, simulatedPair } from "../support/runtimes.ts";
+import { Heard, PATIENCE, type Pair, realPair, simulatedPair } from "../support/runtimes.ts";
 
 /** Two authorities, of which one is trusted, for a real or a simulated network. */
 interface World {
@@ -56,7 +56,7 @@ async function meet({ pair }: World, { kind, server, client, serverName }: Sides
   const connecting = pair.one.network.connect({
     kind,
     remote: listener.local,
-    timeoutMs: 5000,
+    timeoutMs: PATIENCE,
     ...(client !== undefined && { tls: client }),
     ...(serverName !== undefined && { serverName }),
   });

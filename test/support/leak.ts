@@ -18,8 +18,8 @@ export function leakChecked<T extends Leaky>(leaky: T): T {
   return leaky;
 }
 
-export async function expectNoLeaks(leaky: Leaky): Promise<void> {
-  const end = performance.now() + PATIENCE;
+export async function expectNoLeaks(leaky: Leaky, patience = PATIENCE): Promise<void> {
+  const end = performance.now() + patience;
   while (leaky.leaks().length > 0 && performance.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

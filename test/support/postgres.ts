@@ -34,7 +34,8 @@ export async function startTestServer(settings: readonly string[] = []): Promise
   const start = () =>
     EmbeddedPostgres.start(runtime, new Telemetry(), {
       directory,
-      settings,
+      // It would look at tables, and hold transactions open, at moments of its own.
+      settings: ["autovacuum=off", ...settings],
       withoutSync: true,
       ...(programs === undefined ? {} : { programs }),
     });

@@ -16,6 +16,9 @@ export interface Pair {
   finish<T>(work: Promise<T>): Promise<T>;
 }
 
+/** So long we wait at most for what this machine does in its own time, milliseconds. */
+export const PATIENCE = 30_000;
+
 export function realPair(host: string): Pair {
   const runtime = leakChecked(createRealRuntime());
   return {
@@ -25,9 +28,10 @@ export function realPair(host: string): Pair {
     otherHost: host,
     finish: (work) => work,
     async until(condition) {
-      const end = performance.now() + 5000;
+      const end = performance.now() + PATIENCE;
       while (!condition()) {
-        if (performance.now() > end) throw new Error("What was waited for did not come about within 5 s.");
+        if (performance.now() > end)
+          throw new Error(`What was waited for did not come about within ${PATIENCE / 1000} s.`);
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
     },
@@ -78,7 +82,7 @@ export async function connected(pair: Pair, kind: StreamKind): Promise<{ client:
     (connection) => accepted.push(new Heard(connection)),
   );
   onTestFinished(() => listener.close());
-  const connecting = pair.one.network.connect({ kind, remote: listener.local, timeoutMs: 2000 });
+  const connecting = pair.one.network.connect({ kind, remote: listener.local, timeoutMs: PATIENCE });
   const client = new Heard(await pair.finish(connecting));
   onTestFinished(async () => {
     for (const end of [client, ...accepted]) end.connection.destroy();

@@ -8,7 +8,7 @@ import type { PointOptions } from "../../../src/sip/transport/options.ts";
 import type { Flow, TransportLayer, TransportName } from "../../../src/sip/transport/transport.ts";
 import { Telemetry } from "../../../src/telemetry/events.ts";
 import { createAuthority } from "../../support/certificates.ts";
-import { Heard, type Pair, realPair } from "../../support/runtimes.ts";
+import { Heard, PATIENCE, type Pair, realPair } from "../../support/runtimes.ts";
 import { request } from "./fixture.ts";
 
 /** A layer on this machine's sockets that answers every request 200, and what it heard. */
@@ -115,7 +115,9 @@ describe("WebSocket on this machine's sockets", () => {
     const pair = realPair("127.0.0.1");
     const { layer, requests } = await layerAt(pair, [{ transport: "ws", host: "127.0.0.1", port: 0 }]);
     const { host, port } = layer.points[0]!;
-    const client = new Heard(await pair.one.network.connect({ kind: "ws", remote: { host, port }, timeoutMs: 2000 }));
+    const client = new Heard(
+      await pair.one.network.connect({ kind: "ws", remote: { host, port }, timeoutMs: PATIENCE }),
+    );
     onTestFinished(() => client.connection.destroy());
     client.say(request({ via: "SIP/2.0/WS x.invalid;branch=z9hG4bK1", body: "gr\xc3\xbc\xc3\x9fe" }));
     await pair.until(() => client.chunks.length === 1);
