@@ -171,8 +171,9 @@ function creditsOf(
   return Object.keys(credits).length === 0 ? NO_CREDITS : credits;
 }
 
+/** What it is sent, among peers. */
 function sendsOn(servers: readonly ServerFacts[], name: string): boolean {
-  return servers.some((each) => each.name === name && each.onward !== "none");
+  return servers.some((each) => each.name === name && fansOut(each));
 }
 
 /** A redirect server can name one server, and where a tree's root composes by itself that one has the whole. */

@@ -2,7 +2,7 @@ import { DirectoryUnavailable } from "../base/errors.ts";
 import { CREDIT_MS, creditFor } from "../federation/credit.ts";
 import { identitiesOf } from "../federation/identity.ts";
 import { modelOf } from "../federation/model.ts";
-import { unionOf } from "../federation/union-view.ts";
+import { fansOut, unionOf } from "../federation/union-view.ts";
 import type { Editor } from "../sip/message/edit.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Outbound } from "../sip/transaction/outbound.ts";
@@ -90,7 +90,7 @@ export class Copies {
     const itself = { request, event: "", aor, sender: { aor } };
     const count = union.members.length;
     const grants = servers
-      .filter(({ onward }) => onward !== "none")
+      .filter(fansOut)
       .flatMap(({ name }) => [name, `${name}/sent`])
       .map((name) => ({ ...creditFor(itself, name), count }));
     const until = core.runtime.clock.wall() + CREDIT_MS;

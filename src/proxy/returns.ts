@@ -38,7 +38,7 @@ export async function isAnotherCopy(core: Core, exchange: Exchange): Promise<boo
   if (origin.kind !== "server") return false;
   const from = facts?.servers.find((each) => each.name === origin.server);
   if (from === undefined || unionFor(exchange)?.members.includes(from.name) !== true) return false;
-  if (from.onward === "none") return isGoingRound(core, exchange, from.name);
+  if (!fansOut(from)) return isGoingRound(core, exchange, from.name);
   try {
     return (await isMerged(core, exchange, origin.server)) || (await isSentOnAgain(core, exchange));
   } catch (error) {
@@ -59,7 +59,7 @@ export function isReturned({ openSpreads }: Core, exchange: Exchange): boolean {
   const { origin, facts } = exchange;
   if (openSpreads.size === 0 || origin.kind !== "server") return false;
   const from = facts?.servers.find((each) => each.name === origin.server);
-  return from?.onward === "none" && openSpreads.has(`${origin.server} ${textOf(exchange)}`);
+  return from !== undefined && !fansOut(from) && openSpreads.has(`${origin.server} ${textOf(exchange)}`);
 }
 
 function isGoingRound(core: Core, exchange: Exchange, server: string): boolean {
@@ -67,7 +67,7 @@ function isGoingRound(core: Core, exchange: Exchange, server: string): boolean {
   const { aor, event } = creditFor(exchange, server);
   core.telemetry.emit("warning", {
     what: `${server} sends back what it is sent`,
-    detail: `the same ${event} for ${aor} comes from it again and again; if it sends on to others, its onward is not none`,
+    detail: `the same ${event} for ${aor} comes from it again and again; if it sends on to others, its onward is children or both`,
   });
   return true;
 }

@@ -143,8 +143,8 @@ export class ComposedAccepting {
       sent: evidenceOf(composed),
       within: isId(id) ? id : null,
       servers,
-      onward: [...servers, ...(from === null ? [] : [from])].filter(
-        (each) => (traits(each)?.onward ?? "none") !== "none",
+      onward: [...servers, ...(from === null ? [] : [from])].filter((each) =>
+        FANS_OUT.has(traits(each)?.onward ?? "none"),
       ),
       most: MOST_FROM_SERVER,
     };

@@ -305,6 +305,12 @@ describe("peer, MESSAGE and INVITE", () => {
     });
   }
 
+  it("a server that sends on only what its own users send (`up`) is given none, and asked for none", () => {
+    const given = { model: PEER, origin: fromServer("mid"), servers: servers({ mid: "up" }) };
+    expect(message(given)).toMatchObject({ kind: "spread", servers: ["root", "leaf"] });
+    expect(message({ ...given, origin: fromServer("root") })).toMatchObject({ servers: ["mid", "leaf"], credits: {} });
+  });
+
   it("from a server that sends nothing on, or where there is no other, nobody asks for a credit", () => {
     expect(message({ model: PEER, servers: onward, origin: fromServer("root") })).toMatchObject({ kind: "spread" });
     const all = servers({ mid: "both", root: "both", other: "both" });

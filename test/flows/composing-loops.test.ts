@@ -242,6 +242,21 @@ describe("a second device of one watcher", () => {
     expect((await ask("west", { headers: session("b") })).final).toBe(482);
   });
 
+  it.each([
+    ["none", 200],
+    ["up", 200],
+    ["children", 482],
+    ["both", 482],
+  ] as const)(
+    "without evidence, of a server with onward %s: %i, by whether it sends on what it is sent",
+    async (onward, status) => {
+      await begin({ each: { west: { onward } } });
+      expect((await ask("west")).final).toBe(200);
+      expect((await ask("west")).final).toBe(status);
+      expect(firsts()).toEqual(status === 200 ? { east: 2, west: 0, north: 2 } : { east: 1, west: 0, north: 1 });
+    },
+  );
+
   it("a loop through a server that rewrites what it is said to preserve never gets past", async () => {
     await begin(preserving);
     await watcher.subscribe(ALICE, 600, { headers: session("a") });

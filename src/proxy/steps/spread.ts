@@ -138,7 +138,7 @@ async function routingFor(core: Core, { request, aor, method }: Exchange, { serv
 
 /** Of a server that goes onward the question would come back to us. */
 export function fetchable(core: Core, servers: readonly string[]): readonly string[] {
-  return core.rotation.facts.flatMap(({ name, onward }) => (onward === "none" && servers.includes(name) ? [name] : []));
+  return core.rotation.facts.flatMap((each) => (!fansOut(each) && servers.includes(each.name) ? [each.name] : []));
 }
 
 /** RFC 3841 10: `d` is its compact form. */

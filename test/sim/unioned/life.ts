@@ -652,7 +652,7 @@ class Life {
     const { onward, twice, back } = this.#shapeOf(server);
     if (user === undefined || back !== null || !user.servers.includes(server)) return 0;
     const times = twice ? 2 : 1;
-    if (user.style === "peer") return onward === "none" ? 0 : times;
+    if (user.style === "peer") return onward === "none" || (onward === "up" && from === "asked") ? 0 : times;
     if (from === "own" && user.parents.has(server)) return onward === "up" || onward === "both" ? times : 0;
     return onward === "children" || onward === "both" ? childrenOf(user, server).length * times : 0;
   }
