@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { startChild } from "../test/support/child.ts";
-import { measureHeldApart, memoryTable } from "./held-memory.ts";
+import { measureMemory, memoryTable } from "./held-memory.ts";
 import { type Answers, compilePresenceLoad, PresenceLoad, percentiles, readSeen } from "./presence-load.ts";
 import { Domain, PROXY_PORTS, type Spent, WATCHER_PORT } from "./proxies.ts";
 import { installed, pinned, processorSeconds, table, untilUp, version, workDirectory } from "./systems.ts";
@@ -59,7 +59,10 @@ export async function run(args: string[]): Promise<void> {
   try {
     if (only.includes("memory")) {
       console.log(`memory: ${values.subscriptions} subscriptions, ${values.watchers} of each user and watcher ...`);
-      const memory = await measureHeldApart(Number(values.subscriptions), Number(values.watchers));
+      const watchers = Number(values.watchers);
+      const memory = await measureMemory({ subscriptions: Number(values.subscriptions), watchers }, null);
+      const some = Math.min(MOST_COMPOSED, Number(values.subscriptions));
+      memory.push(...(await measureMemory({ subscriptions: some, watchers }, 2)));
       console.log(`\n${memoryTable(memory)}\n`);
     }
     if (only.includes("accept")) await compareAccepting(sizes);
@@ -138,6 +141,8 @@ async function compareAccepting(sizes: Sizes): Promise<void> {
   if (name !== undefined) console.log(`${name}\n`);
 }
 
+/** To users of several servers, in memory. */
+const MOST_COMPOSED = 100_000;
 /** Code is compiled and pages are found in the first seconds; they are not measured. */
 const WARM_UP = 5_000;
 
