@@ -52,7 +52,9 @@ export class MalformedDocument extends CodomainError {
 const XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace";
 const XMLNS_NAMESPACE = "http://www.w3.org/2000/xmlns/";
 
-interface Open extends XmlElement {
+/** A tag whose end has not come. */
+interface Open {
+  readonly tag: SaxesTagNS;
   readonly children: XmlNode[];
 }
 
@@ -93,14 +95,13 @@ export function parseXml(octets: string, limits: XmlLimits = XML_LIMITS): XmlEle
       throw new MalformedDocument(`An element has more than ${limits.attributes} attributes.`);
     }
   });
-  parser.on("opentag", (tag) => {
-    const element = elementOf(tag);
+  parser.on("opentag", (tag) => void open.push({ tag, children: [] }));
+  parser.on("closetag", () => {
+    const element = elementOf(open.pop()!);
     const parent = open[open.length - 1];
     if (parent === undefined) root = element;
     else parent.children.push(element);
-    open.push(element);
   });
-  parser.on("closetag", () => void open.pop());
   parser.on("text", text);
   parser.on("cdata", text);
   try {
@@ -114,6 +115,8 @@ export function parseXml(octets: string, limits: XmlLimits = XML_LIMITS): XmlEle
 }
 
 function decoded(octets: string): string {
+  // Most are in ASCII, which is itself: texts in the tree are pieces of it then, and no copy is made.
+  if (!/[^\x00-\x7f]/.test(octets)) return octets;
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(octets, "latin1"));
   } catch {
@@ -121,17 +124,21 @@ function decoded(octets: string): string {
   }
 }
 
-function elementOf(tag: SaxesTagNS): Open {
+/** Documents are kept in great numbers: lists take what they hold, and those that hold nothing are one. */
+function elementOf({ tag, children }: Open): XmlElement {
   const declared = Object.entries(tag.ns);
+  const attributes = Object.values(tag.attributes).filter(isNoDeclaration);
   return {
     uri: tag.uri,
     local: tag.local,
     prefix: tag.prefix,
-    attributes: Object.values(tag.attributes).filter(isNoDeclaration).map(attributeOf),
-    children: [],
+    attributes: attributes.length === 0 ? NONE : attributes.map(attributeOf),
+    children: children.length === 0 ? NONE : children.slice(),
     ...(declared.length === 0 ? {} : { declared: new Map(declared) }),
   };
 }
+
+const NONE: readonly never[] = Object.freeze([]);
 
 /** Declarations stand apart: what of them is printed depends on where an element is put. */
 function isNoDeclaration(attribute: SaxesAttributeNS): boolean {

@@ -1,7 +1,8 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
 import type { UnionStore } from "../directory/unions.ts";
 import { backOffMs } from "../sip/dialog/usage.ts";
-import { Child, type Composed, evidenceOf, NO_VERSION } from "./composed.ts";
+import { Child, NO_VERSION } from "./child.ts";
+import { type Composed, evidenceOf } from "./composed.ts";
 import { decideAsked, decideChildren } from "./composed-decision.ts";
 import type { ComposedShowing } from "./composed-showing.ts";
 import type { Desk } from "./desk.ts";

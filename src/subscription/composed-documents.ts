@@ -1,14 +1,16 @@
 import { canonicalForm } from "../presence/canonical.ts";
 import { PIDF } from "../presence/closed-document.ts";
 import { type Composition, join, NOTHING_KNOWN, type Report, seenFrom } from "../presence/composition.ts";
-import { parsePidf } from "../presence/pidf.ts";
 import { PIDF_DIFF_TYPE, parsePidfDiff, updatePresence } from "../presence/pidf-diff.ts";
 import { project } from "../presence/projection.ts";
 import { unmarked } from "../presence/source-mark.ts";
 import { isElement, MalformedDocument, printXml, type XmlElement } from "../presence/xml.ts";
-import { type Child, type Composed, NO_VERSION, UNVERSIONED } from "./composed.ts";
+import type { Clock } from "../runtime/runtime.ts";
+import { type Child, NO_VERSION, UNVERSIONED } from "./child.ts";
+import type { Composed } from "./composed.ts";
 import { partOf } from "./composed-decision.ts";
-import type { Content, Document, Documents } from "./documents.ts";
+import { type Content, type Document, type Documents, treeOf } from "./documents.ts";
+import { RecentMap } from "./recent-map.ts";
 
 /** What a NOTIFY of a child brought. */
 export type Read =
@@ -18,24 +20,30 @@ export type Read =
   | { readonly outcome: "refresh"; readonly why: string }
   | { readonly outcome: "unreadable"; readonly why: string };
 
+/** A document that was read: its tree, and once it was asked for what it says (canonical.ts). */
+interface Known {
+  readonly tree: XmlElement;
+  form: string | null;
+}
+
 /**
  * Documents of children, read and put together. Ten thousand watchers of one user see the same: each document is kept,
- * read and composed once for all of them.
+ * read and composed once for all of them. What was read is many times as large as its text, so of users to whom nothing
+ * happens only texts are kept.
  */
 export class ComposedDocuments {
   readonly #documents: Documents;
   readonly #marked: boolean;
-  readonly #trees = new WeakMap<Document, XmlElement>();
-  readonly #forms = new WeakMap<Document, string>();
-  readonly #numbers = new WeakMap<Document, number>();
-  #lastNumber = 0;
-  /** By the first child's document: which others with it -> the text. */
-  readonly #composed = new WeakMap<Document, Map<string, string>>();
+  readonly #known: RecentMap<Document, Known>;
+  /** What was composed of which documents, seen from where -> the text. */
+  readonly #composed: RecentMap<string, string>;
 
   /** @param marked false, for tests only: what is shown does not say whose it is. */
-  constructor(documents: Documents, marked = true) {
+  constructor(documents: Documents, clock: Clock, marked = true) {
     this.#documents = documents;
     this.#marked = marked;
+    this.#known = new RecentMap(clock, MOST_READ);
+    this.#composed = new RecentMap(clock, MOST_COMPOSED);
   }
 
   /** @param content as it came, under our name for the user; it is given back or kept. */
@@ -81,14 +89,13 @@ export class ComposedDocuments {
   compose(composed: Composed, aor: string): Document {
     const { children } = composed;
     const asker = askerIn(composed);
-    const key = this.#keyOf(children, asker);
-    const first = children.find((each) => each.content !== null)?.content ?? null;
-    const before = first === null ? undefined : this.#composed.get(first)?.get(key);
+    const key = keyOf(children, asker, aor);
+    const before = this.#composed.get(key, key.length);
     if (before !== undefined) return this.#documents.hold(PIDF, before);
     const known = this.known(children);
     const shown = project(asker === null ? known : seenFrom(asker, known), `sip:${aor}`);
     const document = this.#hold(this.#marked ? shown : withoutMarks(shown));
-    if (first !== null) this.#remember(first, key, document.text);
+    this.#composed.set(key, document.text, key.length + document.text.length);
     return document;
   }
 
@@ -112,52 +119,39 @@ export class ComposedDocuments {
 
   /** @throws MalformedDocument */
   treeOf(document: Document): XmlElement {
-    let tree = this.#trees.get(document);
-    if (tree === undefined) {
-      tree = parsePidf(document.text);
-      this.#trees.set(document, tree);
-    }
-    return tree;
+    return this.#knownOf(document).tree;
+  }
+
+  #knownOf(document: Document): Known {
+    const known = this.#known.get(document, document.text.length);
+    if (known !== undefined) return known;
+    const read = { tree: treeOf(document), form: null };
+    this.#known.set(document, read, document.text.length);
+    return read;
   }
 
   #hold(presence: XmlElement): Document {
     const document = this.#documents.hold(PIDF, printXml(presence));
-    if (!this.#trees.has(document)) this.#trees.set(document, presence);
-    document.presence ??= presence;
+    document.isMade = true;
+    if (this.#known.get(document, document.text.length) === undefined)
+      this.#known.set(document, { tree: presence, form: null }, document.text.length);
     return document;
   }
 
   #formOf(document: Document): string {
-    let form = this.#forms.get(document);
-    if (form === undefined) {
-      form = canonicalForm(this.treeOf(document));
-      this.#forms.set(document, form);
-    }
-    return form;
+    const known = this.#knownOf(document);
+    known.form ??= canonicalForm(known.tree);
+    return known.form;
   }
+}
 
-  #keyOf(children: readonly Child[], asker: string | null): string {
-    const parts = children.map((child) => {
-      const part = partOf(child.view);
-      const shown = part !== "own" ? part : child.content === null ? "none" : this.#numberOf(child.content);
-      return `${child.server}:${shown}`;
-    });
-    return `${asker ?? ""} ${parts.join(" ")}`;
-  }
-
-  #numberOf(document: Document): number {
-    const known = this.#numbers.get(document) ?? ++this.#lastNumber;
-    this.#numbers.set(document, known);
-    return known;
-  }
-
-  #remember(first: Document, key: string, text: string): void {
-    const known = this.#composed.get(first) ?? new Map<string, string>();
-    // From where it is looked at makes a handful; what it was made of changes, and the oldest goes.
-    if (known.size >= MOST_REMEMBERED) known.delete(known.keys().next().value!);
-    known.set(key, text);
-    this.#composed.set(first, known);
-  }
+function keyOf(children: readonly Child[], asker: string | null, aor: string): string {
+  const parts = children.map((child) => {
+    const part = partOf(child.view);
+    const shown = part !== "own" ? part : child.content === null ? "none" : child.content.number;
+    return `${child.server}:${shown}`;
+  });
+  return `${aor} ${asker ?? ""} ${parts.join(" ")}`;
 }
 
 /**
@@ -172,4 +166,6 @@ function withoutMarks(presence: XmlElement): XmlElement {
   return { ...presence, children: presence.children.map((each) => (isElement(each) ? unmarked(each) : each)) };
 }
 
-const MOST_REMEMBERED = 16;
+/** Octets of texts, in each half of the last minute: trees of them take five times as much. */
+const MOST_READ = 16_000_000;
+const MOST_COMPOSED = 4_000_000;

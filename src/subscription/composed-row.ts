@@ -1,5 +1,6 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
-import { Child, Composed, STALE_MS } from "./composed.ts";
+import { Child, STALE_MS } from "./child.ts";
+import { Composed } from "./composed.ts";
 import type { Standing } from "./composed-decision.ts";
 import { Leg } from "./leg.ts";
 

@@ -1,4 +1,5 @@
 import { closedDocument, PIDF } from "../presence/closed-document.ts";
+import type { XmlElement } from "../presence/xml.ts";
 import { decideShown } from "./composed-decision.ts";
 import type { ComposedDocuments } from "./composed-documents.ts";
 import type { Desk } from "./desk.ts";
@@ -14,6 +15,7 @@ export class ComposedShowing {
   readonly #documents: Documents;
   readonly #composed: ComposedDocuments;
   readonly #isMember: (aor: string, server: string) => boolean;
+  readonly #treeOf = (document: Document): XmlElement => this.#composed.treeOf(document);
 
   constructor(
     desk: Desk,
@@ -101,7 +103,7 @@ export class ComposedShowing {
     const { content, accept, isTakenOver } = subscription;
     if (content instanceof PartialContent) return new PartialContent(document, content.differences);
     if (!takesDifferences(accept)) return document;
-    return new PartialContent(document, new Differences((each) => this.#composed.treeOf(each), isTakenOver));
+    return new PartialContent(document, new Differences(this.#treeOf, isTakenOver));
   }
 
   end(subscription: Subscription, reason: "rejected" | "noresource" | "deactivated"): void {

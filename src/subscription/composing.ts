@@ -1,7 +1,8 @@
 import type { XmlElement } from "../presence/xml.ts";
+import type { Clock } from "../runtime/runtime.ts";
 import { subscriberWakeAt } from "../sip/dialog/subscriber.ts";
 import type { Telemetry } from "../telemetry/events.ts";
-import type { Child } from "./composed.ts";
+import type { Child } from "./child.ts";
 import { type AskingParts, ComposedAsking } from "./composed-asking.ts";
 import { type ChildStep, childEvent, ON_CHILD } from "./composed-decision.ts";
 import { ComposedDocuments } from "./composed-documents.ts";
@@ -17,6 +18,7 @@ import type { Subscription } from "./subscription.ts";
 import type { WatcherSide } from "./watcher-side.ts";
 
 export interface ComposingParts extends AskingParts {
+  readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly registry: Registry;
   readonly watchers: WatcherSide;
@@ -37,7 +39,7 @@ export class Composing {
     const { desk, watchers, documents, servers } = parts;
     this.#parts = parts;
     this.#desk = desk;
-    this.#composed = new ComposedDocuments(documents, desk.options.unsafe?.dropsMarks !== true);
+    this.#composed = new ComposedDocuments(documents, parts.clock, desk.options.unsafe?.dropsMarks !== true);
     this.#showing = new ComposedShowing(
       desk,
       watchers,

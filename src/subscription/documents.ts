@@ -1,4 +1,7 @@
-import type { XmlElement } from "../presence/xml.ts";
+import { PIDF } from "../presence/closed-document.ts";
+import { parsePidf } from "../presence/pidf.ts";
+import { PIDF_DIFF_TYPE } from "../presence/pidf-diff.ts";
+import type { XmlElement, XmlLimits } from "../presence/xml.ts";
 
 /** What a NOTIFY carries. */
 export interface Content {
@@ -17,14 +20,17 @@ export interface Content {
 export class Document implements Content {
   readonly type: string;
   readonly text: string;
-  /** Of what was made here: what is put together of many may be larger than what is read of anybody. */
-  presence: XmlElement | undefined = undefined;
+  /** What no other one here has. */
+  readonly number: number;
+  /** Here: what is put together of many may be larger than what is read of anybody. */
+  isMade = false;
   /** Subscriptions that hold it. */
   holders = 0;
 
-  constructor(type: string, text: string) {
+  constructor(type: string, text: string, number = 0) {
     this.type = type;
     this.text = text;
+    this.number = number;
   }
 
   body(): string {
@@ -35,6 +41,7 @@ export class Document implements Content {
 /** Documents by their content: a presentity's watchers mostly see the same one. */
 export class Documents {
   readonly #byContent = new Map<string, Document>();
+  #made = 0;
 
   get size(): number {
     return this.#byContent.size;
@@ -47,7 +54,7 @@ export class Documents {
     if (document === undefined) {
       // A copy: what was cut from a message would keep the whole message.
       const own = ownText(key);
-      document = new Document(ownText(type), own.slice(type.length + 1));
+      document = new Document(this.#typeOf(type), own.slice(type.length + 1), ++this.#made);
       this.#byContent.set(own, document);
     }
     document.holders++;
@@ -63,7 +70,20 @@ export class Documents {
   clear(): void {
     this.#byContent.clear();
   }
+
+  /** Most are of the same few types. */
+  #typeOf(type: string): string {
+    return TYPES.find((each) => each === type) ?? ownText(type);
+  }
 }
+
+/** Of a presence document. @throws MalformedDocument */
+export function treeOf({ text, isMade }: Document): XmlElement {
+  return parsePidf(text, isMade ? NO_LIMITS : undefined);
+}
+
+const NO_LIMITS: XmlLimits = { octets: Infinity, depth: Infinity, elements: Infinity, attributes: Infinity };
+const TYPES: readonly string[] = [PIDF, PIDF_DIFF_TYPE];
 
 /** A flat copy of a latin1 text, which shares memory with nothing. */
 export function ownText(text: string): string {

@@ -22,7 +22,7 @@ import type { SipRequest, SipResponse } from "../sip/message/message.ts";
 import type { Outbound, Reply } from "../sip/transaction/outbound.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Flow } from "../sip/transport/transport.ts";
-import type { Child } from "./composed.ts";
+import type { Child } from "./child.ts";
 import { isDenial } from "./composed-decision.ts";
 import { contactAt } from "./contact.ts";
 import { meaningOfGone } from "./decision.ts";
@@ -292,7 +292,9 @@ export class LegSide {
       this.#servers.nameOn(subscription.watcher, leg.server),
     ]);
     const asked = user.uri.slice(user.uri.indexOf(":") + 1);
-    leg.identity = asked === user.identity ? asked : `${user.identity} ${asked}`;
+    // Most are called there as they are here: then it is that very text.
+    const identity = user.identity === subscription.aor ? subscription.aor : user.identity;
+    leg.identity = asked === user.identity ? identity : [identity, asked].join(" ");
     // The directory may have taken its time to say how they are called.
     await this.#leaseOf(subscription, leg);
     if (!this.#isLive(subscription, leg) || leg.machine.phase === "leaving") return "unreachable";

@@ -1,22 +1,27 @@
-import { resumeSubscriber, type SubscriberState } from "../sip/dialog/subscriber.ts";
+import { callIdIn } from "../sip/dialog/dialog.ts";
+import {
+  isSubscriberAtRest,
+  resumeSubscriber,
+  type SubscriberState,
+  subscriberAtRest,
+} from "../sip/dialog/subscriber.ts";
 import type { SipRequest } from "../sip/message/message.ts";
 import type { Content } from "./documents.ts";
 
 /**
  * The other half of a subscription: our own subscription, as the watcher, at a server that has the user. Its tag is the
  * watcher's dialog's with its number behind it, so that any proxy finds the row from a NOTIFY.
+ *
+ * There may be a million of these. Of the machine of one to which nothing happens a few numbers are kept, in whole
+ * milliseconds, which take no more than their place in the object.
  */
 export class Leg {
   readonly number: number;
   readonly server: string;
-  readonly callId: string;
   /** Of the binding it stands for; 0: it was opened ahead of a move. */
   epoch: number;
-  machine: SubscriberState;
   /** Full AoR by which the server knows the user; where it has a subdomain also the one it is asked by, after a space. */
   identity = "";
-  /** Packed; null: neither a NOTIFY nor a 2xx has come. */
-  dialog: string | null = null;
   /** The first SUBSCRIBE as it was sent, until a NOTIFY makes the dialog of it. */
   sent: SipRequest | null = null;
   /** The server's UUID of the session (RFC 7989); empty: it has said none. */
@@ -31,13 +36,64 @@ export class Leg {
   content: Content | null = null;
   /** Its last NOTIFY was active. */
   active = false;
+  /** The dialog, packed; before there is one its Call-ID. */
+  #text: string;
+  #isMade = false;
+  /** Null: it is at rest, and these are all there is to it. */
+  #machine: SubscriberState | null = null;
+  #until = 0;
+  #refreshAt = 0;
+  #wanted = 0;
+  #sent = 0;
+  #reserved = 0;
+  #heard = 0;
 
   constructor(number: number, server: string, epoch: number, callId: string, machine: SubscriberState) {
     this.number = number;
     this.server = server;
     this.epoch = epoch;
-    this.callId = callId;
+    this.#text = callId;
     this.machine = machine;
+  }
+
+  get callId(): string {
+    return this.#isMade ? callIdIn(this.#text) : this.#text;
+  }
+
+  /** Packed; null: neither a NOTIFY nor a 2xx has come. */
+  get dialog(): string | null {
+    return this.#isMade ? this.#text : null;
+  }
+
+  set dialog(packed: string) {
+    this.#text = packed;
+    this.#isMade = true;
+  }
+
+  get machine(): SubscriberState {
+    if (this.#machine !== null) return this.#machine;
+    return subscriberAtRest({
+      until: this.#until,
+      refreshAt: this.#refreshAt,
+      wanted: this.#wanted,
+      sent: this.#sent,
+      reserved: this.#reserved,
+      heard: this.#heard,
+    });
+  }
+
+  set machine(state: SubscriberState) {
+    this.#machine = null;
+    if (!isSubscriberAtRest(state)) {
+      this.#machine = state;
+      return;
+    }
+    this.#until = Math.floor(state.until);
+    this.#refreshAt = Math.ceil(state.refreshAt);
+    this.#wanted = state.wanted;
+    this.#sent = state.sent;
+    this.#reserved = state.reserved;
+    this.#heard = state.heard;
   }
 
   /** For the row; null: it is not worth being kept yet. */

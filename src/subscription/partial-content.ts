@@ -8,9 +8,9 @@ import type { Content, Document } from "./documents.ts";
  */
 export class Differences {
   readonly treeOf: (document: Document) => XmlElement;
-  /** Null: the next one is whole. Of a document only its tree is kept. */
-  #known: XmlElement | null = null;
-  #sent: XmlElement | null = null;
+  /** Null: the next one is whole. Not held. */
+  #known: Document | null = null;
+  #sent: Document | null = null;
   /** Of the last one sent; null: an owner before has counted, and never further than the NOTIFYs' CSeqs. */
   #version: number | null;
 
@@ -19,12 +19,13 @@ export class Differences {
     this.#version = isTakenOver ? null : 0;
   }
 
-  next(now: XmlElement, cseq: number): string {
+  next(document: Document, cseq: number): string {
+    const now = this.treeOf(document);
     const version = this.#version === null ? cseq : this.#version + 1;
     this.#version = version;
-    this.#sent = now;
+    this.#sent = document;
     const whole = printXml(fullPresence(now, version));
-    const difference = this.#known === null ? null : diffPresence(this.#known, now, version);
+    const difference = this.#known === null ? null : diffPresence(this.treeOf(this.#known), now, version);
     if (difference === null) return whole;
     const text = printXml(difference);
     return text.length < whole.length ? text : whole;
@@ -56,7 +57,7 @@ export class PartialContent implements Content {
   }
 
   body(cseq: number): string {
-    return this.differences.next(this.presence, cseq);
+    return this.differences.next(this.document, cseq);
   }
 
   answered(arrived: boolean): void {

@@ -2,7 +2,7 @@ import { RESERVE, type StoredSubscription, type SubscriptionState } from "../dir
 import { MAX_BREADTH } from "../federation/loop-hash.ts";
 import type { UnionView } from "../federation/plan.ts";
 import type { WatcherVerdict } from "../policy/policy.ts";
-import { type NotifierState, resumeNotifier } from "../sip/dialog/notifier.ts";
+import { isNotifierAtRest, type NotifierState, notifierAtRest, resumeNotifier } from "../sip/dialog/notifier.ts";
 import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Composed } from "./composed.ts";
 import { directionIn, packAsked, packChildren, unpackComposed } from "./composed-row.ts";
@@ -23,7 +23,7 @@ export type Identity = Pick<
 
 /**
  * One subscription of which this process is the notifier and the owner. A million of these are kept in one process: plain
- * fields, dialogs as packed texts, one link in the timer wheel, no closures. It is made of the watcher's side (his dialog
+ * fields, dialogs as packed texts, machines at rest as numbers, one link in the timer wheel, no closures. It is made of the watcher's side (his dialog
  * and the notifier's state), what is known of where the user is, and the legs to the servers that have him. All moments
  * are on the monotonic clock.
  */
@@ -40,7 +40,14 @@ export class Subscription implements TimerOwner<"due"> {
 
   /** The watcher's dialog, packed (dialog.ts). */
   dialog: string;
-  notifier: NotifierState;
+  /** Null: it is at rest, and these are all there is to it. */
+  #notifier: NotifierState | null = null;
+  #phase: "pending" | "active" = "pending";
+  #until = 0;
+  #heard = 0;
+  #sent = 0;
+  #reserved = 0;
+  #notBefore = 0;
   /** Of the Event header; null: none. */
   eventId: string | null = null;
   accept = "";
@@ -125,9 +132,36 @@ export class Subscription implements TimerOwner<"due"> {
     this.notifier = notifier;
   }
 
+  get notifier(): NotifierState {
+    if (this.#notifier !== null) return this.#notifier;
+    return notifierAtRest({
+      phase: this.#phase,
+      until: this.#until,
+      heard: this.#heard,
+      sent: this.#sent,
+      reserved: this.#reserved,
+      notBefore: this.#notBefore,
+    });
+  }
+
+  set notifier(state: NotifierState) {
+    this.#notifier = null;
+    if (!isNotifierAtRest(state)) {
+      this.#notifier = state;
+      return;
+    }
+    this.#phase = state.phase;
+    this.#until = Math.floor(state.until);
+    this.#heard = state.heard;
+    this.#sent = state.sent;
+    this.#reserved = state.reserved;
+    this.#notBefore = Math.ceil(state.notBefore);
+  }
+
   /** Its end was decided: what is left to do is to tell the watcher. */
   get ending(): boolean {
-    return this.notifier.phase === "ending" || this.notifier.phase === "terminated";
+    const phase = this.#notifier?.phase;
+    return phase === "ending" || phase === "terminated";
   }
 
   legNumbered(number: number): Leg | null {

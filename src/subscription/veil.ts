@@ -1,9 +1,8 @@
 import type { WatcherVerdict } from "../policy/policy.ts";
 import { sphereOf } from "../policy/sphere.ts";
 import { closedDocument, PIDF } from "../presence/closed-document.ts";
-import { parsePidf } from "../presence/pidf.ts";
 import { MalformedDocument, printXml, type XmlElement } from "../presence/xml.ts";
-import { type Content, Document } from "./documents.ts";
+import { type Content, Document, treeOf } from "./documents.ts";
 
 /** Transformations of one document that are kept; what is more is made again each time. */
 const MOST_OF_ONE = 64;
@@ -62,7 +61,7 @@ export function presenceOf(content: Content): XmlElement | null {
   try {
     if (content.presence !== undefined) return content.presence;
     if (!(content instanceof Document) || !IS_PIDF.test(content.type)) return null;
-    return parsePidf(content.text);
+    return treeOf(content);
   } catch (error) {
     if (!(error instanceof MalformedDocument)) throw error;
     return null;

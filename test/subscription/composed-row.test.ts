@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { beginSubscriber } from "../../src/sip/dialog/subscriber.ts";
-import { Child, Composed, STALE_MS } from "../../src/subscription/composed.ts";
+import { Child, STALE_MS } from "../../src/subscription/child.ts";
+import { Composed } from "../../src/subscription/composed.ts";
 import { packAsked, packChildren, standingsIn, unpackComposed } from "../../src/subscription/composed-row.ts";
 import { Leg } from "../../src/subscription/leg.ts";
 

@@ -157,6 +157,11 @@ export function unpackDialog(text: string): Dialog {
   };
 }
 
+/** Of what `packDialog` made. */
+export function callIdIn(packed: string): string {
+  return packed.slice(packed.indexOf("\n") + 1).split("\n", 1)[0]!;
+}
+
 /** The URI of the first Contact; undefined where there is none, or `*`. Throws MalformedHeader where it is no SIP URI. */
 function contactOf(message: SipMessage): string | undefined {
   const { contacts } = message;

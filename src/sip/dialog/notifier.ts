@@ -155,6 +155,22 @@ export function resumeNotifier(
   return { ...stored, reserving: false, inFlight: false, owed: "now", notBefore: 0, failures: 0, end: "" };
 }
 
+/** All there is to one of which nothing is under way: what is kept of it, where many are. */
+export type NotifierAtRest = Pick<NotifierState, "until" | "heard" | "sent" | "reserved" | "notBefore"> & {
+  readonly phase: "pending" | "active";
+};
+
+export function isNotifierAtRest(state: NotifierState): state is NotifierState & NotifierAtRest {
+  const { reserving, inFlight, owed, failures } = state;
+  return !isOver(state) && !reserving && !inFlight && owed === "no" && failures === 0;
+}
+
+export function notifierAtRest(kept: NotifierAtRest): NotifierState {
+  const { phase, until, heard, sent, reserved, notBefore } = kept;
+  const rest = { reserving: false, inFlight: false, owed: "no", failures: 0, end: "" } as const;
+  return { phase, until, heard, sent, reserved, notBefore, ...rest };
+}
+
 /** When `time` is due next; Infinity: never. */
 export function notifierWakeAt(state: NotifierState): number {
   if (isOver(state)) return state.owed === "no" || state.inFlight ? Number.POSITIVE_INFINITY : 0;

@@ -146,6 +146,22 @@ export function resumeSubscriber(
   return { ...stored, ...rest, made: true, refreshAt: 0 };
 }
 
+/** All there is to one that is active while nothing is under way: what is kept of it, where many are. */
+export type SubscriberAtRest = Pick<SubscriberState, "until" | "refreshAt" | "wanted" | "sent" | "reserved" | "heard">;
+
+export function isSubscriberAtRest(state: SubscriberState): boolean {
+  const { phase, made, told, timerN, reserving, inFlight, failures } = state;
+  return (
+    phase === "active" && made && told === NEVER && timerN === NEVER && !reserving && inFlight < 0 && failures === 0
+  );
+}
+
+export function subscriberAtRest(kept: SubscriberAtRest): SubscriberState {
+  const { until, refreshAt, wanted, sent, reserved, heard } = kept;
+  const rest = { told: NEVER, timerN: NEVER, reserving: false, inFlight: -1, failures: 0 };
+  return { phase: "active", made: true, until, refreshAt, wanted, sent, reserved, heard, ...rest };
+}
+
 /** When `time` is due next; Infinity: never. */
 export function subscriberWakeAt(state: SubscriberState): number {
   if (state.phase === "terminated") return NEVER;
@@ -232,7 +248,7 @@ function answered(
     if (asked === 0 && answer === 204) return gone(idle, { by: "answer", answer }, "never");
     // 0: while it was in flight, `leave` or `refresh` asked for another.
     const refreshAt = state.refreshAt === 0 ? 0 : asked === 0 ? NEVER : refreshTime(until, now);
-    return advance({ ...idle, made: true, timerN, failures: 0, until, refreshAt }, now, rules, maySend);
+    return advance({ ...idle, made: true, told: NEVER, timerN, failures: 0, until, refreshAt }, now, rules, maySend);
   }
   const failures = state.failures + 1;
   const failed: SubscriberState = { ...idle, failures, told: NEVER };
@@ -300,7 +316,7 @@ function shortened(state: SubscriberState, expires: number | undefined, now: num
 }
 
 function refreshTime(until: number, now: number): number {
-  return until - Math.min(LEAD_MS, (until - now) / 2);
+  return until - Math.min(LEAD_MS, Math.ceil((until - now) / 2));
 }
 
 function gone(state: SubscriberState, cause: GoneCause, again: Again): SubscriberStep {
