@@ -27,8 +27,8 @@ export interface Known {
   deniedSince(user: string, watcher: string): Denied | undefined;
   /** The same user under whatever name a server has for him. */
   canonical(user: string): string;
-  /** Documents may be on their way for so long after a denial. */
-  readonly slackMs: number;
+  /** By when a denial that could be told then has been heard everywhere. @param at when it could be told. */
+  heardBy(at: number): number;
   mayEnd(watcher: Watcher, watch: Watch): boolean;
   /** The user's servers were changed since it was asked for: it may have ended, for whatever reason but a denial. */
   isOtherwise(watch: Watch): boolean;
@@ -50,7 +50,7 @@ interface DialogSeen {
 }
 
 interface Beginnings {
-  /** When each was sent, milliseconds; the last hundreds. */
+  /** When each within the last second was sent, milliseconds. */
   readonly at: number[];
   all: number;
 }
@@ -64,6 +64,8 @@ export class Judge implements Seen {
   packets = 0;
   /** SUBSCRIBEs outside dialogs that left proxies. */
   begun = 0;
+  /** The most new subscriptions of one pair within a second. */
+  burst = 0;
   /** Answers 482 that left proxies. */
   loops = 0;
   /** NOTIFYs with a document that came to watchers. */
@@ -117,7 +119,7 @@ export class Judge implements Seen {
     const pair = `${watcher.aor} ${user}`;
     const { since, able, sharer } = denied;
     // Who had something is told once that there is nothing any more.
-    const isLate = this.#known.now > Math.max(since, able) + this.#known.slackMs && marks.length > 0;
+    const isLate = this.#known.now > this.#known.heardBy(Math.max(since, able)) && marks.length > 0;
     const isShared = (mark: string): boolean =>
       mark.split(" ")[0] === sharer || denied.wasShown(mark) || this.#others.get(pair)?.has(mark) === true;
     const isNew = watch.begun >= since && !(sharer !== null && marks.every(isShared));
@@ -199,13 +201,13 @@ export class Judge implements Seen {
     const beginnings = this.#beginnings.get(pair) ?? { at: [], all: 0 };
     this.#beginnings.set(pair, beginnings);
     beginnings.all++;
-    beginnings.at.push(this.#known.now);
-    if (beginnings.at.length <= MOST_AT_ONCE) return;
-    const oldest = beginnings.at.shift()!;
-    if (this.#known.now - oldest < 1_000) {
-      beginnings.at.length = 0;
-      this.#story.wrong(user, `${MOST_AT_ONCE} subscriptions of ${pair} were begun within a second`);
-    }
+    const { at } = beginnings;
+    at.push(this.#known.now);
+    while (this.#known.now - at[0]! >= 1_000) at.shift();
+    this.burst = Math.max(this.burst, at.length);
+    if (at.length <= MOST_AT_ONCE) return;
+    at.length = 0;
+    this.#story.wrong(user, `${MOST_AT_ONCE} subscriptions of ${pair} were begun within a second`);
   }
 }
 

@@ -51,8 +51,10 @@ const BACK_END = 60;
 const CALM_MS = 150_000;
 /** In this time nobody begins anything anew. */
 const QUIET_MS = 35_000;
-/** What a proxy cannot hear of a denial it hears by its next refresh. */
-const SLACK_MS = 100_000;
+/** A NOTIFY that is lost is sent again so long that one of them comes through, at each of a few hops. */
+const HEARD_MS = { peaceful: 1_000, lossy: 12_000 };
+/** Where a NOTIFY may have come to nobody, as its sender or its receiver was away, its next refresh tells (RFC 6665 4.1.2.2). */
+const REFRESHED_MS = 100_000;
 
 /** Of a world that is looked at between. */
 const SLICE_MS = 1_000;
@@ -140,6 +142,8 @@ class Life {
   #over = false;
   /** When a proxy died or the database was away last. */
   #troubleAt = -CREDIT_MS;
+  /** When somebody who was away came back last, or forgot what it knew. */
+  #awayAt = Number.NEGATIVE_INFINITY;
   #away = false;
   #kills = 0;
   #changes = 0;
@@ -224,7 +228,7 @@ class Life {
         };
       },
       canonical: (user) => this.canonical(user),
-      slackMs: SLACK_MS,
+      heardBy: (at) => this.#heardBy(at),
       mayEnd: (watcher, watch) => this.#mayEnd(watcher, watch),
       isOtherwise: (watch) => (this.#changedAt.get(this.canonical(watch.user)) ?? -1) >= watch.begun,
       isExcused: (watcher, watch) => {
@@ -322,6 +326,7 @@ class Life {
     const { world, story } = this;
     const { simulation } = world;
     story.tell("", "=== calm");
+    if (this.#isSomebodyAway()) this.#awayAt = simulation.now;
     this.#killAt.clear();
     simulation.faults({ loss: 0, duplicate: 0, reorder: 0 });
     world.database.setAway(false);
@@ -406,6 +411,7 @@ class Life {
       judged: this.#judged,
       whole: this.#whole,
       most: this.judge.most,
+      burst: this.judge.burst,
       kills: this.#kills,
       changes: this.#changes,
     };
@@ -563,12 +569,23 @@ class Life {
     return forgot !== undefined && watch.begun >= forgot && watch.begun < forgot + (LONGEST + BACK_END) * 1_000;
   }
 
+  /** Later than at once only where something was away, or lost what it knew, since a refresh before. */
+  #heardBy(at: number): number {
+    if (this.#isSomebodyAway()) return Number.POSITIVE_INFINITY;
+    return Math.max(at + HEARD_MS[this.shape.peaceful ? "peaceful" : "lossy"], this.#awayAt + REFRESHED_MS);
+  }
+
+  #isSomebodyAway(): boolean {
+    if (this.#away || this.world.proxies.some(({ process }) => !process.alive || process.paused)) return true;
+    return [...this.#down].some((server) => !this.#gone.has(server));
+  }
+
   #mayEnd(watcher: Watcher, watch: Watch): boolean {
     const name = watcher.aor.split("@")[0]!;
     const user = this.canonical(watch.user);
     const home = this.#homes.get(`${name} ${user}`) ?? null;
     const denied = this.#deniedAt.get(`${user} ${name}`) ?? -Infinity;
-    if (denied + SLACK_MS > this.world.simulation.now) return true;
+    if (denied + REFRESHED_MS > this.world.simulation.now) return true;
     if (this.#denials.some((each) => each.user === user && each.watcher === name)) return true;
     // RFC 6665 4.2.2: who does not answer has no subscription, half a minute later; and may not have heard of an end.
     const sulked = (this.#sulked.get(watcher) ?? -Infinity) + 60_000 > this.world.simulation.now;
@@ -691,6 +708,7 @@ class Life {
       this.#dead.add(host);
     });
     this.#starting.delete(host);
+    this.#awayAt = this.world.simulation.now;
   }
 
   #cut(): void {
@@ -709,6 +727,7 @@ class Life {
     this.#down.delete(server);
     this.#gone.delete(server);
     this.#upAt.set(server, this.world.simulation.now);
+    this.#awayAt = this.world.simulation.now;
     this.story.tell("", `${server} is there again`);
     this.#cut();
   }
@@ -817,6 +836,7 @@ class Life {
     const server = this.#pick(this.shape.servers).name;
     this.story.tell("", `${server} forgets its dialogs`);
     this.#forgotten.set(server, this.world.simulation.now);
+    this.#awayAt = this.world.simulation.now;
     this.#server(server).forget();
   }
 
@@ -825,6 +845,7 @@ class Life {
     if (this.#down.has(server)) return;
     this.story.tell("", `${server} is gone`);
     this.#down.add(server);
+    this.#awayAt = this.world.simulation.now;
     if (this.#gone.size === 0 && this.#chance(12)) this.#gone.add(server);
     this.#cut();
     this.#until(this.#draw(20_000), () => {
@@ -878,6 +899,7 @@ class Life {
     process.pause();
     this.#until(this.#pick([500, LEASE_MS - 300, LEASE_MS + 500, 3 * LEASE_MS]), () => {
       if (!process.alive || !process.paused) return;
+      this.#awayAt = this.world.simulation.now;
       this.story.tell("", `${process.name} goes on`);
       process.resume();
     });
@@ -891,6 +913,7 @@ class Life {
     this.#until(this.#pick([300, 2_000, LEASE_MS + 1_000]), () => {
       this.#away = false;
       this.#troubleAt = this.world.simulation.now;
+      this.#awayAt = this.world.simulation.now;
       this.story.tell("", "the database is back");
       this.world.database.setAway(false);
     });
