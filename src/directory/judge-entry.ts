@@ -11,6 +11,9 @@ import type { Entry, EntryJudgement, Visited } from "./unions.ts";
  * - where it brings evidence that all others from there differ in, and that can be trusted: the server is marked to preserve
  *   it, *and* whatever of this pair we have sent to it, where it sends on at all, has come back with the very evidence it
  *   was sent with. So a server that rewrites what it is said to preserve never gets a loop past.
+ * - from a server that has begun all it is on, none of them a moment ago: nothing of the pair was sent there, so nothing can
+ *   come back. It has another device, or has started again and knows nothing of those chains. A 482 would have it go on
+ *   with its own data, which another server may deny.
  * A server begins `most` chains of a pair at a time. So there is an end to what servers can set off between them, whatever
  * they are said to do and do.
  *
@@ -22,7 +25,9 @@ import type { Entry, EntryJudgement, Visited } from "./unions.ts";
  */
 export function judgeEntry(id: string, entry: Entry, rows: readonly Visited[]): EntryJudgement {
   const known = chainKnown(entry, rows);
-  if (known === undefined && mayBegin(entry, rows)) return { outcome: "entered", chain: id, servers: entry.servers };
+  const isAnew = isOfItsOwn(entry, rows, known);
+  if ((known === undefined && mayBegin(entry, rows)) || (isAnew && begunBy(entry.origin, rows) < entry.most))
+    return { outcome: "entered", chain: id, servers: entry.servers };
   const candidates = known === undefined ? chainsThrough(entry.origin, rows) : [known];
   for (const chain of candidates) {
     const its = rows.filter((row) => row.chain === chain);
@@ -32,7 +37,8 @@ export function judgeEntry(id: string, entry: Entry, rows: readonly Visited[]): 
   }
   const isThere = (row: Visited) =>
     candidates.includes(row.chain) && (known !== undefined || row.server === entry.origin);
-  return { outcome: "loop", chain: candidates[0]!, lives: rows.some((row) => !row.gone && isThere(row)) };
+  const lives = !isAnew && rows.some((row) => !row.gone && isThere(row));
+  return { outcome: "loop", chain: candidates[0]!, lives };
 }
 
 /** The chain that it belongs to for certain. */
@@ -49,10 +55,22 @@ function chainsThrough(origin: string | null, rows: readonly Visited[]): string[
   return [...new Set(rows.filter((row) => row.server === origin).map((row) => row.chain))];
 }
 
+/** It is on chains that it has begun, or has gone on in, and nothing leads there. */
+function isOfItsOwn({ origin, within }: Entry, rows: readonly Visited[], known: string | undefined): boolean {
+  if (origin === null || rows.some((row) => row.holder === within)) return false;
+  const own = rows.filter((row) => row.server === origin);
+  if (own.length === 0 || (known !== undefined && !own.some((row) => row.chain === known))) return false;
+  return own.every((row) => row.role === "start" && !row.fresh);
+}
+
+function begunBy(origin: string | null, rows: readonly Visited[]): number {
+  return rows.filter((row) => row.server === origin && row.role === "start" && row.holder === row.chain).length;
+}
+
 function mayBegin({ origin, evidence, onward, most }: Entry, rows: readonly Visited[]): boolean {
   const own = origin === null ? [] : rows.filter((row) => row.server === origin);
   if (own.length === 0) return true;
-  const begun = own.filter((row) => row.role === "start" && row.holder === row.chain).length;
+  const begun = begunBy(origin, rows);
   if (begun >= most) return false;
   if (!onward.includes(origin!)) {
     if (begun === 0 || own.every((row) => row.role === "start" || row.gone)) return true;

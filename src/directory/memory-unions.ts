@@ -11,6 +11,7 @@ import {
   type Credit,
   type EnterOutcome,
   type Entry,
+  FRESH_MS,
   type Grant,
   KEPT_MS,
   type Pair,
@@ -19,7 +20,7 @@ import {
   type Visited,
 } from "./unions.ts";
 
-interface VisitedRow extends Visited {
+interface VisitedRow extends Omit<Visited, "fresh"> {
   readonly place: number;
   readonly keptUntil: number;
 }
@@ -254,7 +255,11 @@ export class MemoryUnions implements UnionStore {
       .flatMap(([, row]) => (pairKey(row) === pairKey(pair) ? row.rows : []))
       .filter((row) => !this.#hasLapsed(row))
       .sort((a, b) => a.place - b.place)
-      .map(({ place: _, keptUntil: __, ...row }) => row);
+      .map(({ place: _, keptUntil, ...row }) => ({ ...row, fresh: row.role === "start" && this.#isFresh(keptUntil) }));
+  }
+
+  #isFresh(keptUntil: number): boolean {
+    return keptUntil > this.#now() + KEPT_MS - FRESH_MS;
   }
 
   #hasLapsed(row: VisitedRow): boolean {

@@ -41,6 +41,8 @@ export interface Visited {
   readonly returned: boolean;
   /** The leg has ended, but not long ago: its server's own SUBSCRIBEs may be on their way here. */
   readonly gone: boolean;
+  /** A `start` of a moment ago: its server may send one for each of the user's others, and more of them be on their way. */
+  readonly fresh: boolean;
 }
 
 /** A SUBSCRIBE outside a dialog that asks to come in. */
@@ -67,7 +69,7 @@ export type EntryJudgement =
 
 /**
  * 482: it is on a live chain of this pair, and no server is left for it. `lives` false: of that chain nothing is left, or not
- * where it comes from; if it is none that comes back late, it is let in a little later: 480.
+ * where it comes from, or its server has begun as many as it may; if it is none that comes back late, it is let in later: 480.
  */
 export interface Loop {
   readonly outcome: "loop";
@@ -149,5 +151,7 @@ export interface UnionStore {
 export const KEPT_MS = 64_000;
 /** It may send one for each of its children, at once. */
 export const RETURNED_MS = 8_000;
+/** How long a start is fresh: all are sent at once, each as often as it takes with three of them lost. */
+export const FRESH_MS = 5_000;
 /** Of one server in one granting. */
 export const MOST_CREDITS = 64;

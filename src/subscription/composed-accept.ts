@@ -70,6 +70,19 @@ export class ComposedAccepting {
     if ("slot" in kept) subscription.epoch = kept.slot.epoch;
     if ("chain" in kept) subscription.composed!.isBehind = kept.chain !== subscription.id;
     this.#subscriptions.composing.begin(subscription, servers, "servers" in kept ? kept.servers : servers);
+    if (subscription.composed!.visits) this.#askAfterOlder(subscription);
+  }
+
+  /** Its server may have forgotten those it began before: one that it does not know ends with the answer to a NOTIFY. */
+  #askAfterOlder(subscription: Subscription): void {
+    const { aor, watcher, origin } = subscription;
+    const { registry, watchers } = this.#subscriptions;
+    if (origin === null) return;
+    for (const each of registry.ofUser(aor)) {
+      if (each === subscription || each.watcher !== watcher || each.origin !== origin || !each.stored) continue;
+      const phase = each.active ? "active" : "pending";
+      if (each.composed !== null) watchers.step(each, { kind: "changed", now: this.#subscriptions.now(), phase });
+    }
   }
 
   #insert(

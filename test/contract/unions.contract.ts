@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FIRST_FENCE, type StoredSubscription } from "../../src/directory/subscriptions.ts";
 import {
   type Entry,
+  FRESH_MS,
   type Grant,
   KEPT_MS,
   MOST_CREDITS,
@@ -91,9 +92,9 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(await h.run(h.west.subscriptions.load(owner, [row.id]))).toEqual([
           { subscription: { ...row, fence: FIRST_FENCE }, slot },
         ]);
-        const of = { chain: row.id, holder: row.id, echoed: false, returned: false, gone: false };
+        const of = { chain: row.id, holder: row.id, echoed: false, returned: false, gone: false, fresh: false };
         expect(await visited()).toEqual([
-          { ...of, server: "a", role: "start", evidence: "e" },
+          { ...of, server: "a", role: "start", evidence: "e", fresh: expect.any(Boolean) },
           { ...of, server: "b", role: "leg", evidence: "the session" },
           { ...of, server: "c", role: "leg", evidence: "the session" },
         ] satisfies Visited[]);
@@ -162,6 +163,25 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect(admitted).toMatchObject({ outcome: "entered", chain: admitted.id, servers: ["a", "c"] });
       });
 
+      it("a start is fresh for a moment; then what comes from there is none of its copies", async () => {
+        const owner = await lease();
+        await enter(owner, entry());
+        const begun = h.now();
+        const fresh = (await visited()).map((row) => row.fresh);
+        const copy = await enter(owner, entry({ most: 1 }), {}, "west");
+        // A real database may have been slow.
+        if (h.now() - begun < FRESH_MS) {
+          expect(fresh).toEqual([true, false, false]);
+          expect(copy).toMatchObject({ outcome: "loop", lives: true });
+        }
+        await h.advance(FRESH_MS);
+        expect((await visited()).map((row) => row.fresh)).toEqual([false, false, false]);
+        const { id, ...other } = await enter(owner, entry(), {}, "west");
+        expect(other).toMatchObject({ outcome: "entered", chain: id, servers: ["b", "c"] });
+        await h.advance(FRESH_MS);
+        expect(await enter(owner, entry({ most: 2 }))).toMatchObject({ outcome: "loop", lives: false });
+      });
+
       it("a From tag of a leg of ours is that chain, whatever it comes from (models.md, peer)", async () => {
         const owner = await lease();
         const first = await enter(owner, entry({ onward: [] }));
@@ -205,9 +225,14 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
 
       it("many at once, of many pairs", async () => {
         const owner = await lease();
-        const asks = Array.from({ length: 60 }, (_, i) =>
-          h.east.unions.enter(owner, subscription({ watcher: `w${i % 20}@example.com` }), entry({ evidence: null })),
-        );
+        const asks = Array.from({ length: 60 }, (_, i) => {
+          const origin = ["a", "b", "c"][Math.floor(i / 20)]!;
+          return h.east.unions.enter(
+            owner,
+            subscription({ watcher: `w${i % 20}@example.com`, origin }),
+            entry({ origin }),
+          );
+        });
         const outcomes = (await h.run(Promise.all(asks))).map((each) => each.outcome);
         expect(outcomes.filter((each) => each === "entered")).toHaveLength(20);
         expect(await stored()).toHaveLength(20);
@@ -244,6 +269,7 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
           echoed: false,
           returned: false,
           gone: false,
+          fresh: false,
         });
       });
 

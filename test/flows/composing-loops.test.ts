@@ -257,6 +257,29 @@ describe("a second device of one watcher", () => {
     },
   );
 
+  it("of a server that goes onward gets in where nothing was sent that could come back; copies of the first come at once", async () => {
+    await begin({ proxies: 2, each: { west: ONWARD } });
+    expect((await ask("west")).final).toBe(200);
+    expect((await ask("west", { proxy: "127.0.0.2" })).final).toBe(482);
+    await domain.wait(4_000);
+    expect((await ask("west", { proxy: "127.0.0.2" })).final).toBe(200);
+    expect((await ask("west")).final).toBe(482);
+    expect(firsts()).toEqual({ east: 2, west: 0, north: 2 });
+    await watcher.subscribe(ALICE);
+    await domain.wait(6_000);
+    expect((await ask("west")).final).toBe(482);
+  });
+
+  it("no more than eight of one server's live at once: the ninth is 480, not 482, or he would see that server's own data", async () => {
+    await begin({ each: { west: ONWARD } });
+    const finals: number[] = [];
+    for (let i = 0; i < 9; i++) {
+      finals.push((await ask("west")).final);
+      await domain.wait(5_000);
+    }
+    expect(finals).toEqual([...Array.from({ length: 8 }, () => 200), 480]);
+  });
+
   it("a loop through a server that rewrites what it is said to preserve never gets past", async () => {
     await begin(preserving);
     await watcher.subscribe(ALICE, 600, { headers: session("a") });

@@ -107,7 +107,7 @@ describe("Bob's phone and his PC, both on server 1 (models.md, A second instance
     expect([phone, pc].map(({ last }) => servers(last!.body))).toEqual(["server1 server2", "server1 server2"]);
   });
 
-  it("without it no difference can be trusted: 482, and server 1 goes on with its own data", async () => {
+  it("without it no difference can be trusted at first: 482, and server 1 goes on with its own data", async () => {
     const rewriting: FigureServer = { ...PEER, rules: { passes: true } };
     await begin({ server1: rewriting, server2: rewriting });
     const phone = await figure.watch("bob", "127.0.0.50", "server1", PHONE);
@@ -115,6 +115,17 @@ describe("Bob's phone and his PC, both on server 1 (models.md, A second instance
     const pc = await figure.watch("bob", "127.0.0.51", "server1", PC);
     expect(figure.said()).toEqual(["server1 -> codomain: SUBSCRIBE for bob", "codomain -> server1: 482 to SUBSCRIBE"]);
     expect([phone, pc].map(({ last }) => servers(last!.body))).toEqual(["server1 server2", "server1"]);
+    // What server 1 sends for the phone has come, and nothing was sent to it that could come back.
+    await figure.world.simulation.advance(5_000);
+    const tablet = await figure.watch("bob", "127.0.0.52", "server1", "3".repeat(32));
+    expect(servers(tablet.last!.body)).toBe("server1 server2");
+    await pc.refresh(600, { proxy: "127.0.0.11" });
+    await figure.world.simulation.advance(3_000);
+    expect(servers(pc.last!.body)).toBe("server1");
+    await figure.world.simulation.advance(3_000);
+    await pc.refresh(600, { proxy: "127.0.0.11" });
+    await figure.world.simulation.advance(3_000);
+    expect(servers(pc.last!.body)).toBe("server1 server2");
   });
 
   it("a server that only claims to preserve it gets no loop past", async () => {
@@ -124,6 +135,32 @@ describe("Bob's phone and his PC, both on server 1 (models.md, A second instance
     const said = figure.said();
     expect(said.filter((line) => line === "codomain -> server2: 482 to SUBSCRIBE").length).toBe(1);
     expect(said.filter((line) => line.includes(": SUBSCRIBE")).length).toBe(3);
+    expect(servers(bob.last!.body)).toBe("server1 server2");
+  });
+});
+
+describe("server 1 has started again, and knows nothing of Bob's subscription (privacy safety)", () => {
+  it("his next one is none of the old chain's: as long as server 2 has not let him in he sees nothing of server 1 either", async () => {
+    await begin({ server1: PEER, server2: PEER });
+    const { server1, server2 } = figure.world.servers;
+    server2!.policy = () => "pending";
+    await figure.watch("bob", "127.0.0.50", "server1");
+    await figure.world.simulation.advance(3_000);
+    server1!.forget();
+    figure.said();
+    const bob = await figure.watch("bob", "127.0.0.51", "server1");
+    const said = figure.said();
+    expect(said.filter((line) => line.includes("server1") && !line.includes("NOTIFY pending"))).toEqual([
+      "server1 -> codomain: SUBSCRIBE for bob",
+      "server1 -> codomain: 481 to NOTIFY",
+    ]);
+    expect([bob.last!.state, bob.last!.body]).toEqual(["pending", ""]);
+    // Of the one that is forgotten nothing is left, here or at server 2.
+    expect(figure.world.database.rows("subscriptions")).toHaveLength(1);
+    expect(server2!.live).toBe(1);
+    server2!.policy = () => "active";
+    server2!.reconsider();
+    await figure.world.simulation.advance(3_000);
     expect(servers(bob.last!.body)).toBe("server1 server2");
   });
 });

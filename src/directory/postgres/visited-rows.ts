@@ -1,9 +1,10 @@
-import type { Visited } from "../unions.ts";
+import { FRESH_MS, KEPT_MS, type Visited } from "../unions.ts";
 import { SLOT_OF } from "./insert-subscriptions.ts";
 import type { Verb } from "./pool.ts";
 
 const ofPair = (aor: string, watcher: string, event: string) => `
-  select v.chain, v.server, v.role, v.holder, v.evidence, v.echoed, v.returned, v.subscription is null as gone, v.place
+  select v.chain, v.server, v.role, v.holder, v.evidence, v.echoed, v.returned, v.subscription is null as gone,
+    v.role = 'start' and v.kept_until > clock_timestamp() + interval '${KEPT_MS - FRESH_MS} ms' as fresh, v.place
   from codomain.visited v
   where v.aor = ${aor} and v.watcher = ${watcher} and v.event = ${event}
     and (v.subscription is not null or v.role = 'leg' and v.kept_until > clock_timestamp())`;
@@ -40,6 +41,6 @@ export type EntryRow = (VisitedRow | { readonly chain: null }) & {
   readonly known: boolean;
 };
 
-export function visitedOf({ chain, server, role, holder, evidence, echoed, returned, gone }: Visited): Visited {
-  return { chain, server, role, holder, evidence, echoed, returned, gone };
+export function visitedOf({ chain, server, role, holder, evidence, echoed, returned, gone, fresh }: Visited): Visited {
+  return { chain, server, role, holder, evidence, echoed, returned, gone, fresh };
 }

@@ -558,15 +558,12 @@ class Life {
     if (this.#mayTakeLeftCredit(watch, home)) return true;
     // In the middle of a tree credits are for one of each child: what is too much goes up, and what goes up may take one.
     const user = this.#userShape(this.canonical(watch.user));
-    if (
+    return (
       !this.shape.hasDownListener &&
       this.#shapeOf(home).twice &&
       user.parents.has(home) &&
       childrenOf(user, home).length > 0
-    )
-      return true;
-    const forgot = this.#forgotten.get(home);
-    return forgot !== undefined && watch.begun >= forgot && watch.begun < forgot + (LONGEST + BACK_END) * 1_000;
+    );
   }
 
   /** Later than at once only where something was away, or lost what it knew, since a refresh before. */
