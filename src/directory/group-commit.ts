@@ -3,8 +3,11 @@ import { DirectoryUnavailable } from "../base/errors.ts";
 export interface GroupCommitOptions<Ask, Answer> {
   /** What two asks must not have in common to share a statement, such as the row they write. */
   readonly key: (ask: Ask) => string;
-  /** One statement for all of them; answers in the order of the batch. */
-  readonly run: (batch: readonly Ask[]) => Promise<readonly Answer[]>;
+  /**
+   * One statement for all of them; answers in the order of the batch. One that takes another statement comes later: nobody
+   * else waits for it, and its key stays taken.
+   */
+  readonly run: (batch: readonly Ask[]) => Promise<ReadonlyArray<Answer | Promise<Answer>>>;
   /** At most this many in one statement. */
   readonly maxBatch: number;
   /** Statements in flight at once. */
@@ -99,21 +102,42 @@ export class GroupCommit<Ask, Answer> {
       await this.#answer(batch);
     } finally {
       this.#busy--;
-      for (const each of batch) this.#inFlight.delete(each.key);
       if (this.#waiting.length > 0) this.#start();
     }
   }
 
   async #answer(batch: ReadonlyArray<Waiting<Ask, Answer>>): Promise<void> {
+    let answers: ReadonlyArray<Answer | Promise<Answer>>;
     try {
-      const answers = await this.#options.run(batch.map((each) => each.ask));
-      for (const [i, each] of batch.entries()) each.resolve(answers[i] as Answer);
+      answers = await this.#options.run(batch.map((each) => each.ask));
     } catch (error) {
       if (batch.length > 1 && this.#options.splits(error)) {
         for (const each of batch) await this.#answer([each]);
       } else {
-        for (const each of batch) each.reject(error);
+        for (const each of batch) this.#end(each, () => each.reject(error));
       }
+      return;
     }
+    for (const [i, each] of batch.entries()) {
+      const answer = answers[i] as Answer | Promise<Answer>;
+      if (answer instanceof Promise) this.#endLater(each, answer);
+      else this.#end(each, () => each.resolve(answer));
+    }
+  }
+
+  #endLater(each: Waiting<Ask, Answer>, answer: Promise<Answer>): void {
+    const free = (tell: () => void) => {
+      this.#end(each, tell);
+      if (this.#waiting.length > 0) this.#schedule();
+    };
+    answer.then(
+      (value) => free(() => each.resolve(value)),
+      (error) => free(() => each.reject(error)),
+    );
+  }
+
+  #end(each: Waiting<Ask, Answer>, tell: () => void): void {
+    this.#inFlight.delete(each.key);
+    tell();
   }
 }

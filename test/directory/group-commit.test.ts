@@ -68,6 +68,31 @@ describe("group commit (concurrency.md 3)", () => {
     expect(running.length).toBe(4);
   });
 
+  it("one whose answer comes later holds up nobody but the next of his key", async () => {
+    let late: (answer: string) => void = () => undefined;
+    const batches: string[][] = [];
+    const group = new GroupCommit<Ask, string>({
+      key: (ask) => ask.aor,
+      run: async (batch) => {
+        batches.push(batch.map((ask) => `${ask.aor} ${ask.n}`));
+        return batch.map((ask) => (ask.n === 0 ? new Promise((resolve) => (late = resolve)) : `${ask.aor} ${ask.n}`));
+      },
+      maxBatch: 64,
+      lanes: 1,
+      maxWaiting: 10,
+      splits: () => false,
+      soon: (run) => void Promise.resolve().then(run),
+    });
+    const first = group.submit({ aor: "a", n: 0 });
+    const second = group.submit({ aor: "a", n: 1 });
+    expect(await group.submit({ aor: "b", n: 2 })).toBe("b 2");
+    expect(await group.submit({ aor: "c", n: 3 })).toBe("c 3");
+    expect(batches).toEqual([["a 0", "b 2"], ["c 3"]]);
+    late("a at last");
+    expect(await Promise.all([first, second])).toEqual(["a at last", "a 1"]);
+    expect(batches.at(-1)).toEqual(["a 1"]);
+  });
+
   it("where one of them is at fault the others get their answers", async () => {
     const { group, running } = statements();
     const answers = ["a", "b"].map((aor, n) => group.submit({ aor, n }));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
+import { CLAIM_FREE, valuesOfFree } from "../../src/directory/postgres/claim-free.ts";
 import { CLEAR_SUBSCRIPTIONS } from "../../src/directory/postgres/clear-subscriptions.ts";
 import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
 import { INSERT_SUBSCRIPTIONS } from "../../src/directory/postgres/insert-subscriptions.ts";
@@ -58,8 +59,16 @@ const CLAIMED = JSON.stringify(
   Array.from({ length: 20 }, (_, i) => askOfClaim(learning(`u${i * 50}@x`, "a", 4_000_000_000_000, null, "t"))),
 );
 
+const CLAIMED_FREE = valuesOfFree(
+  Array.from({ length: 20 }, (_, i) => ({
+    ...learning(`u${i * 50}@x`, "a", 4_000_000_000_000, null, "t"),
+    order: { callId: "c", cseq: 1, expiresAt: 4_000_000_000_000 },
+  })),
+);
+
 const BATCHES: Array<[Verb, string]> = [
   [CLAIM, `('${CLAIMED}', array[]::text[])`],
+  [CLAIM_FREE, `(${CLAIMED_FREE.map((each) => `'${each}'`).join(", ")})`],
   [LOOKUP, "(array['u1@x', 'u2@x', 'nobody@x'])"],
   [INSERT_SUBSCRIPTIONS, `('${ASKED}')`],
   [UPDATE_SUBSCRIPTIONS, `('${ASKED}')`],

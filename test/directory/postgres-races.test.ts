@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { Claim, ClaimOutcome, Unbind, UnbindOutcome } from "../../src/directory/directory.ts";
 import { type ClaimAsk, judgeClaim, judgeUnbind, type Slot } from "../../src/directory/judge.ts";
 import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "../../src/directory/postgres/claim.ts";
+import { CLAIM_FREE, type FreeRow, outcomeOfFree, valuesOfFree } from "../../src/directory/postgres/claim-free.ts";
 import { digestOf, OPEN_FORK } from "../../src/directory/postgres/open-fork.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "../../src/directory/postgres/unbind.ts";
 import { learning, movement } from "../../src/directory/rows.ts";
@@ -13,9 +14,12 @@ import { type Act, ORDERS, TwoSessions } from "../support/stepped.ts";
 const JOE = "joe@example.com";
 const FAR = 4_000_000_000_000;
 
+/** `contested`: not done, and to be judged by CLAIM. */
+type Outcome = ClaimOutcome | UnbindOutcome | { readonly outcome: "contested"; readonly binding: null };
+
 interface Verb extends Act {
-  outcome(rows: object[]): ClaimOutcome | UnbindOutcome;
-  judge(slot: Slot | undefined): { slot: Slot | undefined; outcome: ClaimOutcome | UnbindOutcome };
+  outcome(rows: object[]): Outcome;
+  judge(slot: Slot | undefined): { slot: Slot | undefined; outcome: Outcome };
 }
 
 function claimVerb(ask: ClaimAsk, text = CLAIM.text): Verb {
@@ -53,6 +57,36 @@ function unbind(more: Partial<Unbind> = {}): Verb {
   };
 }
 
+/** A claim as it is tried first. */
+function free(server: string, cseq: number, text = CLAIM_FREE.text): Verb {
+  const order = { callId: `call-${server}`, cseq, expiresAt: FAR };
+  const ask: ClaimAsk = {
+    aor: JOE,
+    server,
+    origin: "registered",
+    expiresAt: FAR,
+    conflict: "takeover",
+    equalRank: true,
+    actor: "t",
+    order,
+    onlyFrom: null,
+    onlyEpoch: null,
+    fork: null,
+  };
+  return {
+    text,
+    values: valuesOfFree([ask]),
+    outcome: ([row]) => (row === undefined ? CONTESTED : outcomeOfFree(ask, row as FreeRow)),
+    judge(slot) {
+      const isNewer = (slot?.claims[order.callId]?.cseq ?? -1) < cseq;
+      const isFree = isNewer && (slot?.server ?? server) === server && (slot?.origin ?? "registered") === "registered";
+      return isFree ? judgeClaim(slot, ask, Date.now()) : { slot, outcome: CONTESTED };
+    },
+  };
+}
+
+const CONTESTED = { outcome: "contested", binding: null } as const;
+
 const learn = (server: string) => claimVerb(learning(JOE, server, FAR, null, "t"));
 const move = (to: string, from?: string) =>
   claimVerb(movement({ aor: JOE, to, ...(from === undefined ? {} : { from }), actor: "t" }));
@@ -62,6 +96,9 @@ const refresh = (server: string, cseq: number) =>
 
 /** Of one user two takings fit. */
 const FLAPPING: Partial<Claim> = { damping: { limit: 2, windowMs: 3_600_000 } };
+
+/** Was on a server, and is on none. */
+const LEFT = [refresh("a", 1), unbind()];
 
 const PAIRS: Array<{ title: string; before: Verb[]; a: Verb; b: Verb }> = [
   {
@@ -90,6 +127,16 @@ const PAIRS: Array<{ title: string; before: Verb[]; a: Verb; b: Verb }> = [
     b: claim("b", FLAPPING),
   },
   { title: "late refresh/takeover", before: [refresh("a", 1)], a: refresh("a", 2), b: refresh("b", 1) },
+  { title: "first claims of two servers", before: [], a: free("a", 1), b: free("b", 1) },
+  { title: "first claims of one who was bound before", before: LEFT, a: free("a", 2), b: free("b", 1) },
+  { title: "refresh/takeover", before: [refresh("a", 1)], a: free("a", 2), b: refresh("b", 1) },
+  { title: "refresh/refresh of one Call-ID", before: [refresh("a", 1)], a: free("a", 2), b: free("a", 3) },
+  {
+    title: "refresh/deregistration",
+    before: [refresh("a", 1)],
+    a: free("a", 3),
+    b: unbind({ server: "a", order: { callId: "call-a", cseq: 2 } }),
+  },
 ];
 
 const sessions = new TwoSessions();
@@ -126,7 +173,7 @@ function serial(before: Verb[], first: Verb, second: Verb): [unknown, unknown, S
   return [brief(one.outcome), brief(two.outcome), { server: two.slot?.server ?? null, epoch: two.slot?.epoch ?? 0 }];
 }
 
-function brief(outcome: ClaimOutcome | UnbindOutcome): unknown {
+function brief(outcome: Outcome): unknown {
   if (outcome.outcome === "unbound")
     return { outcome: "unbound", epoch: outcome.epoch, server: outcome.previous.server };
   const { server = null, epoch = null } = outcome.binding ?? {};
@@ -200,6 +247,24 @@ describe("without the lock the races are lost", () => {
       if (!isSerial(seen, before, a, b)) wrong.push(seen);
     }
     expect(wrong.length).toBeGreaterThan(0);
+  });
+
+  it("first claims on the snapshot: both servers are bound in one epoch", async () => {
+    const unlocked = CLAIM_FREE.text
+      .replace("with free as", "with old as materialized (select * from codomain.slots), free as")
+      .replace("where (s.server is null or", "where ((select server from old) is null or");
+    expect(unlocked.match(/\bold\b/g)?.length).toBe(2);
+    const [a, b] = [free("a", 2, unlocked), free("b", 1, unlocked)];
+    const wrong: Seen[] = [];
+    for (const order of ORDERS) {
+      const seen = await race(order, LEFT, a, b);
+      if (!isSerial(seen, LEFT, a, b)) wrong.push(seen);
+    }
+    expect(wrong.length).toBeGreaterThan(0);
+    expect([wrong[0]?.a, wrong[0]?.b]).toMatchObject([
+      { outcome: "bound", epoch: 3 },
+      { outcome: "bound", epoch: 3 },
+    ]);
   });
 
   it("openFork/openFork without the unique key: both open", async () => {

@@ -196,7 +196,7 @@ export function askOfClaim(claim: ClaimAsk): object {
 }
 
 /** A moment between 1970 and 9999 in whole milliseconds, whatever a peer's Expires made of it. */
-function storable(moment: number): number {
+export function storable(moment: number): number {
   return Number.isNaN(moment) ? 0 : Math.round(Math.min(Math.max(moment, 0), 253_402_300_799_000));
 }
 

@@ -22,13 +22,12 @@ import type {
   UserRecord,
   UserRow,
 } from "../directory.ts";
-import { GroupCommit } from "../group-commit.ts";
 import type { ClaimAsk } from "../judge.ts";
 import { Lookups } from "../lookups.ts";
 import { IMPORT_BATCH, isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "../rows.ts";
 import { DOCUMENT_KINDS } from "../user-documents.ts";
 import { AUDIT, auditEntryOf, RECORD_AUDIT } from "./audit.ts";
-import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "./claim.ts";
+import { PostgresClaims } from "./claims.ts";
 import { CLEAR_SUBSCRIPTIONS, CLEAR_SUBSCRIPTIONS_BATCH } from "./clear-subscriptions.ts";
 import { CLOSE_FORK } from "./close-fork.ts";
 import { CREDENTIALS, type CredentialsRow, credentialsOf, PUT_CREDENTIALS } from "./credentials.ts";
@@ -40,7 +39,7 @@ import { type Migration, migrate, readMigrations } from "./migrate.ts";
 import { PostgresMoves } from "./moves.ts";
 import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
-import { isConnectionFailure, Pool, type PoolOptions, unavailable } from "./pool.ts";
+import { Pool, type PoolOptions, unavailable } from "./pool.ts";
 import { PostgresMessages } from "./postgres-messages.ts";
 import { PostgresPushes } from "./pushes.ts";
 import { PostgresReconciliation } from "./reconciliation.ts";
@@ -78,12 +77,6 @@ const FULL_SWEEP_MS = 20;
 const FORK_TRIES = 5;
 const PROVISION_BATCH = 200;
 
-/** `tell`: others must hear of it. */
-interface Judged {
-  readonly outcome: ClaimOutcome;
-  readonly tell: boolean;
-}
-
 /** The directory on PostgreSQL 15 and newer. Every verb is one statement, so nothing is ever half done. */
 export class PostgresDirectory implements Directory {
   readonly proxy: string;
@@ -102,7 +95,7 @@ export class PostgresDirectory implements Directory {
   readonly #pool: Pool;
   readonly #feed: Feed;
   readonly #notifier: Notifier;
-  readonly #claims: GroupCommit<ClaimAsk, Judged>;
+  readonly #claims: PostgresClaims;
   readonly #lookups: Lookups;
   readonly #listeners = new Set<(change: Change) => void>();
   #migrations: readonly Migration[] | null = null;
@@ -136,15 +129,8 @@ export class PostgresDirectory implements Directory {
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));
     const maxWaiting = options.maxWaiting ?? 100_000;
     const soon = (run: () => void) => runtime.timers.soon(run);
-    this.#claims = new GroupCommit({
-      key: (ask) => ask.aor,
-      run: (batch) => this.#judge(batch),
-      maxBatch: options.claimBatch ?? 64,
-      lanes: 2,
-      maxWaiting,
-      splits: (error) => !isConnectionFailure((error as Error).cause),
-      soon,
-    });
+    const batch = options.claimBatch ?? 64;
+    this.#claims = new PostgresClaims(this.#pool, { batch, maxWaiting, soon, evicted: () => this.evictions.servers });
     this.#lookups = new Lookups({ run: (aors) => this.#lookupAll(aors), maxBatch: 256, lanes: 4, maxWaiting, soon });
   }
 
@@ -309,7 +295,7 @@ export class PostgresDirectory implements Directory {
       await this.#pool.run(PUT_USERS, [JSON.stringify(batch.map(recordOf)), actor]);
       for (let at = 0; at < batch.length; at += PROVISION_BATCH) {
         const asks = batch.slice(at, at + PROVISION_BATCH).flatMap((row) => provisioning(row, actor));
-        if (asks.length > 0) await this.#judge(asks.sort((a, b) => (a.aor < b.aor ? -1 : 1)));
+        if (asks.length > 0) await this.#claims.judge(asks.sort((a, b) => (a.aor < b.aor ? -1 : 1)));
       }
       for (const row of batch) this.#emit({ kind: "user", aor: row.aor });
     }
@@ -347,15 +333,6 @@ export class PostgresDirectory implements Directory {
       this.#changed({ kind: "fork-closed", aor: ask.aor, fork: ask.fork, result: { result: "learned", server } });
     }
     return outcome;
-  }
-
-  async #judge(batch: readonly ClaimAsk[]): Promise<Judged[]> {
-    const rows = await this.#pool.run<ClaimRow>(CLAIM, [JSON.stringify(batch.map(askOfClaim)), this.evictions.servers]);
-    const byAor = new Map(rows.map((row) => [row.aor, row]));
-    return batch.map((ask) => {
-      const row = byAor.get(ask.aor) as ClaimRow;
-      return { outcome: outcomeOfClaim(row), tell: row.verdict === "bound" || row.verdict === "told" };
-    });
   }
 
   async #lookupAll(aors: readonly string[]): Promise<Lookup[]> {
