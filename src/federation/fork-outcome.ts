@@ -25,6 +25,8 @@ export interface ForkOrder extends ForkPlan {
   readonly moveOn?: "untaken" | "failed";
   /** Of a server that sends it on to those below it by itself: who is asked in its place where it does not have the user. */
   readonly instead?: Readonly<Record<string, readonly string[]>>;
+  /** A success cancels nobody: the caller has said that this is his to do (`no-cancel`, RFC 3841 9.1). INVITE only. */
+  readonly ringsOn?: boolean;
 }
 
 export interface ForkState {
@@ -160,7 +162,8 @@ function askInstead(state: ForkState, server: string, ending: Ending, effects: F
 function succeeded(state: ForkState, server: string, status: number, effects: ForkEffect[]): ForkState {
   let next = { ...state, stopped: true };
   if (state.method === "INVITE") {
-    next = cancelPending(forward(next, server, status, effects), effects);
+    next = forward(next, server, status, effects);
+    if (state.plan.ringsOn !== true) next = cancelPending(next, effects);
   } else if (state.method === "SUBSCRIBE" && (state.chosen ?? server) !== server) {
     // The dialog is another server's: this success is absorbed, and its NOTIFY is refused.
   } else {

@@ -16,23 +16,27 @@ export interface RoutingSetting {
 
 export const MOST_WEIGHT = 100;
 
-/** What Request-Disposition says of forking; of what it does not say null. */
+/** What Request-Disposition says, as far as a proxy between servers can do it; of what it does not say null. */
 export interface Disposition {
   readonly fork: "fork" | "no-fork" | null;
   readonly order: "parallel" | "sequential" | null;
+  readonly cancel: "cancel" | "no-cancel" | null;
+  readonly recurse: "recurse" | "no-recurse" | null;
 }
 
-export const NO_DISPOSITION: Disposition = Object.freeze({ fork: null, order: null });
+export const NO_DISPOSITION: Disposition = Object.freeze({ fork: null, order: null, cancel: null, recurse: null });
 
 /** RFC 3841 10: a list of tokens; of each type the first counts. */
 export function dispositionOf(values: readonly string[]): Disposition {
-  let { fork, order }: Disposition = NO_DISPOSITION;
+  let { fork, order, cancel, recurse }: Disposition = NO_DISPOSITION;
   for (const value of values) {
     const token = value.trim().toLowerCase();
     if (token === "fork" || token === "no-fork") fork ??= token;
     else if (token === "parallel" || token === "sequential") order ??= token;
+    else if (token === "cancel" || token === "no-cancel") cancel ??= token;
+    else if (token === "recurse" || token === "no-recurse") recurse ??= token;
   }
-  return fork === null && order === null ? NO_DISPOSITION : { fork, order };
+  return { fork, order, cancel, recurse };
 }
 
 export interface RoutingQuestion {

@@ -7,6 +7,7 @@ import type { SipUri } from "../sip/message/uri.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../sip/transaction/transaction.ts";
 import type { Flow, Target } from "../sip/transport/transport.ts";
 import type { Core } from "./core.ts";
+import { dispositionFor } from "./disposition.ts";
 import type { Exchange } from "./exchange.ts";
 import { copyFor, isTrusted, sizeOf, type Way } from "./next-hop.ts";
 
@@ -175,8 +176,13 @@ export class Branch implements ClientTransactionUser {
       this.#transaction = null;
       return this.#next("transport-error");
     }
-    if (status >= 300 && status < 400 && this.#core.options.recurse && !this.#cancelled) return this.#recurse(response);
+    if (status >= 300 && status < 400 && this.#mayRecurse()) return this.#recurse(response);
     this.#end(response);
+  }
+
+  #mayRecurse(): boolean {
+    if (!this.#core.options.recurse || this.#cancelled) return false;
+    return dispositionFor(this.#exchange.request).recurse !== "no-recurse";
   }
 
   /** RFC 3261 16.7 step 4: the contacts of a 3xx are tried in its place, each once, the preferred first. */

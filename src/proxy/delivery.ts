@@ -7,10 +7,11 @@ import { NO_DISPOSITION } from "../federation/routing-choice.ts";
 import { SipRequest } from "../sip/message/message.ts";
 import { parseMessage } from "../sip/message/parse.ts";
 import type { Core } from "./core.ts";
+import { dispositionFor } from "./disposition.ts";
 import { grantsFor } from "./returns.ts";
 import { gatherFacts } from "./steps/facts.ts";
 import { lookUpFresh } from "./steps/resolve.ts";
-import { dispositionFor, fetchable, insteadOf } from "./steps/spread.ts";
+import { fetchable, insteadOf } from "./steps/spread.ts";
 
 /** Where a stored message goes now. */
 export interface Delivery {

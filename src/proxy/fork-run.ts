@@ -13,6 +13,7 @@ import type { Timer } from "../runtime/runtime.ts";
 import type { SipResponse } from "../sip/message/message.ts";
 import { Branch, type BranchResult, type BranchUser } from "./branch.ts";
 import type { Core } from "./core.ts";
+import { dispositionFor } from "./disposition.ts";
 import type { Exchange } from "./exchange.ts";
 import { breadthOf, type Way } from "./next-hop.ts";
 import type { OpenForkHandle } from "./open-forks.ts";
@@ -63,7 +64,8 @@ export class ForkRun implements BranchUser {
     this.#exchange = exchange;
     this.#open = open;
     this.#servers = plan.stages.flat();
-    this.#state = startFork(exchange.method, plan).state;
+    const ringsOn = exchange.isInvite && dispositionFor(exchange.request).cancel === "no-cancel";
+    this.#state = startFork(exchange.method, ringsOn ? { ...plan, ringsOn } : plan).state;
   }
 
   start(): void {

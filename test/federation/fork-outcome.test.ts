@@ -301,6 +301,23 @@ describe("a fork of SUBSCRIBE", () => {
 });
 
 describe("a fork of INVITE", () => {
+  it("no-cancel (RFC 3841 9.1): a success cancels nobody, and every other one goes upstream too; a 6xx and the caller do", () => {
+    const plan = { ...forkPlan([["a", "b", "c"]]), ringsOn: true };
+    const cancels = (...events: readonly ForkEvent[]) =>
+      run("INVITE", plan, events)
+        .steps.slice(1)
+        .map((effects) => effects.flatMap((each) => (each.kind === "cancel" ? each.servers : [])));
+    expect(cancels(end("a", 200), end("b", 200), end("c", 486))).toEqual([[], [], []]);
+    const { steps } = run("INVITE", plan, [end("a", 200), end("b", 200), end("c", 486)]);
+    const finals = steps.flatMap((effects) =>
+      effects.flatMap((each) => (each.kind === "forward" ? [each.server] : [])),
+    );
+    expect(finals).toEqual(["a", "b"]);
+    expect(cancels(end("a", 200), end("b", 603))).toEqual([[], ["c"]]);
+    expect(cancels(end("a", 603))).toEqual([["b", "c"]]);
+    expect(cancels(CANCELLED)).toEqual([["a", "b", "c"]]);
+  });
+
   it("forwards every 2xx and cancels the other branches (RFC 3261 16.7 steps 5 and 10)", () => {
     const { steps } = run("INVITE", forkPlan([["a", "b", "c"]]), [end("a", 200), end("b", 200), end("a", 200)]);
     expect(steps[1]).toEqual([

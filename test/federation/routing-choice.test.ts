@@ -87,11 +87,13 @@ describe("a user's algorithm", () => {
 
 describe("Request-Disposition (RFC 3841 9.1)", () => {
   it("is read in any case and order, of each type the first", () => {
-    expect(dispositionOf(["proxy", " No-Fork", "SEQUENTIAL", "fork"])).toEqual({
+    expect(dispositionOf(["proxy", " No-Fork", "SEQUENTIAL", "fork", "No-Cancel", "cancel", "no-recurse"])).toEqual({
       fork: "no-fork",
       order: "sequential",
+      cancel: "no-cancel",
+      recurse: "no-recurse",
     });
-    expect(dispositionOf(["recurse"])).toBe(NO_DISPOSITION);
+    expect(dispositionOf(["redirect", "queue", "no-such"])).toEqual(NO_DISPOSITION);
   });
 
   it("fork, parallel: all at once, whatever he has set", () => {

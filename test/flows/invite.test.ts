@@ -301,6 +301,20 @@ describe("Timer C (RFC 3261 16.8)", () => {
   });
 });
 
+describe("Request-Disposition (RFC 3841 9.1)", () => {
+  it("no-cancel, while it is searched who has him: the others ring on", async () => {
+    const client = await servers({ east: rings(2_000), west: rings(0) });
+    const call = client.begin("INVITE", BOB, { headers: [["Request-Disposition", "no-cancel"]] });
+    await settled(call);
+    await world.simulation.advance(30_000);
+    expect(call.final).toBe(200);
+    expect(cancelled()).toEqual({ east: 0, west: 0 });
+    await world.simulation.advance(240_000);
+    expect(cancelled()).toEqual({ east: 0, west: 1 });
+    expect(await world.leftOver()).toEqual([]);
+  });
+});
+
 describe("3xx (RFC 3261 16.7 step 4)", () => {
   const recurse = { options: { recurse: true } };
   const contact = (value: string) => [["Contact", value]] as const;
@@ -344,6 +358,13 @@ describe("3xx (RFC 3261 16.7 step 4)", () => {
     elsewhere = 404;
     expect(await client.status("MESSAGE", BOB)).toBe(404);
     expect(world.proxies[0]!.told.unlearned).toEqual([]);
+  });
+
+  it("followed, but passed on to a caller who asks for it: no-recurse (RFC 3841 9.1)", async () => {
+    const client = await servers({ east: always(302, contact("<sip:bob@127.0.0.77>")) }, recurse);
+    const call = client.begin("INVITE", BOB, { headers: [["Request-Disposition", "no-recurse"]] });
+    await settled(call);
+    expect([call.final, call.responses.at(-1)!.header("Contact")]).toEqual([302, "<sip:bob@127.0.0.77>"]);
   });
 
   it("a 2xx is no redirection, though it has a Contact", async () => {

@@ -178,6 +178,35 @@ describe("an INVITE to a user of several servers (draft, Conversation Consistenc
     expect(await world.leftOver()).toEqual([]);
   });
 
+  it("Request-Disposition: no-cancel leaves the others ringing when one has answered, and each answer goes to the caller (RFC 3841 9.1)", async () => {
+    await domain({ east: rings(5_000), west: rings(9_000), north: rings(0) });
+    const client = world.client("127.0.0.50");
+    const call = client.begin("INVITE", BOB, { headers: [["d", "no-cancel"]] });
+    await world.simulation.advance(30_000);
+    expect(call.statuses.filter((status) => status >= 200)).toEqual([200, 200]);
+    expect(Object.values(world.scripted).flatMap(({ cancelled }) => cancelled)).toEqual([]);
+    // Who rings on for ever is ended by Timer C (RFC 3261 16.8).
+    await world.simulation.advance(240_000);
+    expect(Object.values(world.scripted).map(({ cancelled }) => cancelled.length)).toEqual([0, 0, 1]);
+    expect(spreads()).toMatchObject([{ took: ["east", "west"] }]);
+    expect(await world.leftOver()).toEqual([]);
+  });
+
+  it("and with it a 6xx still ends all, and so does a caller who gives up (RFC 3841 9.1)", async () => {
+    await domain({ east: rings(5_000, 603), west: rings(0), north: rings(0) });
+    const client = world.client("127.0.0.50");
+    const call = client.begin("INVITE", BOB, { headers: [["Request-Disposition", "no-cancel"]] });
+    await client.all(call);
+    expect(call.final).toBe(603);
+    const given = client.begin("INVITE", BOB, { headers: [["Request-Disposition", "no-cancel"]] });
+    await world.simulation.advance(2_000);
+    given.cancel();
+    await client.all(given);
+    expect(given.final).toBe(487);
+    expect(Object.values(world.scripted).map(({ cancelled }) => cancelled.length)).toEqual([1, 2, 2]);
+    expect(await world.leftOver()).toEqual([]);
+  });
+
   it("Request-Disposition: sequential rings at one after the other, long after 8 s too (RFC 3841 9.1)", async () => {
     await domain({ east: rings(20_000, 486), west: rings(20_000, 480), north: rings(5_000) });
     const client = world.client("127.0.0.50");

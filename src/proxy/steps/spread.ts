@@ -4,10 +4,11 @@ import { meaningOf } from "../../federation/answers.ts";
 import { CREDIT_MS } from "../../federation/credit.ts";
 import { splitBreadth } from "../../federation/loop-hash.ts";
 import type { ForkPlan, SpreadPlan } from "../../federation/plan.ts";
-import { dispositionOf, type Routing } from "../../federation/routing-choice.ts";
+import type { Routing } from "../../federation/routing-choice.ts";
 import { isKept } from "../../federation/storing.ts";
 import { askedBelow, fansOut } from "../../federation/union-view.ts";
 import type { Core } from "../core.ts";
+import { dispositionFor } from "../disposition.ts";
 import type { Exchange } from "../exchange.ts";
 import { ForkRun } from "../fork-run.ts";
 import { breadthOf } from "../next-hop.ts";
@@ -139,11 +140,6 @@ async function routingFor(core: Core, { request, aor, method }: Exchange, { serv
 /** Of a server that goes onward the question would come back to us. */
 export function fetchable(core: Core, servers: readonly string[]): readonly string[] {
   return core.rotation.facts.flatMap((each) => (!fansOut(each) && servers.includes(each.name) ? [each.name] : []));
-}
-
-/** RFC 3841 10: `d` is its compact form. */
-export function dispositionFor(request: { values(name: string): readonly string[] }): ReturnType<typeof dispositionOf> {
-  return dispositionOf([...request.values("Request-Disposition"), ...request.values("d")]);
 }
 
 /** A server may let a call ring at its own phones first: as long as the call is open. */
