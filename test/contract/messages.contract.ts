@@ -321,11 +321,11 @@ export function messagesContract(name: string, open: () => Promise<Harness>): vo
 
       it("names those that have outlived their time, the head of a queue in somebody's hands excepted", async () => {
         await bind(JOE, "a");
-        const [short, long] = [message({ sender: BOB, expiresAt: h.now() + 1000 }), message()];
+        const [short, long] = [message({ sender: BOB, expiresAt: h.now() + HOUR / 2 }), message()];
         await store(short);
         await store(long);
         expect(await h.run(east.overdue(10))).toEqual([]);
-        await h.advance(2000);
+        await h.advance(HOUR / 2 + 1000);
         expect((await h.run(east.overdue(10))).map((each) => each.id)).toEqual([short.id]);
         await take();
         expect(await h.run(east.overdue(10))).toEqual([]);
@@ -383,9 +383,9 @@ export function messagesContract(name: string, open: () => Promise<Harness>): vo
         await store(gone);
         await store(waits);
         await h.run(east.end(gone.id, delivered, null, HOLD));
-        expect(await h.run(east.sweep(1000, 10))).toBe(0);
-        await h.advance(1500);
-        expect(await h.run(east.sweep(1000, 10))).toBe(1);
+        expect(await h.run(east.sweep(HOUR, 10))).toBe(0);
+        await h.advance(HOUR + 1000);
+        expect(await h.run(east.sweep(HOUR, 10))).toBe(1);
         expect(await h.run(east.trace(gone.id))).toEqual([]);
         expect((await h.run(east.list({ limit: 10 }))).map((each) => each.id)).toEqual([waits.id]);
       });

@@ -3,7 +3,7 @@ import type { Change } from "../../src/directory/directory.ts";
 import type { BatchHold, BatchSource, MoveBatch, Moves, NewStep } from "../../src/directory/moves.ts";
 import type { Harness } from "./harness.ts";
 
-const LEASE = 15_000;
+const LEASE = 60_000;
 const LIST: BatchSource = { kind: "list" };
 
 export function movesContract(name: string, open: () => Promise<Harness>): void {
@@ -114,9 +114,9 @@ export function movesContract(name: string, open: () => Promise<Harness>): void 
 
     it("a renewal keeps it; a release gives it up at once; its own lost take is found again", async () => {
       const hold = await running(1);
-      await h.advance(LEASE - 1000);
+      await h.advance(LEASE / 2 + 1000);
       expect(await h.run(east().renew(hold, LEASE))).toBe("running");
-      await h.advance(LEASE - 1000);
+      await h.advance(LEASE / 2 + 1000);
       expect(await h.run(west().take("west-1", [], LEASE))).toBeNull();
       expect(await h.run(east().take("east-1", [hold.id], LEASE))).toBeNull();
       const again = await h.run(east().take("east-1", [], LEASE));

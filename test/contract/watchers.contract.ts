@@ -3,7 +3,9 @@ import { FIRST_FENCE, type StoredSubscription } from "../../src/directory/subscr
 import { MOST_OF_USER, MOST_OF_WATCHER, type PutOffWatcher } from "../../src/directory/watchers.ts";
 import type { Harness } from "./harness.ts";
 
-const KEPT = 60_000;
+const KEPT = 600_000;
+/** Long beside what a busy machine takes for a test. */
+const SLACK = KEPT / 10;
 const JOE = "joe@example.com";
 const ANN = "ann@example.com";
 
@@ -32,7 +34,7 @@ export function watchersContract(name: string, open: () => Promise<Harness>): vo
     it("who was put off waits, for every proxy to see, until his time is over", async () => {
       await putOff();
       expect(await waiting()).toEqual([{ ...watcher(), since: expect.any(Number) }]);
-      expect(Math.abs((await waiting())[0]!.since - h.now())).toBeLessThan(5000);
+      expect(Math.abs((await waiting())[0]!.since - h.now())).toBeLessThan(SLACK);
       await h.advance(KEPT + 1000);
       expect(await waiting()).toEqual([]);
     });
@@ -52,12 +54,12 @@ export function watchersContract(name: string, open: () => Promise<Harness>): vo
       await putOff();
       // Where a clock cannot be turned what is stored is put back instead.
       const kept = (await waiting())[0]!.since;
-      expect(h.now() - kept).toBeGreaterThan(KEPT / 2 - 5000);
-      await h.advance(KEPT - 5000);
+      expect(h.now() - kept).toBeGreaterThan(KEPT / 2 - SLACK);
+      await h.advance(KEPT - SLACK);
       expect(await names()).toEqual(["ann"]);
-      await h.advance(10_000);
+      await h.advance(2 * SLACK);
       await putOff();
-      expect(h.now() - (await waiting())[0]!.since).toBeLessThan(5000);
+      expect(h.now() - (await waiting())[0]!.since).toBeLessThan(SLACK);
       expect(first).toBeDefined();
     });
 

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { subscriptionsContract } from "../contract/subscriptions.contract.ts";
+import { eventually } from "../support/child.ts";
 import { twoOnPostgres } from "./two-on-postgres.ts";
 
 const AGE = `
@@ -24,12 +25,9 @@ it("a lease that has been over for a day is forgotten, unless rows are left of i
   for (const each of [gone, left, fresh]) await postgres.east.leases.close(each);
   const past = "update codomain.proxies set lease_until = now() - interval '25 h' where owner = any($1)";
   await postgres.client.query(past, [[gone, left, lives]]);
-  const limit = Date.now() + 10_000;
-  let there: string[] = names;
-  while (there.includes(gone) && Date.now() < limit) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    there = (await postgres.client.query("select owner from codomain.proxies")).rows.map((row) => row.owner);
-  }
-  expect([...there].sort()).toEqual([left, fresh, lives].sort());
+  const there = async () =>
+    (await postgres.client.query("select owner from codomain.proxies")).rows.map((row) => row.owner as string);
+  await eventually("it is forgotten", async () => !(await there()).includes(gone));
+  expect((await there()).sort()).toEqual([left, fresh, lives].sort());
   await postgres.client.query("truncate codomain.proxies, codomain.subscriptions, codomain.visited");
 });

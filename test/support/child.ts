@@ -57,7 +57,7 @@ export function startChild(command: string, args: readonly string[], options: Sp
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined | false> | T | undefined | false,
-  ms = 10_000,
+  ms = 60_000,
 ): Promise<T> {
   const deadline = performance.now() + ms;
   let last: unknown;
