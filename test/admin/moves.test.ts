@@ -3,6 +3,7 @@ import type { AdminOptions } from "../../src/admin/ports.ts";
 import { MOVER_OPTIONS, Mover } from "../../src/moving/mover.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
+import { eventually } from "../support/child.ts";
 import { ask, openDesk, type TestDesk } from "./support.ts";
 
 /** A desk whose proxy runs batches. */
@@ -27,12 +28,10 @@ async function bind(desk: TestDesk, server: string, ...names: string[]): Promise
 }
 
 async function ended(desk: TestDesk, id: string) {
-  for (let i = 0; i < 500; i++) {
+  return eventually("the batch has ended", async () => {
     const { body } = await ask(desk, "GET", `/api/v1/moves/${id}`);
-    if (body.endedAt !== null) return body;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error("The batch has not ended.");
+    return body.endedAt === null ? undefined : body;
+  });
 }
 
 describe("batches of moves", () => {
@@ -87,7 +86,7 @@ describe("batches of moves", () => {
 
   it("undo: a new batch; those who moved on since are left; a batch that runs is not undone", async () => {
     const desk = await openMovingDesk();
-    await bind(desk, "east", "y-1", "y-2", "y-3");
+    await bind(desk, "east", ...Array.from({ length: 30 }, (_, i) => `y-${i}`));
     const { id } = (await ask(desk, "POST", "/api/v1/moves", { from: "east", to: "west", rate: 1 })).body;
     expect((await ask(desk, "POST", `/api/v1/moves/${id}/undo`)).status).toBe(409);
     await ask(desk, "POST", `/api/v1/moves/${id}/cancel`);
@@ -184,13 +183,18 @@ describe("one move that makes before it breaks", () => {
     const desk = await openDesk();
     await bind(desk, "east", "y-1", "y-2");
     const heard: string[] = [];
-    desk.directory.onChange((change) => heard.push(change.kind));
+    const prepared = new Promise<void>((resolve) => {
+      desk.directory.onChange((change) => {
+        heard.push(change.kind);
+        if (change.kind === "preparing" && change.aor === "y-2@example.com") resolve();
+      });
+    });
     const move = (name: string) =>
       ask(desk, "POST", `/api/v1/users/${name}@example.com/move`, { server: "west", makeBeforeBreak: true });
     const [first, second] = await Promise.all([
       move("y-1"),
       move("y-2"),
-      new Promise((resolve) => setTimeout(resolve, 300)).then(() => bind(desk, "north", "y-2")),
+      prepared.then(() => bind(desk, "north", "y-2")),
     ]);
     expect([first.status, first.body.previous, first.body.binding.server]).toEqual([200, "east", "west"]);
     expect([second.status, second.body.binding.server]).toEqual([409, "north"]);

@@ -11,6 +11,7 @@ import { MOVER_OPTIONS, Mover } from "../../src/moving/mover.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import { Telemetry } from "../../src/telemetry/events.ts";
 import { openDesk } from "../admin/support.ts";
+import { eventually } from "../support/child.ts";
 import { captured } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "codomain-migrate-"));
@@ -158,7 +159,7 @@ describe("codomain migrate", () => {
       },
     };
     registerMigrate(program, io, { screen, interrupts });
-    await program.parseAsync(["migrate", "--from", "east", "--to", "west", "--rate", "2"], { from: "user" });
+    await program.parseAsync(["migrate", "--from", "east", "--to", "west", "--rate", "1"], { from: "user" });
     const id = /Batch (\w+) goes on without this command. Look again: npx codomain migrate --resume/.exec(
       stderr(),
     )?.[1];
@@ -176,10 +177,12 @@ describe("codomain migrate", () => {
 
   it("--cancel ends a batch, exit 1 for who follows it", async () => {
     const { run, bind } = await serve();
-    await bind("east", "y-1", "y-2", "y-3");
+    await bind("east", ...Array.from({ length: 60 }, (_, i) => `y-${i}`));
     const following = run("--from", "east", "--to", "west", "--rate", "1");
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    const id = /^(\w{10})/m.exec((await run("--list")).stdout.split("\n")[1]!)![1]!;
+    const id = await eventually(
+      "the batch is listed",
+      async () => /^\w{10}(?= )/.exec((await run("--list")).stdout.split("\n")[1] ?? "")?.[0],
+    );
     expect((await run("--cancel", id)).stdout).toContain("is cancelled");
     const { code, stdout } = await following;
     expect([code, stdout]).toEqual([1, expect.stringMatching(new RegExp(`^Batch ${id} is cancelled\\. `))]);

@@ -12,10 +12,15 @@ const PRESENCE = "urn:ietf:params:xml:ns:pres-rules";
 /** Far more than it takes, far less than what is quadratic does. */
 const MOST_MS = 500;
 
+/** The least of some tries: what is quadratic takes long in each, what the machine was busy with meanwhile does not. */
 function timed(run: () => void): number {
-  const began = performance.now();
-  run();
-  return performance.now() - began;
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 5 && least >= MOST_MS; i++) {
+    const began = performance.now();
+    run();
+    least = Math.min(least, performance.now() - began);
+  }
+  return least;
 }
 
 it("a text is trimmed at its ends only", () => {
