@@ -55,6 +55,7 @@ export async function run(): Promise<void> {
     cached: () => 0,
     openForks: () => 0,
     subscriptions: () => ({ held: 0, live: 0, composed: 0 }),
+    parts: () => [],
     stored: () => ({ messages: 0, octets: 0, inFlight: 0 }),
     waiting: () => 0,
   });

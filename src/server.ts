@@ -112,6 +112,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       waiting: () => proxy.openForks.waiting,
       subscriptions: () => services.subscriptions.counts,
       stored: () => ({ ...deliverer.waiting, inFlight: deliverer.inFlight }),
+      parts: () => services.subscriptions.standings,
     });
     stops.push(() => metrics.stop());
     const reload = (next: Config): readonly string[] => {

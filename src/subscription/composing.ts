@@ -1,7 +1,7 @@
 import type { XmlElement } from "../presence/xml.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import { subscriberWakeAt } from "../sip/dialog/subscriber.ts";
-import type { Telemetry } from "../telemetry/events.ts";
+import type { PartSaid, Telemetry } from "../telemetry/events.ts";
 import type { Child } from "./child.ts";
 import { type AskingParts, ComposedAsking } from "./composed-asking.ts";
 import { type ChildStep, childEvent, ON_CHILD } from "./composed-decision.ts";
@@ -174,6 +174,7 @@ export class Composing {
     if (child === undefined || subscription.ending) return this.#parts.documents.release(said.content);
     const before = child.standing;
     const step = this.#stepFor(subscription, child, event, said);
+    this.#report(subscription, child, leg, step);
     if (step !== "confirm" && step !== "fix") this.#parts.documents.release(said.content);
     this.#carryOut(subscription, child, leg, step, said);
     if (subscription.ending) return;
@@ -187,6 +188,15 @@ export class Composing {
     const step = ON_CHILD[child.standing][childEvent(event, gone)];
     const deaf = this.#desk.options.unsafe?.ignoresDenials === true && subscription.active;
     return deaf && step === "deny" ? "drop" : step;
+  }
+
+  #report({ aor }: Subscription, child: Child, leg: Leg, step: ChildStep): void {
+    const said = SAID[step];
+    const { server, standing, askedAt, epoch } = child;
+    // What another proxy has asked for and was told is no news here; nor is what it has said already.
+    const isNews = said === "confirmed" ? epoch !== leg.number && askedAt >= 0 : said !== standing;
+    if (said === undefined || !isNews) return;
+    this.#parts.telemetry.emit("part", { server, aor, said, tookMs: askedAt < 0 ? 0 : this.#desk.now() - askedAt });
   }
 
   #carryOut(subscription: Subscription, child: Child, leg: Leg, step: ChildStep, said: Said): void {
@@ -379,6 +389,15 @@ export class Composing {
   }
 }
 
+const SAID: Readonly<Partial<Record<ChildStep, PartSaid>>> = {
+  confirm: "confirmed",
+  fix: "confirmed",
+  withhold: "pending",
+  deny: "denied",
+  out: "out",
+  elsewhere: "elsewhere",
+  retry: "away",
+};
 const SHORT_LIFE_MS = 10_000;
 /** Until the row of one that has ended is gone, with the servers it has visited. */
 const ROW_GOES_MS = 500;

@@ -3,6 +3,7 @@ import type { StoredSubscription, TakenSubscription } from "../directory/subscri
 import { type NotifierRules, notifierWakeAt } from "../sip/dialog/notifier.ts";
 import { type SubscriberRules, subscriberWakeAt } from "../sip/dialog/subscriber.ts";
 import { TimerWheel } from "../sip/transaction/timer-wheel.ts";
+import type { Standing } from "./composed-decision.ts";
 import { Composing } from "./composing.ts";
 import { contactOfProxy } from "./contact.ts";
 import type { LegEvent } from "./decision.ts";
@@ -146,6 +147,20 @@ export class Subscriptions implements Desk, TimeKeeper {
   get counts(): { readonly held: number; readonly live: number; readonly composed: number } {
     const { size, live, composed } = this.registry;
     return { held: size - live - composed, live, composed };
+  }
+
+  /** Servers of its composed subscriptions, by how they stand. */
+  get standings(): readonly { readonly server: string; readonly standing: Standing; readonly count: number }[] {
+    const counts = new Map<string, { readonly server: string; readonly standing: Standing; count: number }>();
+    for (const { composed } of this.registry.all()) {
+      for (const { server, standing } of composed?.children ?? []) {
+        const key = `${server} ${standing}`;
+        const entry = counts.get(key);
+        if (entry === undefined) counts.set(key, { server, standing, count: 1 });
+        else entry.count++;
+      }
+    }
+    return [...counts.values()];
   }
 
   /** What is still to be done about subscriptions that have ended. */

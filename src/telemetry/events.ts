@@ -124,6 +124,13 @@ export interface Events {
     /** Why it has ended. */
     readonly reason?: string;
   };
+  /** What a server that is asked for its part of a composed document has said. `tookMs`: since it was asked. */
+  part: {
+    readonly server: string;
+    readonly aor: string;
+    readonly said: PartSaid;
+    readonly tookMs: number;
+  };
   /** The lease of this process, under which its rows stand. */
   lease: {
     readonly owner: string;
@@ -160,6 +167,12 @@ export interface Events {
   configReloaded: { readonly changes: readonly string[] };
   warning: { readonly what: string; readonly detail: string };
 }
+
+/**
+ * `confirmed`: a leg's first time; `pending`: not, or no more; `out`: the user is not there; `elsewhere`: 482, it is there by
+ * another way; `away`: it could not be asked.
+ */
+export type PartSaid = "confirmed" | "pending" | "denied" | "out" | "elsewhere" | "away";
 
 export type EventName = keyof Events;
 export type Listener<N extends EventName> = (event: Events[N]) => void;

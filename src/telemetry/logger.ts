@@ -173,6 +173,7 @@ const SOURCES: Sources = {
     epoch: e.epoch,
     ...(e.reason === undefined ? {} : { reason: text(e.reason) }),
   })),
+  part: source("debug", "part", (e) => ({ server: e.server, user: text(e.aor), said: e.said, ms: e.tookMs })),
   lease: source("info", "lease", (e) => ({ owner: e.owner, state: e.state, rows: e.rows }), {
     level: (e) => (e.state === "lost" ? "warn" : "info"),
   }),

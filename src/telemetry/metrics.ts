@@ -71,6 +71,7 @@ export class Metrics {
     const server = (): Bound => knownServers(sources);
     this.#countRequests();
     this.#countServers(server);
+    this.#countParts(server);
     this.#countTransport();
     this.#countUsers(server);
     this.#countMessages(server);
@@ -188,6 +189,24 @@ export class Metrics {
       },
     );
     this.#on("proofRemoved", (e) => proofs.add(e.server, e.method));
+  }
+
+  #countParts(server: () => Bound): void {
+    const said = this.#tally("parts", "What servers said of their part of a composed document.", {
+      server: server(),
+      said: words(["confirmed", "pending", "denied", "out", "elsewhere", "away"]),
+    });
+    const confirmed = new Timings(this.#registry, {
+      name: "codomain_part_confirmation_seconds",
+      help: "Time from asking a server for its part to its first active NOTIFY.",
+      label: "server",
+      bound: server(),
+      bounds: SECONDS,
+    });
+    this.#on("part", (e) => {
+      said.add(e.server, e.said);
+      if (e.said === "confirmed") confirmed.add(e.server, e.tookMs / 1000);
+    });
   }
 
   #countTransport(): void {

@@ -18,6 +18,8 @@ export interface MetricsSources {
   waiting(): number;
   /** Subscriptions this proxy owns: held for users who are on no server, and extended to one; and composed of several. */
   subscriptions(): { readonly held: number; readonly live: number; readonly composed: number };
+  /** Servers of composed subscriptions this proxy owns, by how they stand. */
+  parts(): readonly { readonly server: string; readonly standing: string; readonly count: number }[];
   /** Messages stored in the whole domain, as this proxy was told last, and queues of them in its hands. */
   stored(): { readonly messages: number; readonly octets: number; readonly inFlight: number };
 }
@@ -62,6 +64,13 @@ export function readState(gauges: Gauges, sources: MetricsSources, lag: LoopLag)
       { labels: { state: "live" }, value: live },
       { labels: { state: "composed" }, value: composed },
     ];
+  });
+  gauges.many("composed_parts", "Servers of composed subscriptions, by how they stand.", ["server", "standing"], () => {
+    const known = new Set(sources.servers().map(({ name }) => name));
+    return sources
+      .parts()
+      .filter(({ server }) => known.has(server))
+      .map(({ server, standing, count }) => ({ labels: { server, standing }, value: count }));
   });
   gauges.one("stored_messages", "Messages stored in the whole domain.", () => sources.stored().messages);
   gauges.one("stored_messages_bytes", "Octets of them.", () => sources.stored().octets);

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import type { Events } from "../../src/telemetry/events.ts";
 import type { Policy } from "../support/notifier.ts";
 import { ALICE, AOR, told, Unioned, type UnionedOptions } from "../support/unioned.ts";
 import { Watcher } from "../support/watcher.ts";
@@ -174,6 +175,34 @@ describe("Confirmed means a NOTIFY with state active", () => {
     domain.west.notify(domain.west.live[0]!);
     await domain.wait(1_000);
     expect(seen()).toEqual(["pending", "active east open, west open"]);
+  });
+});
+
+describe("what operators are told (docs/metrics.md)", () => {
+  it("is what each server said of its part, once, after how long, and how it stands", async () => {
+    await begin({ names: ["east", "west", "north"] });
+    const { telemetry, services } = domain.world.proxies[0]!;
+    const parts: Events["part"][] = [];
+    telemetry.on("part", (each) => void parts.push(each));
+    domain.west.policy = ANSWER(404);
+    domain.at["north"]!.policy = ANSWER(200, "pending;expires=600");
+    await watcher.subscribe(ALICE);
+    await domain.wait(1_000);
+    domain.at["north"]!.notify(domain.at["north"]!.served[0]!);
+    domain.east.notify(domain.east.served[0]!);
+    await domain.wait(1_000);
+    const said = () => parts.map(({ server, said }) => `${server} ${said}`);
+    expect(said().sort()).toEqual(["east confirmed", "north confirmed", "north pending", "west out"]);
+    const late = parts.find(({ server, said }) => server === "north" && said === "confirmed")!;
+    expect(late.tookMs).toBeGreaterThanOrEqual(1_000);
+    expect(late.tookMs).toBeLessThan(2_000);
+    expect(
+      services.subscriptions.standings.map(({ server, standing, count }) => `${server} ${standing} ${count}`).sort(),
+    ).toEqual(["east confirmed 1", "north confirmed 1", "west out 1"]);
+    domain.east.notify(domain.east.served[0]!, "terminated;reason=rejected", null);
+    await domain.wait(1_000);
+    expect(said().at(-1)).toBe("east denied");
+    expect(services.subscriptions.standings).toEqual([]);
   });
 });
 

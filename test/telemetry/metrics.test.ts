@@ -64,6 +64,10 @@ function setUp(servers: () => readonly ServerState[] = () => [EAST]) {
     cached: () => 7,
     openForks: () => 8,
     subscriptions: () => ({ held: 4, live: 2, composed: 3 }),
+    parts: () => [
+      { server: "east", standing: "confirmed", count: 3 },
+      { server: "gone", standing: "asked", count: 1 },
+    ],
     stored: () => ({ messages: 3, octets: 900, inFlight: 1 }),
     waiting: () => 9,
   };
@@ -100,6 +104,25 @@ describe("metrics", () => {
       (await lines(metrics, "codomain_")).filter((line) => !line.startsWith("codomain_resident"));
     expect(await page()).toEqual(await page());
     expect(await lines(metrics, "codomain_config_reloads_total")).toEqual(["codomain_config_reloads_total 1"]);
+  });
+
+  it("say of each server what it said of its parts, how long it took, and how they stand", async () => {
+    const { telemetry, metrics } = setUp();
+    const part = { server: "east", aor: "bob@example.com", tookMs: 40 } as const;
+    telemetry.emit("part", { ...part, said: "confirmed" });
+    telemetry.emit("part", { ...part, said: "denied" });
+    telemetry.emit("part", { ...part, said: "denied", server: "unheard-of" });
+    expect(await lines(metrics, "codomain_parts_total")).toEqual([
+      'codomain_parts_total{server="east",said="confirmed"} 1',
+      'codomain_parts_total{server="east",said="denied"} 1',
+      'codomain_parts_total{server="other",said="denied"} 1',
+    ]);
+    expect(await lines(metrics, "codomain_part_confirmation_seconds_sum")).toEqual([
+      'codomain_part_confirmation_seconds_sum{server="east"} 0.04',
+    ]);
+    expect(await lines(metrics, "codomain_composed_parts")).toEqual([
+      'codomain_composed_parts{server="east",standing="confirmed"} 3',
+    ]);
   });
 
   it("put durations into buckets that add up", async () => {
@@ -234,6 +257,7 @@ describe("metrics", () => {
           server: c,
           reason: a,
         },
+        part: { server: a, aor: b, said: c as "denied", tookMs: n },
         lease: { owner: a, state: b as "lost", rows: n },
         moveStep: { batch: a, aor: b, from: c, to: a, reason: b },
         reconciled: { aor: a, server: b, verdict: c, detail: a },
