@@ -359,6 +359,8 @@ create table codomain.users (
   PRIMARY KEY (aor)
 );
 
+CREATE INDEX users_named ON codomain.users USING btree (aor) WHERE (identities <> '{}'::jsonb);
+
 create table codomain.visited (
   holder text collate "C" not null,
   subscription text collate "C",

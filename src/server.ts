@@ -99,6 +99,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       const capture = await createCapture(runtime, telemetry, captureOptions(config.capture));
       stops.push(() => capture.stop());
     }
+    await proxy.prepare();
     await transport.start();
     stops.push(async () => {
       transactions.stop();

@@ -226,6 +226,8 @@ export interface UserQuery {
   readonly limit: number;
 }
 
+export type NamedUser = Pick<UserRecord, "aor" | "identities">;
+
 /** One line of an import: a record, and with a `server` a provisioned binding. */
 export interface ImportRow {
   readonly aor: string;
@@ -275,6 +277,8 @@ export interface Directory {
   closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void>;
 
   users(query: UserQuery): Promise<readonly UserRow[]>;
+  /** Those whose record has identities, in order of their AoR. @param after exclusive. @param limit at most 1000. */
+  namedUsers(after: string, limit: number): Promise<readonly NamedUser[]>;
   user(aor: string): Promise<UserRow | null>;
   putUser(record: UserRecord, actor: string): Promise<void>;
   /** Removes record, binding, credentials and documents; the slot with its epoch stays. False: there was none of them. */

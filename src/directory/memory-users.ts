@@ -1,4 +1,4 @@
-import type { Change, Credentials, UserQuery, UserRecord, UserRow } from "./directory.ts";
+import type { Change, Credentials, NamedUser, UserQuery, UserRecord, UserRow } from "./directory.ts";
 import { currentBinding, judgeUnbind, type Slot } from "./judge.ts";
 import type { MemoryAudit } from "./memory-audit.ts";
 import { dropDocuments } from "./memory-documents.ts";
@@ -37,6 +37,17 @@ export class MemoryUsers {
       }
       return rows;
     });
+  }
+
+  named(after: string, limit: number): Promise<readonly NamedUser[]> {
+    return this.#access.ask(async (s) =>
+      s
+        .scan<UserRecord>("users")
+        .map(([, { aor, identities }]) => ({ aor, identities }))
+        .filter(({ aor, identities }) => aor > after && Object.keys(identities).length > 0)
+        .sort((a, b) => (a.aor < b.aor ? -1 : 1))
+        .slice(0, Math.min(limit, MOST_USERS)),
+    );
   }
 
   one(aor: string): Promise<UserRow | null> {

@@ -13,6 +13,7 @@ import type {
   ImportRow,
   Lookup,
   Move,
+  NamedUser,
   OpenFork,
   OpenForkOutcome,
   Unbind,
@@ -251,6 +252,10 @@ class MemoryDirectory implements Directory {
 
   users(query: UserQuery): Promise<readonly UserRow[]> {
     return this.#users.list(query);
+  }
+
+  namedUsers(after: string, limit: number): Promise<readonly NamedUser[]> {
+    return this.#users.named(after, limit);
   }
 
   user(aor: string): Promise<UserRow | null> {

@@ -16,9 +16,29 @@ export interface IdentityTable {
   readonly outward: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** Server -> full AoR there -> AoR. */
   readonly inward: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  readonly records: RecordNames;
 }
 
-export function buildIdentityTable(servers: readonly IdentityServer[]): IdentityTable {
+/** The identities that stand in users' records, as they are known here. */
+export interface RecordNames {
+  /** Users who have any. */
+  readonly size: number;
+  /** As the record has them; undefined: none. */
+  identitiesOf(aor: string): Readonly<Record<string, string>> | undefined;
+  /** AoR of the user whom the server calls by this full AoR. */
+  whoIs(server: string, identity: string): string | undefined;
+}
+
+export const NO_RECORD_NAMES: RecordNames = Object.freeze({
+  size: 0,
+  identitiesOf: () => undefined,
+  whoIs: () => undefined,
+});
+
+export function buildIdentityTable(
+  servers: readonly IdentityServer[],
+  records: RecordNames = NO_RECORD_NAMES,
+): IdentityTable {
   const outward = new Map<string, Record<string, string>>();
   const inward = new Map<string, Map<string, string>>();
   for (const server of servers) {
@@ -33,19 +53,28 @@ export function buildIdentityTable(servers: readonly IdentityServer[]): Identity
       inward.set(server.name, users);
     }
   }
-  return { outward, inward };
+  return { outward, inward, records };
 }
 
-/** Server -> full AoR there, only where it differs; null: nowhere. */
+/** True: every server calls everybody alike. */
+export function isNamedAlike({ outward, records }: IdentityTable): boolean {
+  return outward.size === 0 && records.size === 0;
+}
+
+/**
+ * Server -> full AoR there, only where it differs; null: nowhere.
+ * @param record null: the caller has none, so what is known of it counts.
+ */
 export function identitiesOf(
   table: IdentityTable,
   aor: string,
   record: UserRecord | null,
 ): Readonly<Record<string, string>> | null {
   const configured = table.outward.get(aor) ?? null;
-  if (record === null || isEmpty(record.identities)) return configured;
+  const own = record?.identities ?? (table.records.size > 0 ? table.records.identitiesOf(aor) : undefined);
+  if (own === undefined || isEmpty(own)) return configured;
   const names: Record<string, string> = Object.assign(Object.create(null), configured);
-  for (const [server, text] of Object.entries(record.identities)) {
+  for (const [server, text] of Object.entries(own)) {
     const identity = fullIdentity(text, aor);
     if (identity === aor) delete names[server];
     else names[server] = identity;
@@ -63,22 +92,14 @@ export function identityOn(
   return identitiesOf(table, aor, record)?.[server] ?? aor;
 }
 
-/**
- * The way in: who is meant by an AoR in a request from `server`. Identities of the configuration are known here; those
- * of a record only where the caller has it, because nothing leads from such a name to the record.
- */
-export function canonicalFrom(
-  table: IdentityTable,
-  server: string,
-  aor: string,
-  record: UserRecord | null = null,
-): string {
-  const own = record?.identities[server];
-  if (record !== null && own !== undefined && fullIdentity(own, record.aor) === aor) return record.aor;
-  return table.inward.get(server)?.get(aor) ?? aor;
+/** The way in: who is meant by an AoR in a request from `server`. */
+export function canonicalFrom({ inward, records }: IdentityTable, server: string, aor: string): string {
+  const recorded = records.size > 0 ? records.whoIs(server, aor) : undefined;
+  return recorded ?? inward.get(server)?.get(aor) ?? aor;
 }
 
-function fullIdentity(text: string, aor: string): string {
+/** @param text the user part or AoR by which a server knows the user. */
+export function fullIdentity(text: string, aor: string): string {
   const at = text.lastIndexOf("@");
   if (at === -1) return `${text}${aor.slice(aor.lastIndexOf("@"))}`;
   return text.slice(0, at + 1) + text.slice(at + 1).toLowerCase();

@@ -1,4 +1,4 @@
-import { identityOn } from "../federation/identity.ts";
+import { identityOn, isNamedAlike } from "../federation/identity.ts";
 import { incomingBreadth } from "../federation/loop-hash.ts";
 import { isPrivate } from "../federation/privacy.ts";
 import { isAnonymous, senderOf } from "../federation/sender.ts";
@@ -105,13 +105,13 @@ function assertedIdentity(
   const { origin, request } = exchange;
   const isProved = origin.kind === "client" && origin.authenticated !== null;
   if (origin.kind !== "server" && !isProved) return "remove";
-  const isNamedAlike = core.identities.outward.size === 0;
-  if (!isProved && isNamedAlike && !request.has("P-Asserted-Identity")) return "keep";
+  const isAlike = isNamedAlike(core.identities);
+  if (!isProved && isAlike && !request.has("P-Asserted-Identity")) return "keep";
   // 7: with the token `id` it stays among those who are trusted; so does who calls himself nobody.
   const isSecret = isPrivate(request) || (isProved && isAnonymous(request.from.uri));
   if (isSecret && !isTrusted(core, way, redirected, out)) return "remove";
   if (origin.kind === "server") {
-    const to = isNamedAlike ? undefined : way.server || core.serverAt(out.remoteHost, out.remotePort);
+    const to = isAlike ? undefined : way.server || core.serverAt(out.remoteHost, out.remotePort);
     const mapped = to === undefined ? undefined : mappedIdentity(core, exchange, to);
     return mapped === undefined ? "keep" : { value: mapped };
   }

@@ -28,6 +28,7 @@ import { type Handlers, NO_HANDLERS } from "./handlers.ts";
 import { ImRouting } from "./im-routing.ts";
 import { KnownCredentials } from "./known-credentials.ts";
 import { SEPARATOR } from "./loop.ts";
+import { NamedUsers } from "./named-users.ts";
 import { OpenForks } from "./open-forks.ts";
 import { OpenSpreads } from "./open-spreads.ts";
 import type { ProxyOptions } from "./options.ts";
@@ -78,6 +79,7 @@ export class ProxyCore implements Core, TransactionUser {
   readonly keys: RouteKeys;
   readonly nonces: DigestNonces;
   readonly credentials: KnownCredentials;
+  readonly #named: NamedUsers;
   readonly imRouting: ImRouting;
   readonly repeats: Repeats;
   readonly openSpreads = new OpenSpreads();
@@ -120,6 +122,7 @@ export class ProxyCore implements Core, TransactionUser {
     this.keys = new RouteKeys(random.bytes(32));
     this.nonces = new DigestNonces(clock, random);
     this.credentials = new KnownCredentials(this.directory);
+    this.#named = new NamedUsers(this.directory, this.runtime, this.telemetry);
     this.repeats = new Repeats(clock);
     this.imRouting = new ImRouting({
       random,
@@ -146,6 +149,11 @@ export class ProxyCore implements Core, TransactionUser {
     this.transactions.user = this;
   }
 
+  /** Before the transport listens: who comes under another name is to be known. */
+  prepare(): Promise<void> {
+    return this.#named.start();
+  }
+
   /** After the transport listens: which transports there are is known now, and the servers are asked for the first time. */
   async start(): Promise<void> {
     this.#locateOptions = { transports: new Set(this.transport.points.map((point) => point.transport)) };
@@ -157,6 +165,7 @@ export class ProxyCore implements Core, TransactionUser {
     this.rotation.stop();
     this.openForks.stop();
     this.credentials.stop();
+    this.#named.stop();
     this.subscriptionForks.stop();
   }
 
@@ -167,7 +176,7 @@ export class ProxyCore implements Core, TransactionUser {
     const { policy } = this;
     this.origins = buildOriginTable(servers);
     this.models = compileModels(options.models);
-    this.identities = buildIdentityTable(servers);
+    this.identities = buildIdentityTable(servers, this.#named);
     this.settings = {
       home: options.clients.home,
       routing: options.routing,

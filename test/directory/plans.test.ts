@@ -5,6 +5,7 @@ import { CLEAR_SUBSCRIPTIONS } from "../../src/directory/postgres/clear-subscrip
 import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
 import { INSERT_SUBSCRIPTIONS } from "../../src/directory/postgres/insert-subscriptions.ts";
 import { LOOKUP } from "../../src/directory/postgres/lookup.ts";
+import { NAMED_USERS } from "../../src/directory/postgres/named-users.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
 import { LOAD_SUBSCRIPTIONS, listVerb, OWNED_SUBSCRIPTIONS } from "../../src/directory/postgres/query-subscriptions.ts";
 import { REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscriptions.ts";
@@ -79,6 +80,7 @@ const OTHERS: Array<[Verb, string]> = [
   [takeSubscriptions(100), "('o0', 16)"],
   [END_LAPSED, ""],
   [CLEAR_SUBSCRIPTIONS, ""],
+  [NAMED_USERS, "('', 100)"],
   [OWNED_SUBSCRIPTIONS, "('o1', '', 100)"],
   [LOAD_SUBSCRIPTIONS, "('o1', array['cdm-1', 'cdm-2'])"],
   [listVerb({ aor: "u1@x", limit: 1 }), "('', null, 'u1@x', null, null, 100)"],

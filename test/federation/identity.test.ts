@@ -1,6 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { UserRecord } from "../../src/directory/directory.ts";
-import { buildIdentityTable, canonicalFrom, identitiesOf, identityOn } from "../../src/federation/identity.ts";
+import {
+  buildIdentityTable,
+  canonicalFrom,
+  identitiesOf,
+  identityOn,
+  isNamedAlike,
+} from "../../src/federation/identity.ts";
 
 const JOE = "joe@example.com";
 const TABLE = buildIdentityTable([
@@ -46,7 +52,21 @@ describe("identities", () => {
   it("are mapped back on the way in, of that server only", () => {
     expect(canonicalFrom(TABLE, "north", "joe.smith@example.com")).toBe(JOE);
     expect(canonicalFrom(TABLE, "east", "joe.smith@example.com")).toBe("joe.smith@example.com");
-    expect(canonicalFrom(TABLE, "east", "jo@example.com", record({ east: "jo" }))).toBe(JOE);
+  });
+
+  it("of records that are known here count both ways, and beat the configuration's", () => {
+    const table = buildIdentityTable([{ name: "north", identities: { [JOE]: "joe.smith" } }], {
+      size: 1,
+      identitiesOf: (aor) => (aor === JOE ? { north: "joseph", east: "jo" } : undefined),
+      whoIs: (server, identity) => (server === "east" && identity === "jo@example.com" ? JOE : undefined),
+    });
+    expect([identityOn(table, JOE, "east"), identityOn(table, JOE, "north")]).toEqual([
+      "jo@example.com",
+      "joseph@example.com",
+    ]);
+    expect(canonicalFrom(table, "east", "jo@example.com")).toBe(JOE);
+    expect(canonicalFrom(table, "north", "jo@example.com")).toBe("jo@example.com");
+    expect([isNamedAlike(table), isNamedAlike(buildIdentityTable([]))]).toEqual([false, true]);
   });
 
   it("go out and come back as the same user", () => {

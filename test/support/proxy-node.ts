@@ -129,6 +129,7 @@ async function start(
     options.proxy,
   );
   const services = createServices(core, directory, { ...SERVICE_OPTIONS, ...options.services });
+  await core.prepare();
   await transport.start();
   await core.start();
   await services.start();

@@ -14,6 +14,7 @@ import type {
   ImportRow,
   Lookup,
   Move,
+  NamedUser,
   OpenFork,
   OpenForkOutcome,
   Unbind,
@@ -37,6 +38,7 @@ import { PostgresLeases } from "./leases.ts";
 import { LOOKUP, type LookupRow, lookupOf } from "./lookup.ts";
 import { type Migration, migrate, readMigrations } from "./migrate.ts";
 import { PostgresMoves } from "./moves.ts";
+import { NAMED_USERS } from "./named-users.ts";
 import { Notifier } from "./notify.ts";
 import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { Pool, type PoolOptions, unavailable } from "./pool.ts";
@@ -254,6 +256,10 @@ export class PostgresDirectory implements Directory {
         ? await this.#pool.run<LookupRow>(USERS, values)
         : await this.#pool.run<LookupRow>(USERS_OF_SERVER, [...values, query.server]);
     return rows.map(userRowOf).filter((row) => row !== null);
+  }
+
+  namedUsers(after: string, limit: number): Promise<readonly NamedUser[]> {
+    return this.#pool.run<NamedUser>(NAMED_USERS, [after, Math.max(0, Math.min(limit, MOST_USERS))]);
   }
 
   async user(aor: string): Promise<UserRow | null> {
