@@ -24,6 +24,7 @@ interface Aside {
   late: boolean;
   granted: string | null;
   askedAnewAt: number;
+  askAnewAt: number;
   preparing: boolean;
   wholeAsked: boolean;
 }
@@ -37,6 +38,7 @@ const NOTHING: Readonly<Aside> = Object.freeze({
   late: false,
   granted: null,
   askedAnewAt: LONG_AGO,
+  askAnewAt: 0,
   preparing: false,
   wholeAsked: false,
 });
@@ -144,6 +146,15 @@ export class Child {
 
   set askedAnewAt(at: number) {
     this.#set("askedAnewAt", at);
+  }
+
+  /** When it is asked anew for that, though its leg lives; 0: it need not be. */
+  get askAnewAt(): number {
+    return (this.#aside ?? NOTHING).askAnewAt;
+  }
+
+  set askAnewAt(at: number) {
+    this.#set("askAnewAt", at);
   }
 
   /** Something about the next try is being asked of the database. */

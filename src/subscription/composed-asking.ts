@@ -87,13 +87,23 @@ export class ComposedAsking {
     return true;
   }
 
-  /** Its server has unsubscribed from those below it, while our leg to it lives: it mistook one leg's for another's. */
+  /**
+   * Its server has unsubscribed from those below it, while our leg to it lives: it mistook one leg's for another's. It is
+   * asked anew, and soon after that not at once: legs that are begun together are mistaken for each other together.
+   */
   letGo(subscription: Subscription, child: Child): void {
+    if (child.leg === null) return;
     const now = this.#desk.now();
-    if (child.leg === null || now - child.askedAnewAt < ASKED_ANEW_MS) return;
-    child.askedAnewAt = now;
-    this.#askAnew(subscription, child);
+    child.askAnewAt = Math.max(now, child.askedAnewAt + ASKED_ANEW_MS);
+    if (child.askAnewAt === now) this.askAnew(subscription, child);
     this.#desk.arm(subscription);
+  }
+
+  /** The moment for it has come. */
+  askAnew(subscription: Subscription, child: Child): void {
+    child.askAnewAt = 0;
+    if (child.leg !== null) child.askedAnewAt = this.#desk.now();
+    this.#askAnew(subscription, child);
   }
 
   /** It sends a subscription on when it gets it, and to those that were below it then. */
@@ -211,6 +221,7 @@ export class ComposedAsking {
     child.version = NO_VERSION;
     child.wholeAsked = false;
     child.wentOn = null;
+    child.askAnewAt = 0;
     child.askedAt = this.#desk.now();
     const { isFetch } = subscription.composed!;
     const expires = isFetch ? FETCH_SECONDS : this.#desk.options.legs.expires;

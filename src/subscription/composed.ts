@@ -63,10 +63,11 @@ export class Composed {
   /** When something is due next; Infinity: nothing. */
   wakeAt(): number {
     let at = Number.POSITIVE_INFINITY;
-    for (const { leg, retryAt, staleAt } of this.children) {
+    for (const { leg, retryAt, staleAt, askAnewAt } of this.children) {
       if (leg !== null) at = Math.min(at, subscriberWakeAt(leg.machine));
       if (retryAt > 0) at = Math.min(at, retryAt);
       if (staleAt > 0) at = Math.min(at, staleAt);
+      if (askAnewAt > 0) at = Math.min(at, askAnewAt);
     }
     return at;
   }

@@ -162,6 +162,7 @@ export class Composing {
       if (leg !== null && subscriberWakeAt(leg.machine) <= now)
         this.#parts.legs.step(subscription, leg, { kind: "time", now });
       if (child.retryAt > 0 && child.retryAt <= now) this.#asking.open(subscription, child);
+      if (child.askAnewAt > 0 && child.askAnewAt <= now) this.#asking.askAnew(subscription, child);
     }
     if (!lapsed) return;
     if (this.#asking.reshape(subscription)) this.#asking.place(subscription);

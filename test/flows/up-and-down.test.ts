@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { Tree } from "../../src/federation/facts.ts";
+import { requestWithin, uacDialog } from "../../src/sip/dialog/dialog.ts";
+import type { HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest } from "../../src/sip/message/message.ts";
 import { ALICE, Unioned } from "../support/unioned.ts";
 import { Watcher } from "../support/watcher.ts";
@@ -147,6 +149,42 @@ describe("credits of a leg", () => {
     expect(await send("SUBSCRIBE", 5060)).toBe(200);
     expect(domain.at["root"]!.firsts.length).toBe(before);
     expect(got("SUBSCRIBE")).toMatchObject({ low: 1, lower: 1 });
+  });
+});
+
+describe("what a middle node has sent on for a leg, and ends while the leg lives", () => {
+  /** Sends it on. @returns ends that. */
+  async function sendOn(): Promise<() => Promise<void>> {
+    const sent = asked("SUBSCRIBE", {});
+    const outgoing = mid().beginRequest(sent);
+    await domain.wait(1_000);
+    const dialog = uacDialog(sent, outgoing.responses.at(-1)!);
+    return async () => {
+      const contact = `sip:${mid().host}:5060`;
+      const headers: HeaderPair[] = [
+        ["Event", "presence"],
+        ["Expires", "0"],
+      ];
+      mid().beginRequest(requestWithin(dialog, { method: "SUBSCRIBE", cseq: 2, contact, headers }));
+      await domain.wait(1_000);
+    };
+  }
+
+  it("has it asked anew: at once, and after that not before half a minute has passed, but then", async () => {
+    await begin(false);
+    asksFirst();
+    const watcher = new Watcher(domain.world, "127.0.0.50");
+    await watcher.subscribe(ALICE, 600, { from: BOB });
+    await domain.wait(1_000);
+    const firsts = (): number => domain.at["mid"]!.firsts.length;
+    await (await sendOn())();
+    expect([firsts(), domain.at["low"]!.live.length]).toEqual([2, 0]);
+    await (await sendOn())();
+    expect([firsts(), domain.at["low"]!.live.length]).toEqual([2, 0]);
+    await domain.wait(32_000);
+    expect(firsts()).toBe(3);
+    await domain.wait(60_000);
+    expect(firsts()).toBe(3);
   });
 });
 
