@@ -244,7 +244,7 @@ export class ProxyCore implements Core, TransactionUser {
       await lookUp(this, aor),
     );
     const plan = await this.#routed(facts, decide(facts));
-    return renderExplanation(facts, plan, await this.#explainPolicy(facts));
+    return renderExplanation(facts, plan, await this.#explainPolicy(facts, plan));
   }
 
   /** Whose turn it is now stays his. */
@@ -262,12 +262,14 @@ export class ProxyCore implements Core, TransactionUser {
     return childrenOf(model, this.settings.unions, this.rotation.facts, view).servers;
   }
 
-  async #explainPolicy({ method, event, aor, sender }: Facts): Promise<PolicyExplanation | null> {
+  /** Asked as traffic is: not of what this proxy tells by itself, to the user alone and to servers, nor of what is refused. */
+  async #explainPolicy({ method, event, aor, sender }: Facts, { kind }: Plan): Promise<PolicyExplanation | null> {
     const { policy } = this;
     if (!policy.active || policy.explain === undefined) return null;
     const asked = { watcher: sender.aor, trusted: sender.trusted, aor, event };
     if (method === "MESSAGE" || method === "INVITE") return policy.explain(asked, method);
-    return method === "SUBSCRIBE" && event === "presence" ? policy.explain(asked, null) : null;
+    const isWatched = event === "presence" || !["winfo", "reginfo", "reject"].includes(kind);
+    return method === "SUBSCRIBE" && isWatched ? policy.explain(asked, null) : null;
   }
 
   onRequest(transaction: ServerTransaction): void {

@@ -294,3 +294,26 @@ it("a reload that changes who decides is carried out on those who watch already"
   await domain.wait(2_000);
   expect([bob.saw.at(-1), bob.last!.body.includes("secret")]).toEqual(["active open", false]);
 });
+
+describe("codomain explain", () => {
+  it("says of every request that policy is asked about what it says, and of others nothing", async () => {
+    await begin("root-only");
+    await write(allowing(SERVICES));
+    const { core } = domain.world.proxies[0]!;
+    const explain = async (method: string, event?: string) => {
+      const question = { method, aor: AOR, from: "home", watcher: BOB, ...(event === undefined ? {} : { event }) };
+      return (await domain.world.simulation.finish(core.explain(question))).json;
+    };
+    expect((await explain("SUBSCRIBE")).policy).toMatchObject({ decision: "allow", rule: "rule bob" });
+    expect((await explain("SUBSCRIBE", "message-summary")).policy).toMatchObject({
+      decision: "allow",
+      rule: "rules do not speak of message-summary",
+    });
+    expect((await explain("MESSAGE")).policy).toMatchObject({ decision: "allow", rule: "default" });
+    expect((await explain("INVITE")).policy).toMatchObject({ decision: "allow", rule: "default" });
+    // Who watches is told by this proxy, to the user himself: the plan says it.
+    const winfo = await explain("SUBSCRIBE", "presence.winfo");
+    expect([winfo.policy, winfo.summary]).toEqual([null, "reject 403 Forbidden"]);
+    expect((await explain("PUBLISH")).policy).toBeNull();
+  });
+});
