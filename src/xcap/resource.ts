@@ -16,6 +16,8 @@ export interface XcapResource {
 }
 
 const MOST_BINDINGS = 64;
+/** `/~~/`, an encoded tilde being one, too (RFC 3986 6.2.2.2). */
+const SEPARATOR = /\/(?:~|%7e){2}\//i;
 
 /**
  * @param target path and query behind the XCAP root, as they were sent: `/pres-rules/users/…?xmlns(…)`.
@@ -25,7 +27,9 @@ export function parseResource(target: string): XcapResource | null {
   const question = target.indexOf("?");
   const path = question < 0 ? target : target.slice(0, question);
   // RFC 4825 8: split at the first separator.
-  const [document, node] = splitOnce(path, "/~~/");
+  const separator = SEPARATOR.exec(path);
+  const document = path.slice(0, separator?.index);
+  const node = separator === null ? null : path.slice(separator.index + separator[0].length);
   const segments = document.split("/").slice(1).map(decoded);
   if (segments.some((each) => each === null || each === "" || each === "." || each === "..")) return null;
   const [auid, tree, ...rest] = segments as string[];
@@ -43,11 +47,6 @@ export function parseResource(target: string): XcapResource | null {
     document,
     bindings: bindingsOf(question < 0 ? "" : target.slice(question + 1)),
   };
-}
-
-function splitOnce(text: string, separator: string): [string, string | null] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text, null] : [text.slice(0, at), text.slice(at + separator.length)];
 }
 
 function decoded(text: string): string | null {

@@ -22,6 +22,10 @@ describe("what a request names (RFC 4825 6)", () => {
     expect(parseResource("/xcap-caps/global/index")).toMatchObject({ tree: "global", xui: "", path: ["index"] });
   });
 
+  it("the separator may be percent-encoded, which means the same (RFC 3986 6.2.2.2)", () => {
+    expect(parseResource(`${DOCUMENT}/%7E~/a/%7e%7e/b`)).toMatchObject({ path: ["index"], node: "a/~~/b" });
+  });
+
   it.each([
     "",
     "/",
