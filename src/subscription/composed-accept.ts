@@ -29,6 +29,7 @@ export class ComposedAccepting {
     this.#subscriptions = subscriptions;
     this.#accepting = accepting;
     this.#begun = new RecentCounts(subscriptions.parts.runtime.clock);
+    subscriptions.onFetched = (fetch) => this.#hasCome(fetch);
   }
 
   async subscribe(handed: Handed, plan: ComposePlan): Promise<void> {
@@ -220,12 +221,13 @@ export class ComposedAccepting {
 
   /**
    * models.md, "Unioned, hierarchical": credits tell what goes down from what goes up; this is for what they do not see.
-   * Counted are those that live, and those that were begun a moment ago: what is denied at once can go round, too. It is 480:
+   * Counted are those that live, and those that were begun a moment ago, but for fetches that got what they wanted: what is
+   * denied at once can go round, too. It is 480:
    * with a 482 the server would go on with its own data, and the watcher see it whatever others say.
    */
   #goesRound({ aor, watcher, origin, composed }: Subscription): boolean {
     if (origin === null || composed!.view.direction === "down") return false;
-    if (this.#begun.count(`${origin} ${watcher} ${aor}`) > MOST_FROM_SERVER) return true;
+    if (this.#begun.count(roundOf({ origin, watcher, aor })) > MOST_FROM_SERVER) return true;
     const { registry } = this.#subscriptions;
     if (registry.ofWatcher(watcher) < MOST_FROM_SERVER) return false;
     const same = registry
@@ -234,11 +236,22 @@ export class ComposedAccepting {
     return same.length >= MOST_FROM_SERVER;
   }
 
+  /** All have told what they have, and nothing of it goes on. */
+  #hasCome(fetch: Subscription): void {
+    const { origin, composed } = fetch;
+    if (origin !== null && composed?.visits === false && composed.view.direction === "up")
+      this.#begun.uncount(roundOf(fetch));
+  }
+
   /** RFC 7989 5: 32 digits of lower case, which are not all 0. */
   #newSession(): string {
     const { random } = this.#subscriptions.parts.runtime;
     return Buffer.from(random.bytes(16)).toString("hex");
   }
+}
+
+function roundOf({ origin, watcher, aor }: Pick<Subscription, "origin" | "watcher" | "aor">): string {
+  return `${origin} ${watcher} ${aor}`;
 }
 
 /** Live ones of one watcher to one user that one server may have: his devices, each of which subscribes by itself. */

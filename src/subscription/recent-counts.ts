@@ -25,6 +25,14 @@ export class RecentCounts {
     this.#younger.set(key, younger);
     return younger + (this.#older.get(key) ?? 0);
   }
+
+  /** One of them does not count any more. */
+  uncount(key: string): void {
+    const counts = this.#younger.has(key) ? this.#younger : this.#older;
+    const left = (counts.get(key) ?? 0) - 1;
+    if (left > 0) counts.set(key, left);
+    else counts.delete(key);
+  }
 }
 
 const SPAN_MS = 32_000;

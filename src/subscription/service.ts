@@ -330,10 +330,14 @@ export class Subscriptions implements Desk, TimeKeeper {
     return this.#fetches.size;
   }
 
+  /** Told of every fetch that has got its document. */
+  onFetched: (subscription: Subscription) => void = () => undefined;
+
   fetched(subscription: Subscription, reason: "timeout" | "rejected" | "noresource" | "deactivated"): void {
     this.#fetches.delete(subscription.id);
     this.#endings.add(subscription);
     subscription.retryAt = 0;
+    if (subscription.active) this.onFetched(subscription);
     this.watchers.end(subscription, reason);
   }
 

@@ -319,6 +319,18 @@ describe("in a tree", () => {
     expect(firsts()).toEqual({ east: 2, west: 2, north: 2 });
   });
 
+  it("a server may fetch as often as it likes, one fetch after the other", async () => {
+    await begin({ tree });
+    for (let i = 0; i < 20; i++) {
+      expect((await ask("west", { expires: 0 })).final).toBe(200);
+      expect(partsOf(notifiesTo("west").at(-1)!.body)).toEqual(["east open", "north open", "west open"]);
+    }
+    domain.at["north"]!.policy = (): Policy => ({ status: 403 });
+    const finals: number[] = [];
+    for (let i = 0; i < 12; i++) finals.push((await ask("west", { expires: 0 })).final);
+    expect(finals.filter((each) => each === 480).length).toBe(4);
+  });
+
   it("what is denied at once goes round no more than a few times", async () => {
     await begin({ tree });
     domain.at["north"]!.policy = (): Policy => ({ status: 403 });
