@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { playDemo } from "../../src/demo/demo.ts";
 import { createMemoryDatabase } from "../../src/directory/memory.ts";
 import { createRealRuntime } from "../../src/runtime/real.ts";
+import { expectNoLeaks } from "../support/leak.ts";
 
 test("every scene does what it says, on real sockets; the ladder shows the fork and that there is no second one", async () => {
   const runtime = createRealRuntime();
@@ -19,5 +20,5 @@ test("every scene does what it says, on real sockets; the ladder shows the fork 
   // The draft's loop, found: what a peer sends on is told so.
   expect(lines.filter((line) => line.includes("482 SUBSCRIBE")).length).toBeGreaterThan(0);
   expect(lines.some((line) => line.includes("bob sees what all of them have"))).toBe(true);
-  expect(runtime.leaks()).toEqual([]);
+  await expectNoLeaks(runtime);
 });
