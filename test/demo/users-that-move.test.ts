@@ -137,12 +137,11 @@ describe("a server that is told of registrations (RFC 3680)", () => {
   test("subscribes to all its users and keeps that up", async () => {
     await servers();
     const watch = await simulation.finish(east.registrations());
-    await simulation.advance(400_000);
     const subscribes = asked.filter((request) => request.method === "SUBSCRIBE");
     expect(subscribes[0]?.requestUri).toBe("sip:reg@example.com;server=east");
     expect(subscribes[0]?.event?.package).toBe("reg");
     expect(watch.answer?.status).toBe(200);
-    await notify(dialogs[0]!, "active;expires=600", "", "reg");
+    expect(await notify(dialogs[0]!, "active;expires=600", "", "reg")).toBe(200);
     await simulation.advance(700_000);
     expect(asked.filter((request) => request.to.tag !== undefined).length).toBeGreaterThan(1);
   });
