@@ -15,8 +15,8 @@ const MOVING_MS = FULL ? 60_000 : 8_000;
 const MOVES_PER_SECOND = FULL ? 30 : 15;
 /** Refreshed halfway. A refresh to the proxy that died is given up after 32 s (Timer F), and made again: time for both. */
 const EXPIRES_S = 180;
-/** A lease that lapses, what waits for retransmissions, and retries with back-off. */
-const CALM_MS = FULL ? 150_000 : 75_000;
+/** A lease that lapses, what waits for retransmissions, and retries with back-off: at most. */
+const CALM_MS = 150_000;
 
 let postgres: TestServer;
 
