@@ -259,6 +259,7 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
     mayBeMissing: (server) =>
       proxy.settings.unions.unreachable === "without" &&
       proxy.rotation.facts.some((each) => each.name === server && each.neverDenies),
+    isServer: (host, port) => proxy.serverAt(host, port) !== undefined,
     traits: (server) => proxy.rotation.facts.find((each) => each.name === server) ?? null,
     onUp: (listener) => proxy.onServerUp(listener),
   };
@@ -305,6 +306,7 @@ function routerOf(proxy: ProxyCore): Router {
     where: (message) => planDelivery(proxy, message),
     proves: (server) => proxy.rotation.facts.some((each) => each.name === server && each.proves.includes("MESSAGE")),
     nameOn: (aor, server) => identityOn(proxy.identities, aor, server),
+    canonical: (aor, server) => proxy.canonical(aor, server),
     onServerUp: (listener) => proxy.onServerUp(listener),
     get domains() {
       return proxy.options.domains;

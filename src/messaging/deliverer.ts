@@ -359,7 +359,8 @@ export class Deliverer {
     if (timeoutMs <= 0) return null;
     const { request, recipient, sender } = message;
     const uri = requestUriFor(request, recipient, ...namesAt(plan, server));
-    const named = router.nameOn(sender, server);
+    // Neither a host nor the digest of a long name is anybody who has another one there.
+    const named = sender.includes("@") ? router.nameOn(sender, server) : null;
     let broken = false;
     const build = () => {
       try {

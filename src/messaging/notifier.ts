@@ -28,7 +28,7 @@ export class Notifier {
     const at = runtime.clock.wall();
     try {
       const { request, callId, fromTag } = failureNotification(message, asked, router.domains[0]!, at);
-      const recipient = this.#userOf(asked.to);
+      const recipient = this.#userOf(asked.to, message.origin);
       // What a client writes into CPIM proves nothing: nobody is sent notifications in another's name.
       if (message.origin === null && recipient !== message.sender) return;
       if (recipient === null) return this.#sendOnce(request);
@@ -60,11 +60,12 @@ export class Notifier {
     }
   }
 
-  /** His canonical AoR, where he is a user of one of our domains. */
-  #userOf(uri: string): string | null {
-    const parsed = parseUri(sipUriFor(uri));
-    const aor = tryAorOf(parsed);
-    return aor !== undefined && this.#parts.router.domains.includes(aor.slice(aor.lastIndexOf("@") + 1)) ? aor : null;
+  /** His canonical AoR, where he is a user of one of our domains. @param server that calls him so; null: a client does. */
+  #userOf(uri: string, server: string | null): string | null {
+    const { router } = this.#parts;
+    const name = tryAorOf(parseUri(sipUriFor(uri)));
+    const aor = name === undefined ? undefined : router.canonical(name, server);
+    return aor !== undefined && router.domains.includes(aor.slice(aor.lastIndexOf("@") + 1)) ? aor : null;
   }
 
   #sendOnce(request: SipRequest): void {

@@ -38,6 +38,8 @@ export interface Router {
   proves(server: string): boolean;
   /** What this server calls a user of ours. */
   nameOn(aor: string, server: string): string;
+  /** The user whom this server calls so; `server` null: who is meant by a client. */
+  canonical(aor: string, server: string | null): string;
   /** A server can be asked again. Returns the way to end it. */
   onServerUp(listener: (server: string) => void): () => void;
   /** Lower case; the first is the default one. */

@@ -568,6 +568,24 @@ describe("the database away", () => {
   });
 });
 
+describe("who has asserted his name", () => {
+  it.each(["sip:pstn.example.net:5070", `sip:${"x".repeat(600)}@example.com`])(
+    "%s is delivered as it was",
+    async (uri) => {
+      await domain();
+      const headers = [["P-Asserted-Identity", `<${uri}>`] as const];
+      expect(await at("west").status("MESSAGE", ALICE, { body: "hello", headers })).toBe(202);
+      await bind("east");
+      await world.simulation.advance(3_000);
+      expect(
+        at("east")
+          .seen("MESSAGE")
+          .map((each) => each.header("P-Asserted-Identity")),
+      ).toEqual([`<${uri}>`]);
+    },
+  );
+});
+
 describe("telling the sender (RFC 5438)", () => {
   const cpim = (asks: string): string =>
     [
@@ -635,6 +653,27 @@ describe("telling the sender (RFC 5438)", () => {
     await world.simulation.advance(3_000);
     expect(await states()).toEqual(["failed"]);
     expect(at("east").seen("MESSAGE")).toEqual([]);
+  });
+
+  it("a sender whom his server calls otherwise is told there, by that name", async () => {
+    await domain({ east: 603, west: 200 }, { each: { west: { identities: { "bob@example.com": "robert" } } } });
+    await bind("west", "bob@example.com");
+    const sent = at("west").status("MESSAGE", ALICE, {
+      from: "sip:robert@example.com",
+      body: cpim("negative-delivery").replace("im:bob@", "im:robert@"),
+      headers: [
+        ["Content-Type", "message/cpim"],
+        ["P-Asserted-Identity", "<sip:robert@example.com>"],
+      ],
+    });
+    expect(await sent).toBe(202);
+    await bind("east");
+    await world.simulation.advance(3_000);
+    expect((await messages()).map(({ recipient, state }) => [recipient, state])).toEqual([
+      [AOR, "failed"],
+      ["bob@example.com", "delivered"],
+    ]);
+    expect(at("west").seen("MESSAGE")[0]!.requestUri).toBe("sip:robert@example.com");
   });
 
   it("expiry is a failure too, and an absent sender is told when he is back", async () => {

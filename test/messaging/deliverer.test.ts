@@ -110,6 +110,7 @@ function setUp(
       },
       proves: () => false,
       nameOn: (aor) => aor,
+      canonical: (aor) => aor,
       onServerUp: (listener) => {
         up = listener;
         return () => undefined;
