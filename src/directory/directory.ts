@@ -259,6 +259,11 @@ export interface Directory {
   /** From the database, never from the cache. */
   lookup(aor: string): Promise<Lookup>;
   claim(claim: Claim): Promise<ClaimOutcome>;
+  /**
+   * By somebody who has not looked the user up, which the claim thus spares. Null, and nothing was done: he has a record of
+   * his own, which may decide otherwise. `stored` as in Lookup.
+   */
+  claimUnread(claim: Claim): Promise<{ readonly outcome: ClaimOutcome; readonly stored: boolean } | null>;
   unbind(unbind: Unbind): Promise<UnbindOutcome>;
   /** An admin's move: one test-and-set, origin `admin`. */
   move(move: Move): Promise<ClaimOutcome>;

@@ -38,6 +38,8 @@ export interface ClaimAsk extends Omit<Claim, "refreshOnly"> {
   readonly onlyEpoch: number | null;
   /** The open fork that this ends, in the same transaction. */
   readonly fork: string | null;
+  /** True: nothing is done for a user who has a record. */
+  readonly unread?: boolean;
 }
 
 export interface ClaimJudgement {

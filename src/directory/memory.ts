@@ -40,7 +40,7 @@ import type { Statement } from "./memory-transaction.ts";
 import { MemoryUnions } from "./memory-unions.ts";
 import { MemoryUsers } from "./memory-users.ts";
 import { MemoryWatchers } from "./memory-watchers.ts";
-import { isAor, learning, movement, provisioning, recordOf, sortImport } from "./rows.ts";
+import { askOf, isAor, learning, movement, provisioning, recordOf, sortImport } from "./rows.ts";
 
 /** One simulated database; every proxy takes its own Directory from it. */
 export interface MemoryDatabase {
@@ -84,6 +84,11 @@ function unordered({ order: _order, ...ask }: ClaimAsk): ClaimAsk {
   return ask;
 }
 
+interface Judged extends ClaimJudgement {
+  /** Messages are stored for him. */
+  readonly stored: boolean;
+}
+
 const STORED = { stored: true } as const;
 const NOTHING = {};
 const SWEEP_MS = 1000;
@@ -101,7 +106,7 @@ class MemoryDirectory implements Directory {
   readonly reconciliation: MemoryReconciliation;
   readonly pushes: MemoryPushes;
   readonly #store: MemoryStore;
-  readonly #claims: GroupCommit<ClaimAsk, ClaimJudgement>;
+  readonly #claims: GroupCommit<ClaimAsk, Judged | null>;
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #feed: MemoryFeed;
   readonly #forks: MemoryForks;
@@ -189,17 +194,20 @@ class MemoryDirectory implements Directory {
     });
   }
 
-  claim(claim: Claim): Promise<ClaimOutcome> {
-    const { refreshOnly, ...ask } = claim;
-    return this.#submit({ ...ask, onlyFrom: refreshOnly === true ? claim.server : null, onlyEpoch: null, fork: null });
+  async claim(claim: Claim): Promise<ClaimOutcome> {
+    return (await this.#submit(askOf(claim)))!.outcome;
   }
 
-  move(move: Move): Promise<ClaimOutcome> {
-    return this.#submit(movement(move));
+  async claimUnread(claim: Claim): Promise<{ outcome: ClaimOutcome; stored: boolean } | null> {
+    return this.#submit({ ...askOf(claim), unread: true });
   }
 
-  learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
-    return this.#submit(learning(aor, server, expiresAt, null, this.proxy));
+  async move(move: Move): Promise<ClaimOutcome> {
+    return (await this.#submit(movement(move)))!.outcome;
+  }
+
+  async learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
+    return (await this.#submit(learning(aor, server, expiresAt, null, this.proxy)))!.outcome;
   }
 
   unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome> {
@@ -300,9 +308,13 @@ class MemoryDirectory implements Directory {
   }
 
   /** The statement of the claim: every row is locked in the order of the batch before it is judged. */
-  async #judge(s: Statement, batch: readonly ClaimAsk[]): Promise<ClaimJudgement[]> {
-    const judgements: ClaimJudgement[] = [];
+  async #judge(s: Statement, batch: readonly ClaimAsk[]): Promise<Array<Judged | null>> {
+    const judgements: Array<Judged | null> = [];
     for (const ask of batch) {
+      if (ask.unread === true && s.read<UserRecord>("users", ask.aor) !== undefined) {
+        judgements.push(null);
+        continue;
+      }
       const slot = await s.lock<Slot>("slots", ask.aor);
       const judged = judgeClaim(slot, this.#store.options.unsafeRefreshClaims ? unordered(ask) : ask, this.#now());
       s.write("slots", ask.aor, judged.slot);
@@ -329,14 +341,17 @@ class MemoryDirectory implements Directory {
           result: { result: "learned", server: judged.slot.server ?? ask.server },
         });
       }
-      judgements.push(judged);
+      judgements.push({ ...judged, stored: isFlagged(s, ask.aor) });
     }
     return judgements;
   }
 
-  async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
-    if (!isAor(ask.aor)) return { outcome: "stale", binding: null };
-    const { outcome, tell } = await this.#claims.submit(ask);
+  /** Null only where it is `unread`. */
+  async #submit(ask: ClaimAsk): Promise<{ outcome: ClaimOutcome; stored: boolean } | null> {
+    if (!isAor(ask.aor)) return { outcome: { outcome: "stale", binding: null }, stored: false };
+    const judged = await this.#claims.submit(ask);
+    if (judged === null) return null;
+    const { outcome, tell, stored } = judged;
     if (tell && outcome.outcome === "bound") {
       const { server, epoch } = outcome.binding;
       this.#emit({ kind: "binding", aor: ask.aor, server, previous: outcome.previous, epoch });
@@ -345,7 +360,7 @@ class MemoryDirectory implements Directory {
       const server = outcome.binding?.server ?? ask.server;
       this.#emit({ kind: "fork-closed", aor: ask.aor, fork: ask.fork, result: { result: "learned", server } });
     }
-    return outcome;
+    return { outcome, stored };
   }
 
   async #sweepExpired(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { ImportReport, ImportRow, Move, UserRecord } from "./directory.ts";
+import type { Claim, ImportReport, ImportRow, Move, UserRecord } from "./directory.ts";
 import type { ClaimAsk } from "./judge.ts";
 
 /** Checks that every Directory makes alike, whichever database stands behind it. */
@@ -48,6 +48,10 @@ const LONGEST_AOR = 1024;
 /** What can be a key: of bounded length, without the one character that PostgreSQL cannot store. Others are nobody. */
 export function isAor(aor: string): boolean {
   return aor.length <= LONGEST_AOR && !aor.includes("\0");
+}
+
+export function askOf({ refreshOnly, ...claim }: Claim): ClaimAsk {
+  return { ...claim, onlyFrom: refreshOnly === true ? claim.server : null, onlyEpoch: null, fork: null };
 }
 
 /** An admin's move as the claim it is. */

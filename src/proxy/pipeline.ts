@@ -11,7 +11,7 @@ import { PROBE_USER } from "./prober.ts";
 import { answer, reject } from "./responses.ts";
 import { admit } from "./steps/admit.ts";
 import { authenticate, mustAuthenticate } from "./steps/authenticate.ts";
-import { bind } from "./steps/bind.ts";
+import { bind, isOwnClaim } from "./steps/bind.ts";
 import { spendCredit } from "./steps/credit.ts";
 import { followRoute, forward } from "./steps/dialog.ts";
 import { askedOf, eventOf, gatherFacts, SenderFacts } from "./steps/facts.ts";
@@ -21,7 +21,7 @@ import { answerOwn } from "./steps/own.ts";
 import { isContact, isPassedOn, permitSender, permitWatcher } from "./steps/permit.ts";
 import { redirect } from "./steps/redirect.ts";
 import { relay } from "./steps/relay.ts";
-import { aorFor, type Known, lookUp, lookUpFresh } from "./steps/resolve.ts";
+import { aorFor, type Known, lookUp, lookUpFresh, UNREAD } from "./steps/resolve.ts";
 import { takeOwnRoutes } from "./steps/route.ts";
 import { spread } from "./steps/spread.ts";
 
@@ -95,8 +95,18 @@ function resolve(core: Core, exchange: Exchange, aor: string | undefined): void 
 }
 
 function lookUpAndAct(core: Core, exchange: Exchange): void | Promise<void> {
+  return mayBeUnread(core, exchange) ? act(core, exchange, UNREAD) : readAndAct(core, exchange);
+}
+
+function readAndAct(core: Core, exchange: Exchange): void | Promise<void> {
   const known = lookUp(core, exchange.aor);
   return known instanceof Promise ? known.then((each) => act(core, exchange, each)) : act(core, exchange, known);
+}
+
+/** Where he is in memory nothing is spared, and whether a request of ours has come back his epoch tells. */
+function mayBeUnread(core: Core, { method, origin, aor, request }: Exchange): boolean {
+  if (method !== "REGISTER" || origin.kind !== "server") return false;
+  return core.cache.peek(aor) === undefined && !request.raw.includes(core.branchPrefix);
 }
 
 /** A server being asked sends the request back: "not mine" (models.md, "Default routes point at us"). */
@@ -129,6 +139,7 @@ function act(core: Core, exchange: Exchange, known: Known): void | Promise<void>
   exchange.facts = gatherFacts(core, askedOf(core, exchange), known);
   const plan = decide(exchange.facts);
   exchange.plan = plan;
+  if (known === UNREAD && !isOwnClaim(plan)) return readAndAct(core, exchange);
   // A middle node's request is the same on its way up and down again: only the credit tells whether it has looped.
   if (plan.kind === "credit") {
     return spendCredit(core, exchange, plan).then((told) => (told ? act(core, exchange, known) : undefined));

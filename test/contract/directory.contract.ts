@@ -370,6 +370,36 @@ export function directoryContract(name: string, open: () => Promise<Harness>): v
       });
     });
 
+    describe("a claim of a user who was not looked up", () => {
+      const unread = (server: string, cseq: number) => h.run(h.east.claimUnread(registered(server, { cseq })));
+
+      it("is any other claim, where he has no record: first, refreshed, taken over, late", async () => {
+        const outcomes: unknown[] = [];
+        for (const [server, cseq] of [["a", 1] as const, ["a", 2] as const, ["b", 1] as const, ["a", 3] as const]) {
+          const claimed = await unread(server, cseq);
+          expect(claimed?.stored).toBe(false);
+          const { outcome, binding } = claimed!.outcome;
+          outcomes.push([outcome, binding?.server, binding?.epoch]);
+        }
+        expect(outcomes).toEqual([
+          ["bound", "a", 1],
+          ["bound", "a", 1],
+          ["bound", "b", 2],
+          ["stale", "b", 2],
+        ]);
+      });
+
+      it("does nothing where he has one, bound or not", async () => {
+        await h.run(h.west.putUser({ aor: JOE, model: null, settings: {}, identities: {} }, "ops"));
+        expect(await unread("a", 1)).toBeNull();
+        expect(await lookup()).toMatchObject({ state: "no-binding", epoch: 0 });
+        await claim("a", { cseq: 1 });
+        expect(await unread("b", 1)).toBeNull();
+        expect(await unread("a", 2)).toBeNull();
+        expect(await lookup()).toMatchObject({ binding: { server: "a", epoch: 1 } });
+      });
+    });
+
     describe("evictions: a server that lost a user is told, once it is sure that it will be (models.md, Eviction)", () => {
       const take = (proxy = h.east, limit = 10) => h.run(proxy.evictions.take(limit));
       beforeEach(() => {

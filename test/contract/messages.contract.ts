@@ -92,6 +92,18 @@ export function messagesContract(name: string, open: () => Promise<Harness>): vo
         expect(await h.run(h.east.lookup(JOE))).toEqual({ state: "no-record", epoch: 0, stored: true });
         await bind(JOE, "a");
         expect(await h.run(h.east.lookup(JOE))).toMatchObject({ state: "bound", epoch: 1, stored: true });
+        for (const cseq of [1, 2]) {
+          const order = { callId: "c", cseq, expiresAt: h.now() + 60_000 };
+          const again = {
+            aor: JOE,
+            server: "a",
+            origin: "registered",
+            expiresAt: order.expiresAt,
+            actor: "t",
+          } as const;
+          const asked = { ...again, conflict: "takeover", equalRank: true, order } as const;
+          expect(await h.run(h.east.claimUnread(asked))).toMatchObject({ outcome: { outcome: "bound" }, stored: true });
+        }
       });
 
       it("a second copy (From tag, Call-ID, CSeq, Request-URI) is stored once, on whichever proxy it comes", async () => {

@@ -52,6 +52,24 @@ async function lookup(): Promise<Lookup> {
   return world.simulation.finish(world.proxies[0]!.directory.lookup(AOR));
 }
 
+describe("a claim of a user of whom nothing is in memory", () => {
+  it("is decided by his own record, where he has one: on several servers at once, nothing is claimed", async () => {
+    await twoServers();
+    const settings = { style: "peer", servers: ["east", "west"] };
+    const record = { aor: AOR, model: "unioned", settings, identities: {} } as const;
+    await world.simulation.finish(world.proxies[0]!.directory.putUser(record, "test"));
+    for (const name of ["east", "west"]) expect((await register(name, 600)).status).toBe(200);
+    expect(await lookup()).toMatchObject({ state: "no-binding", epoch: 0 });
+  });
+
+  it("is decided by the models configured, where he has none", async () => {
+    await twoServers({ options: exclusive("refuse") as NonNullable<WorldOptions["options"]> });
+    expect((await register("east", 600)).status).toBe(200);
+    expect((await register("west", 600)).status).toBe(403);
+    expect(await lookup()).toMatchObject({ binding: { server: "east", epoch: 1 } });
+  });
+});
+
 describe("flap damping: two servers that take the user from each other again and again", () => {
   it("one taking too many: 403 with Retry-After and a Warning naming the holder, until it has been calm", async () => {
     await twoServers();

@@ -24,8 +24,9 @@ with free as (
   insert into codomain.slots as s (aor, server, origin, epoch, expires_at, due_at, claims, verdict, previous)
   select a.aor, a.server, a.origin, 1, to_timestamp(a.expires / 1000.0), to_timestamp(a.expires / 1000.0),
     jsonb_build_object(a.key, a.claim), 'bound', a.key
-  from unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[])
-    as a(aor, server, origin, expires, key, claim)
+  from unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::boolean[])
+    as a(aor, server, origin, expires, key, claim, unread)
+  where not a.unread or (select true from codomain.users u where u.aor = a.aor) is null
   order by a.aor collate "C"
   on conflict (aor) do update set
     server = excluded.server,
@@ -43,13 +44,13 @@ with free as (
       < split_part(excluded.claims ->> excluded.previous, E'\\t', 1)::bigint
     and (pg_column_size(s.claims) < 350 or s.claims ? excluded.previous
       or jsonb_array_length(jsonb_path_query_array(s.claims, '$.*')) < 16)
-  returning s.aor, s.server, s.epoch, s.verdict
+  returning s.aor, s.server, s.epoch, s.verdict, s.stored
 ),
 told as (
   insert into codomain.changes (kind, aor, server, epoch)
   select 'binding', f.aor, f.server, f.epoch from free f where f.verdict = 'bound' order by f.aor
 )
-select f.aor, f.epoch::float8 as epoch, f.verdict from free f`,
+select f.aor, f.epoch::float8 as epoch, f.verdict, f.stored from free f`,
 };
 
 /** Those that may be tried so. */
@@ -67,6 +68,7 @@ export function valuesOfFree(batch: readonly ClaimAsk[]): string[] {
     `{${batch.map((ask) => storable(ask.expiresAt!)).join(",")}}`,
     textArray(batch.map((ask) => claimKey(ask.order!.callId))),
     textArray(claims),
+    `{${batch.map((ask) => (ask.unread === true ? "t" : "f")).join(",")}}`,
   ];
 }
 
@@ -74,6 +76,7 @@ export interface FreeRow {
   readonly aor: string;
   readonly epoch: number;
   readonly verdict: "bound" | "kept";
+  readonly stored: boolean;
 }
 
 export function outcomeOfFree(ask: ClaimAsk, { epoch, verdict }: FreeRow): ClaimOutcome & { outcome: "bound" } {

@@ -26,7 +26,9 @@ with asked as materialized (
   select a.*, to_timestamp(a.expires / 1000.0) as expires_at
   from json_to_recordset($1::json) as a(
     aor text, server text, origin text, expires float8, takeover boolean, equal boolean,
-    key text, cseq bigint, until float8, only_from text, only_epoch float8, fork text, actor text, flap_share float8, flap_window float8)
+    key text, cseq bigint, until float8, only_from text, only_epoch float8, fork text, actor text, flap_share float8, flap_window float8,
+    unread boolean)
+  where not a.unread or (select true from codomain.users u where u.aor = a.aor) is null
 ),
 judged as (
   insert into codomain.slots as s (aor, server, origin, epoch, expires_at, due_at, claims, verdict, previous)
@@ -133,7 +135,7 @@ judged as (
     cross join lateral (select v.verdict = 'bound' and not (h.same and h.rank_asked < h.rank_held) as writes offset 0) n
     where a.aor = s.aor
   )
-  returning s.aor, s.server, s.origin, s.epoch, s.expires_at, s.verdict, s.previous,
+  returning s.aor, s.server, s.origin, s.epoch, s.expires_at, s.verdict, s.previous, s.stored,
     s.server is not null and (s.expires_at is null or s.expires_at > clock_timestamp()) as live
 ),
 told as (
@@ -168,7 +170,7 @@ audited as (
   from judged j join asked a on a.aor = j.aor
   where j.verdict = 'bound' and (j.previous is not null or j.origin in ('admin', 'provisioned'))
 )
-select j.aor, j.verdict, j.previous, j.live, j.server, j.origin, j.epoch::float8 as epoch,
+select j.aor, j.verdict, j.previous, j.stored, j.live, j.server, j.origin, j.epoch::float8 as epoch,
   extract(epoch from j.expires_at)::float8 * 1000 as expires
 from judged j`,
 };
@@ -192,6 +194,7 @@ export function askOfClaim(claim: ClaimAsk): object {
     actor: claim.actor,
     flap_share: claim.damping === undefined ? null : claim.damping.windowMs / claim.damping.limit,
     flap_window: claim.damping?.windowMs ?? null,
+    unread: claim.unread === true,
   };
 }
 
@@ -204,6 +207,7 @@ export interface ClaimRow {
   readonly aor: string;
   readonly verdict: "bound" | "told" | "kept" | "held-by" | "stale" | "damped";
   readonly previous: string | null;
+  readonly stored: boolean;
   readonly live: boolean;
   readonly server: string | null;
   readonly origin: BindingOrigin | null;

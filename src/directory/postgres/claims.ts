@@ -9,6 +9,8 @@ import { isConnectionFailure, type Pool } from "./pool.ts";
 export interface Judged {
   readonly outcome: ClaimOutcome;
   readonly tell: boolean;
+  /** Messages are stored for him. */
+  readonly stored: boolean;
 }
 
 export interface ClaimsOptions {
@@ -24,8 +26,8 @@ export interface ClaimsOptions {
 export class PostgresClaims {
   readonly #pool: Pool;
   readonly #evicted: () => readonly string[];
-  readonly #tried: GroupCommit<ClaimAsk, Judged>;
-  readonly #contested: GroupCommit<ClaimAsk, Judged>;
+  readonly #tried: GroupCommit<ClaimAsk, Judged | null>;
+  readonly #contested: GroupCommit<ClaimAsk, Judged | null>;
 
   constructor(pool: Pool, { batch, maxWaiting, soon, evicted }: ClaimsOptions) {
     this.#pool = pool;
@@ -42,28 +44,31 @@ export class PostgresClaims {
     this.#contested = new GroupCommit({ ...options, run: (asks) => this.judge(asks) });
   }
 
-  submit(ask: ClaimAsk): Promise<Judged> {
+  /** Null: it is `unread`, and he has a record. */
+  submit(ask: ClaimAsk): Promise<Judged | null> {
     return this.#tried.submit(ask);
   }
 
   /** All in one statement. @param batch sorted by AoR, each of them once. */
-  async judge(batch: readonly ClaimAsk[]): Promise<Judged[]> {
+  async judge(batch: readonly ClaimAsk[]): Promise<Array<Judged | null>> {
     const rows = await this.#pool.run<ClaimRow>(CLAIM, [JSON.stringify(batch.map(askOfClaim)), this.#evicted()]);
     const byAor = new Map(rows.map((row) => [row.aor, row]));
     return batch.map((ask) => {
-      const row = byAor.get(ask.aor) as ClaimRow;
-      return { outcome: outcomeOfClaim(row), tell: row.verdict === "bound" || row.verdict === "told" };
+      const row = byAor.get(ask.aor);
+      if (row === undefined) return null;
+      const tell = row.verdict === "bound" || row.verdict === "told";
+      return { outcome: outcomeOfClaim(row), tell, stored: row.stored };
     });
   }
 
-  async #try(batch: readonly ClaimAsk[]): Promise<Array<Judged | Promise<Judged>>> {
+  async #try(batch: readonly ClaimAsk[]): Promise<Array<Judged | Promise<Judged | null>>> {
     const tried = batch.filter(mayBeFree);
     const rows = tried.length === 0 ? [] : await this.#pool.run<FreeRow>(CLAIM_FREE, valuesOfFree(tried));
     const byAor = new Map(rows.map((row) => [row.aor, row]));
     return batch.map((ask) => {
       const row = byAor.get(ask.aor);
       if (row === undefined) return this.#contested.submit(ask);
-      return { outcome: outcomeOfFree(ask, row), tell: row.verdict === "bound" };
+      return { outcome: outcomeOfFree(ask, row), tell: row.verdict === "bound", stored: row.stored };
     });
   }
 }

@@ -25,10 +25,20 @@ import type {
 } from "../directory.ts";
 import type { ClaimAsk } from "../judge.ts";
 import { Lookups } from "../lookups.ts";
-import { IMPORT_BATCH, isAor, learning, MOST_USERS, movement, provisioning, recordOf, sortImport } from "../rows.ts";
+import {
+  askOf,
+  IMPORT_BATCH,
+  isAor,
+  learning,
+  MOST_USERS,
+  movement,
+  provisioning,
+  recordOf,
+  sortImport,
+} from "../rows.ts";
 import { DOCUMENT_KINDS } from "../user-documents.ts";
 import { AUDIT, auditEntryOf, RECORD_AUDIT } from "./audit.ts";
-import { PostgresClaims } from "./claims.ts";
+import { type Judged, PostgresClaims } from "./claims.ts";
 import { CLEAR_SUBSCRIPTIONS, CLEAR_SUBSCRIPTIONS_BATCH } from "./clear-subscriptions.ts";
 import { CLOSE_FORK } from "./close-fork.ts";
 import { CREDENTIALS, type CredentialsRow, credentialsOf, PUT_CREDENTIALS } from "./credentials.ts";
@@ -184,17 +194,20 @@ export class PostgresDirectory implements Directory {
     return isAor(aor) ? this.#lookups.submit(aor) : { state: "no-record", epoch: 0 };
   }
 
-  claim(claim: Claim): Promise<ClaimOutcome> {
-    const { refreshOnly, ...ask } = claim;
-    return this.#submit({ ...ask, onlyFrom: refreshOnly === true ? claim.server : null, onlyEpoch: null, fork: null });
+  async claim(claim: Claim): Promise<ClaimOutcome> {
+    return (await this.#submit(askOf(claim)))!.outcome;
   }
 
-  move(move: Move): Promise<ClaimOutcome> {
-    return this.#submit(movement(move));
+  async claimUnread(claim: Claim): Promise<{ outcome: ClaimOutcome; stored: boolean } | null> {
+    return this.#submit({ ...askOf(claim), unread: true });
   }
 
-  learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
-    return this.#submit(learning(aor, server, expiresAt, null, this.proxy));
+  async move(move: Move): Promise<ClaimOutcome> {
+    return (await this.#submit(movement(move)))!.outcome;
+  }
+
+  async learn(aor: string, server: string, expiresAt: number): Promise<ClaimOutcome> {
+    return (await this.#submit(learning(aor, server, expiresAt, null, this.proxy)))!.outcome;
   }
 
   unlearn(aor: string, server: string, epoch: number): Promise<UnbindOutcome> {
@@ -326,10 +339,13 @@ export class PostgresDirectory implements Directory {
     await this.#pool.run(RECORD_AUDIT, [actor, action, aor, json(before), json(after)]);
   }
 
-  async #submit(ask: ClaimAsk): Promise<ClaimOutcome> {
+  /** Null only where it is `unread`. */
+  async #submit(ask: ClaimAsk): Promise<Judged | null> {
     // One that cannot be stored must not spoil the statement it would share.
-    if (!isAor(ask.aor)) return { outcome: "stale", binding: null };
-    const { outcome, tell } = await this.#claims.submit(ask);
+    if (!isAor(ask.aor)) return { outcome: { outcome: "stale", binding: null }, tell: false, stored: false };
+    const judged = await this.#claims.submit(ask);
+    if (judged === null) return null;
+    const { outcome, tell } = judged;
     if (tell && outcome.outcome === "bound") {
       const { server, epoch } = outcome.binding;
       this.#changed({ kind: "binding", aor: ask.aor, server, previous: outcome.previous, epoch });
@@ -338,7 +354,7 @@ export class PostgresDirectory implements Directory {
       const server = outcome.binding?.server ?? ask.server;
       this.#changed({ kind: "fork-closed", aor: ask.aor, fork: ask.fork, result: { result: "learned", server } });
     }
-    return outcome;
+    return judged;
   }
 
   async #lookupAll(aors: readonly string[]): Promise<Lookup[]> {

@@ -1,8 +1,8 @@
 import { DirectoryUnavailable } from "../../base/errors.ts";
-import type { ClaimOutcome, UnbindOutcome } from "../../directory/directory.ts";
+import type { Claim, ClaimOutcome, UnbindOutcome } from "../../directory/directory.ts";
 import { meaningOf } from "../../federation/answers.ts";
 import { answerToClaim, type ClaimAnswer, OVERTAKEN } from "../../federation/claim-answer.ts";
-import type { BindPlan } from "../../federation/plan.ts";
+import type { BindPlan, Plan } from "../../federation/plan.ts";
 import {
   claimFor,
   grantedContacts,
@@ -20,15 +20,21 @@ import { answer } from "../responses.ts";
 import { SingleBranch, upstream } from "../single-branch.ts";
 import { publish } from "./publish.ts";
 import { forwardFinal, searchAgain, wayTo } from "./relay.ts";
+import { UNREAD } from "./resolve.ts";
 
 /** REGISTER and PUBLISH that bind: a server's own is judged and answered here, a client's is relayed and judged by its 2xx. */
 export function bind(core: Core, exchange: Exchange, plan: BindPlan, replan: () => void): Promise<void> {
   return plan.relayTo === null
-    ? answerClaim(core, exchange, plan)
+    ? answerClaim(core, exchange, plan, replan)
     : relayClaim(core, exchange, plan, plan.relayTo, replan);
 }
 
-async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan): Promise<void> {
+/** A server's own, which is judged here by what it says. */
+export function isOwnClaim(plan: Plan): boolean {
+  return plan.kind === "bind" && plan.action === "claim" && plan.relayTo === null;
+}
+
+async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan, replan: () => void): Promise<void> {
   if (plan.origin === "published") return publish(core, exchange, plan, { claim, unbind, refuse });
   const registration = registrationOf(exchange.request);
   if (registration.kind === "fault") {
@@ -46,7 +52,9 @@ async function answerClaim(core: Core, exchange: Exchange, plan: BindPlan): Prom
     if (outcome.outcome === "overtaken") return refuse(core, exchange, OVERTAKEN);
     return succeed(core, exchange, registration);
   }
-  const outcome = await claim(core, exchange, plan, seconds);
+  const isUnread = exchange.facts?.lookup === UNREAD;
+  const outcome = await (isUnread ? claimUnread : claim)(core, exchange, plan, seconds);
+  if (outcome === "recorded") return replan();
   if (outcome === null) return;
   const verdict = answerToClaim(outcome, plan.server, plan.refuseWith, plan.damping?.windowMs);
   if (verdict.status === 200) return succeed(core, exchange, registration);
@@ -117,23 +125,44 @@ async function settle(core: Core, exchange: Exchange, plan: BindPlan, response: 
 
 /** Null: the directory is away, and that was answered (RFC 3261 10.3: 500). */
 async function claim(core: Core, exchange: Exchange, plan: BindPlan, seconds: number): Promise<ClaimOutcome | null> {
-  const { aor } = exchange;
-  const request = exchange.transaction.request;
-  const expiresAt = core.runtime.clock.wall() + seconds * 1000;
   try {
-    const outcome = await core.directory.claim(claimFor(plan, aor, request, expiresAt, actor(plan, exchange)));
-    if (outcome.outcome === "bound") {
-      const { server, origin, epoch } = outcome.binding;
-      core.telemetry.emit("bound", { aor, server, origin, epoch, changed: outcome.changed });
-      if (!outcome.changed && hasStored(exchange)) core.handlers.claimedAgain(aor);
-    } else {
-      const holder = outcome.binding?.server ?? null;
-      core.telemetry.emit("refused", { aor, server: plan.server, holder, reason: outcome.outcome });
-    }
-    return outcome;
+    const outcome = await core.directory.claim(asked(core, exchange, plan, seconds));
+    return tell(core, exchange, plan, outcome, hasStored(exchange));
   } catch (error) {
     return away(core, exchange, error);
   }
+}
+
+/** As above, of a user who was not looked up. `recorded`: nothing was done, since he has a record of his own. */
+async function claimUnread(
+  core: Core,
+  exchange: Exchange,
+  plan: BindPlan,
+  seconds: number,
+): Promise<ClaimOutcome | "recorded" | null> {
+  try {
+    const claimed = await core.directory.claimUnread(asked(core, exchange, plan, seconds));
+    return claimed === null ? "recorded" : tell(core, exchange, plan, claimed.outcome, claimed.stored);
+  } catch (error) {
+    return away(core, exchange, error);
+  }
+}
+
+function asked(core: Core, exchange: Exchange, plan: BindPlan, seconds: number): Claim {
+  const expiresAt = core.runtime.clock.wall() + seconds * 1000;
+  return claimFor(plan, exchange.aor, exchange.transaction.request, expiresAt, actor(plan, exchange));
+}
+
+function tell(core: Core, { aor }: Exchange, plan: BindPlan, outcome: ClaimOutcome, stored: boolean): ClaimOutcome {
+  if (outcome.outcome === "bound") {
+    const { server, origin, epoch } = outcome.binding;
+    core.telemetry.emit("bound", { aor, server, origin, epoch, changed: outcome.changed });
+    if (!outcome.changed && stored) core.handlers.claimedAgain(aor);
+  } else {
+    const holder = outcome.binding?.server ?? null;
+    core.telemetry.emit("refused", { aor, server: plan.server, holder, reason: outcome.outcome });
+  }
+  return outcome;
 }
 
 /** Null: as above. */

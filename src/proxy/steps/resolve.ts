@@ -23,6 +23,12 @@ export function lookUp(core: Core, aor: string): Known | Promise<Known> {
   return core.cache.peek(aor) ?? core.cache.lookup(aor).catch(unavailable);
 }
 
+/**
+ * Stands for a user who was not looked up, where that is spared: a server's claim does not depend on what is known of him,
+ * but for a record of his own, and of that the claim itself tells.
+ */
+export const UNREAD: Known = Object.freeze({ state: "no-record", epoch: 0 });
+
 /** From the database, whatever the cache says: for those who have waited, and for what must not race. */
 export function lookUpFresh(core: Core, aor: string): Promise<Known> {
   return core.directory.lookup(aor).catch(unavailable);
