@@ -192,6 +192,7 @@ export class Alone {
           nameOn: (aor) => ({ identity: aor, uri: `sip:${aor}` }),
           union: () => union,
           mayBeMissing: () => false,
+          isServer: () => true,
           traits: () => null,
           onUp: () => () => undefined,
         },

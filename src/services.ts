@@ -259,6 +259,7 @@ function serverDesk(proxy: ProxyCore): ServerDesk {
     mayBeMissing: (server) =>
       proxy.settings.unions.unreachable === "without" &&
       proxy.rotation.facts.some((each) => each.name === server && each.neverDenies),
+    isServer: (host, port) => proxy.serverAt(host, port) !== undefined,
     traits: (server) => proxy.rotation.facts.find((each) => each.name === server) ?? null,
     onUp: (listener) => proxy.onServerUp(listener),
   };

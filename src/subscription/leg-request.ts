@@ -37,12 +37,26 @@ export function subscribeForLeg(
       ["Call-ID", leg.callId],
       ["CSeq", `${cseq} SUBSCRIBE`],
       ["Contact", `<${scheme(contactAt(flow.point))}>${instanceOf(subscription)}`],
-      ...(subscription.trusted ? [["P-Asserted-Identity", watcher] as const] : []),
-      // RFC 3325 7: the server is trusted with it; From is shown to users (RFC 3323 4.1.1.3).
-      ...(subscription.secretive ? [["Privacy", "id"] as const] : []),
+      ...assertedHeaders(subscription, names.watcher, true),
       ...subscribeHeaders(subscription, expires, leg),
     ],
   });
+}
+
+/**
+ * Who watches, as he was proved to us; in every SUBSCRIBE, for each is judged by itself.
+ * @param isServer it goes to one that is trusted: who is to stay private is named to nobody else (RFC 3325 7). From is shown to
+ *   users (RFC 3323 4.1.1.3).
+ */
+export function assertedHeaders(
+  { trusted, secretive }: Subscription,
+  watcher: ServerName,
+  isServer: boolean,
+): HeaderPair[] {
+  const headers: HeaderPair[] = [];
+  if (trusted && (isServer || !secretive)) headers.push(["P-Asserted-Identity", `<${uriOf(watcher.identity)}>`]);
+  if (secretive) headers.push(["Privacy", "id"]);
+  return headers;
 }
 
 /** What every SUBSCRIBE of a leg carries (RFC 6665 4.1.2.1). */

@@ -29,7 +29,7 @@ import { meaningOfGone } from "./decision.ts";
 import type { Desk } from "./desk.ts";
 import type { Content, Documents } from "./documents.ts";
 import { Leg, legTag } from "./leg.ts";
-import { sessionOfLeg, subscribeForLeg, subscribeHeaders } from "./leg-request.ts";
+import { assertedHeaders, sessionOfLeg, subscribeForLeg, subscribeHeaders } from "./leg-request.ts";
 import { LAPSED_MS, LeaseLapsed } from "./owner.ts";
 import { Pace } from "./pace.ts";
 import type { Handed, ServerDesk } from "./ports.ts";
@@ -306,12 +306,19 @@ export class LegSide {
     return this.#outbound.toServer(leg.server, build, { secure: subscription.secure });
   }
 
-  #refresh(subscription: Subscription, leg: Leg, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
+  async #refresh(subscription: Subscription, leg: Leg, packed: string, { cseq, expires }: Subscribe): Promise<Reply> {
     const dialog = unpackDialog(packed);
-    const headers = subscribeHeaders(subscription, expires, leg);
-    const build = (flow: Flow): SipRequest => {
+    const watcher = await this.#servers.nameOn(subscription.watcher, leg.server);
+    await this.#leaseOf(subscription, leg);
+    if (!this.#isLive(subscription, leg)) return "unreachable";
+    const build = ({ point, remoteHost, remotePort }: Flow): SipRequest => {
       if (!this.#desk.maySend()) throw new LeaseLapsed();
-      return requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(flow.point), headers });
+      const isServer = this.#servers.isServer(remoteHost, remotePort);
+      const headers = [
+        ...assertedHeaders(subscription, watcher, isServer),
+        ...subscribeHeaders(subscription, expires, leg),
+      ];
+      return requestWithin(dialog, { method: "SUBSCRIBE", cseq, contact: contactAt(point), headers });
     };
     return this.#outbound.toUri(firstHop(dialog), 0, build, { secure: subscription.secure });
   }

@@ -44,6 +44,8 @@ export interface ServerDesk {
   mayBeMissing(server: string): boolean;
   /** What it does with requests, and leaves alone of them. */
   traits(server: string): Pick<ServerFacts, "onward" | "preserves"> | null;
+  /** A node of one of the servers, which are trusted (RFC 3325). */
+  isServer(host: string, port: number): boolean;
   /** Told of every server that comes back into rotation. Returns the way to end it. */
   onUp(listener: (server: string) => void): () => void;
 }

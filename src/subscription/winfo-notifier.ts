@@ -250,13 +250,16 @@ export class WinfoNotifier implements Source, GateListener {
       if (presentity === undefined) continue;
       this.#reading++;
       presentity.state = "reading";
-      void this.#bring(aor, presentity).finally(() => {
+      const ended = (): void => {
         this.#reading--;
         const isStale = presentity.state === "stale";
         presentity.state = "idle";
         if (isStale) this.#readSoon(aor);
         this.#turn();
-      });
+      };
+      this.#bring(aor, presentity)
+        .catch((error: Error) => this.#subscriptions.failed("a user could not be told who watches him", error))
+        .finally(ended);
     }
   }
 

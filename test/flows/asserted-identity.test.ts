@@ -212,6 +212,39 @@ describe("legs of subscriptions", () => {
     expect(policy.asked.at(-1)).toMatchObject({ watcher: "joe@example.com", trusted: true });
   });
 
+  it.each([
+    ["who is to stay private", [JOE, ID], "id"],
+    ["who is not", [JOE], undefined],
+  ] as const)("of one %s say so within the dialog as well", async (_, headers, privacy) => {
+    const watcher = await begin();
+    await watcher.subscribe(ALICE, 60, { from: BOB, headers });
+    await domain.wait(50_000);
+    await watcher.refresh(0);
+    await domain.wait(500);
+    const [, ...within] = domain.east.served[0]!.subscribes;
+    expect(within.map(({ expires }) => expires).at(-1)).toBe(0);
+    for (const each of within) {
+      expect([each.header("P-Asserted-Identity"), each.header("Privacy")]).toEqual(["<sip:joe@example.com>", privacy]);
+    }
+  });
+
+  it("nor is one who is to stay private named to whom the server's dialog leads elsewhere", async () => {
+    const watcher = await begin();
+    domain.east.contact = "sip:east@127.0.0.77:5060";
+    const elsewhere = domain.world.client("127.0.0.77");
+    await domain.world.simulation.finish(elsewhere.started);
+    await watcher.subscribe(ALICE, 600, { from: BOB, headers: [JOE, ID] });
+    await domain.wait(500);
+    await watcher.refresh(0);
+    await domain.wait(500);
+    const [end] = elsewhere.seen("SUBSCRIBE");
+    expect([end!.header("P-Asserted-Identity"), end!.header("Privacy"), end!.from.uri.raw]).toEqual([
+      undefined,
+      "id",
+      "sip:anonymous@anonymous.invalid",
+    ]);
+  });
+
   it("and do so when another proxy has taken over and opens one anew", async () => {
     const watcher = await begin({ proxies: 2 });
     await watcher.subscribe(ALICE, 3600, { from: BOB, headers: [JOE, ID] });

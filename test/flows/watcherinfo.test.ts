@@ -72,6 +72,26 @@ async function reading(options: Parameters<Watcher["subscribe"]>[2] = AS_ALICE):
 }
 
 describe("bob watches alice", () => {
+  it("a policy that fails when he has gone is warned of, and she is told with the next look", async () => {
+    await begin();
+    await reading();
+    await bob.subscribe(ALICE, 600, AS_BOB);
+    await domain.wait(6_000);
+    expect(table(alice)).toEqual([`sip:${BOB} active`]);
+    let fails = true;
+    policy.decide = () => {
+      if (fails) throw new Error("no rules today");
+      return undefined;
+    };
+    await bob.refresh(0);
+    await domain.wait(6_000);
+    const warnings = () => domain.world.proxies[0]!.told.warning!.map(({ what }) => what);
+    expect(warnings()).toContain("a user could not be told who watches him");
+    fails = false;
+    await domain.wait(120_000);
+    expect(told(alice).at(-1)).toMatch(/partial \[bob terminated \w+\]$/);
+  });
+
   it("he waits for her decision: she sees him pending, allows him, and he is shown her", async () => {
     await begin();
     policy.otherwise = CONFIRM;

@@ -42,6 +42,8 @@ export class Notifier {
   event = "presence";
   /** Put into every document. */
   more = "";
+  /** Contact of its dialogs; null: where it is. */
+  contact: string | null = null;
   /** Further headers of every NOTIFY. */
   headers: readonly HeaderPair[] = [];
   readonly served: Served[] = [];
@@ -69,7 +71,7 @@ export class Notifier {
     const value = state ?? `active;expires=${served.expires}`;
     if (value.startsWith("terminated")) served.over = true;
     served.cseq++;
-    const contact = `sip:${this.#client!.host}:5060`;
+    const contact = this.contact ?? `sip:${this.#client!.host}:5060`;
     const body = basic === null ? "" : this.document(served, basic);
     const headers: HeaderPair[] = [
       ["Event", this.event],
@@ -138,7 +140,7 @@ export class Notifier {
       transaction.respond(
         okWithin(request, policy.status, {
           localTag: served.dialog.localTag,
-          contact: `sip:${self.host}:5060`,
+          contact: this.contact ?? `sip:${self.host}:5060`,
           headers: [["Expires", String(served.expires)], ...(policy.headers ?? [])],
         }),
       );
