@@ -1,4 +1,4 @@
-import { chmod, cp, lstat, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, cp, lstat, mkdir, mkdtemp, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { CodomainError } from "../../base/errors.ts";
 import { type Binaries, binariesIn } from "./binaries.ts";
@@ -72,11 +72,17 @@ export async function commonPlace(...parts: readonly string[]): Promise<string> 
 export async function reachableBinaries(binaries: Binaries, account: Account, version: string): Promise<Binaries> {
   if ((await barrier(binaries.root, account)) === null) return binaries;
   const place = await commonPlace(`postgresql-${version}`);
-  if ((await stat(join(place, "bin")).catch(() => null)) === null) {
-    const unfinished = `${place}.${process.pid}`;
-    await rm(unfinished, { recursive: true, force: true });
+  const isThere = async () => (await stat(join(place, "bin")).catch(() => null)) !== null;
+  if (await isThere()) return binariesIn(place);
+  // A name nobody else has: two may be at it at once, in one process too.
+  const unfinished = await mkdtemp(`${place}.`);
+  try {
+    await chmod(unfinished, 0o755);
     await cp(binaries.root, unfinished, { recursive: true, verbatimSymlinks: true });
-    await rename(unfinished, place).catch(() => rm(unfinished, { recursive: true, force: true }));
+    await rename(unfinished, place);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    if (!(await isThere())) throw error;
   }
   return binariesIn(place);
 }
