@@ -1,10 +1,17 @@
 import { bytesOf, matchesAt, skipSpace, trimEnd } from "./bytes.ts";
 import { MalformedHeader } from "./errors.ts";
-import { HeaderIndex, STRIDE } from "./header-index.ts";
+import type { HeaderIndex } from "./header-index.ts";
 import { H, headerId, headerName } from "./header-names.ts";
 import { elementEnd } from "./headers/list.ts";
 import type { SipMessage, SipRequest } from "./message.ts";
 import { isToken, lowerAscii } from "./text.ts";
+
+/** A line that is not the message's: its text with its end, and where its colon stands. */
+interface NewLine {
+  readonly id: number;
+  readonly text: string;
+  readonly colon: number;
+}
 
 /**
  * Collects changes to a message; `build` returns the new one. Bytes that no change names come out as they came in. Changes
@@ -14,11 +21,8 @@ export class Editor<M extends SipMessage = SipMessage> {
   readonly #message: M;
   readonly #request: SipRequest | undefined;
   readonly #index: HeaderIndex;
-  /** The lines of the new head: n >= 0 is line n of the message, n < 0 is `#added[-1 - n]`. */
-  readonly #lines: number[] = [];
-  readonly #added: string[] = [];
-  readonly #addedIds: number[] = [];
-  readonly #addedColons: number[] = [];
+  /** The lines of the new head: those of the message by their numbers. */
+  readonly #lines: (number | NewLine)[] = [];
   #requestUri: string | undefined;
   #body: string | undefined;
 
@@ -96,47 +100,29 @@ export class Editor<M extends SipMessage = SipMessage> {
     return this.set("Content-Length", String(text.length));
   }
 
+  /** The new message is indexed when somebody asks: most are only sent. */
   build(): M {
     const index = this.#index;
     const raw = this.#message.raw;
     const lines = this.#lines;
-    const cells = scratch;
-    let filled = 0;
     let out = this.#startLine();
     // The bytes of `raw` from runStart to runEnd are due to be copied next.
     let runStart = 0;
     let runEnd = out === "" ? index.headStart : 0;
-    let position = out === "" ? index.headStart : out.length;
     for (let i = 0; i < lines.length; i++) {
       const line = lines[i]!;
-      if (line >= 0) {
+      if (typeof line === "number") {
         const start = index.start(line);
-        const end = index.start(line + 1);
-        const colon = position + index.colon(line) - start;
-        cells[filled] = position;
-        cells[filled + 1] = index.isFolded(line) ? colon * 2 + 1 : colon * 2;
-        cells[filled + 2] = index.id(line);
-        position += end - start;
         if (start !== runEnd) {
           if (runEnd > runStart) out += raw.slice(runStart, runEnd);
           runStart = start;
         }
-        runEnd = end;
+        runEnd = index.start(line + 1);
       } else {
-        const text = this.#added[-1 - line]!;
-        // Only what is left of a list can be folded.
-        const colon = position + this.#addedColons[-1 - line]!;
-        const folded = text.indexOf("\n") < text.length - 1 ? 1 : 0;
-        cells[filled] = position;
-        cells[filled + 1] = colon * 2 + folded;
-        cells[filled + 2] = this.#addedIds[-1 - line]!;
-        position += text.length;
-        out += runEnd > runStart ? raw.slice(runStart, runEnd) + text : text;
+        out += runEnd > runStart ? raw.slice(runStart, runEnd) + line.text : line.text;
         runStart = runEnd;
       }
-      filled += STRIDE;
     }
-    cells[filled] = position;
     if (runEnd > runStart) {
       if (runEnd === index.headEnd && this.#body === undefined) runEnd = raw.length;
       out += raw.slice(runStart, runEnd);
@@ -144,11 +130,7 @@ export class Editor<M extends SipMessage = SipMessage> {
     if (runEnd !== raw.length || runStart === runEnd) {
       out += this.#body === undefined ? raw.slice(index.headEnd) : `\r\n${this.#body}`;
     }
-    return this.#message.derive(
-      out,
-      new HeaderIndex(out, cells.slice(0, filled + 1), position + 2),
-      this.#requestUri,
-    ) as M;
+    return this.#message.derive(out, this.#requestUri) as M;
   }
 
   /** The new start line, or "" where the old one stays. RFC 4475 3.1.2.9: no extra spaces are passed on. */
@@ -158,18 +140,18 @@ export class Editor<M extends SipMessage = SipMessage> {
     return `${request.method} ${this.#requestUri ?? request.requestUri} SIP/2.0\r\n`;
   }
 
-  #idOf(line: number): number {
-    return line >= 0 ? this.#index.id(line) : this.#addedIds[-1 - line]!;
-  }
-
-  #is(line: number, id: number, lower: Uint8Array): boolean {
-    if (this.#idOf(line) !== id) return false;
+  #is(line: number | NewLine, id: number, lower: Uint8Array): boolean {
+    if ((typeof line === "number" ? this.#index.id(line) : line.id) !== id) return false;
     if (id !== H.Other) return true;
-    const text = line >= 0 ? this.#index.raw : this.#added[-1 - line]!;
-    const start = line >= 0 ? this.#index.start(line) : 0;
-    const colon = line >= 0 ? this.#index.colon(line) : this.#addedColons[-1 - line]!;
+    const { text, start, colon } = this.#placeOf(line);
     const bytes = bytesOf(text);
     return matchesAt(bytes, start, trimEnd(bytes, start, colon), lower);
+  }
+
+  #placeOf(line: number | NewLine): { text: string; start: number; colon: number; end: number } {
+    if (typeof line !== "number") return { text: line.text, start: 0, colon: line.colon, end: line.text.length };
+    const index = this.#index;
+    return { text: index.raw, start: index.start(line), colon: index.colon(line), end: index.start(line + 1) };
   }
 
   #find(id: number, name: string, from: number): number {
@@ -191,7 +173,7 @@ export class Editor<M extends SipMessage = SipMessage> {
   #insert(at: number, id: number, name: string, value: string): void {
     const spelled = id === H.Other ? name : headerName(id);
     if (id === H.Other && !isToken(name)) throw new MalformedHeader(name, "the name is no token");
-    const added = this.#add(id, `${spelled}: ${checked(name, value)}\r\n`, spelled.length);
+    const added: NewLine = { id, text: `${spelled}: ${checked(name, value)}\r\n`, colon: spelled.length };
     const lines = this.#lines;
     lines.push(added);
     for (let i = lines.length - 1; i > at; i--) lines[i] = lines[i - 1]!;
@@ -201,36 +183,22 @@ export class Editor<M extends SipMessage = SipMessage> {
   /** Puts a line with another value where one stands, its name spelled as it was. `rest`: value and line end. */
   #replace(at: number, rest: string): void {
     const line = this.#lines[at]!;
-    const start = line >= 0 ? this.#index.start(line) : 0;
-    const colon = line >= 0 ? this.#index.colon(line) : this.#addedColons[-1 - line]!;
-    const text = line >= 0 ? this.#index.raw : this.#added[-1 - line]!;
-    this.#lines[at] = this.#add(this.#idOf(line), `${text.slice(start, colon)}: ${rest}`, colon - start);
-  }
-
-  #add(id: number, text: string, colon: number): number {
-    this.#added.push(text);
-    this.#addedIds.push(id);
-    this.#addedColons.push(colon);
-    return -this.#added.length;
+    const { text, start, colon } = this.#placeOf(line);
+    const id = typeof line === "number" ? this.#index.id(line) : line.id;
+    this.#lines[at] = { id, text: `${text.slice(start, colon)}: ${rest}`, colon: colon - start };
   }
 
   /** What follows the first element of the line, with the line's end: without its comma, or with it; "" where `strip` leaves none. */
   #afterFirstValue(at: number, strip: boolean): string {
-    const line = this.#lines[at]!;
-    const text = line >= 0 ? this.#index.raw : this.#added[-1 - line]!;
-    const start = (line >= 0 ? this.#index.colon(line) : this.#addedColons[-1 - line]!) + 1;
-    const end = line >= 0 ? this.#index.start(line + 1) : text.length;
+    const { text, colon, end } = this.#placeOf(this.#lines[at]!);
     const bytes = bytesOf(text);
-    const comma = elementEnd(bytes, start, end, false);
+    const comma = elementEnd(bytes, colon + 1, end, false);
     if (!strip) return comma === end ? "\r\n" : text.slice(comma, end);
     return comma === end ? "" : text.slice(skipSpace(bytes, comma + 1, end), end);
   }
 }
 
 const NONE = new Uint8Array(0);
-
-/** Where `build` writes before it knows how much there is: copying it is cheaper than growing an array. */
-const scratch: number[] = [];
 
 /** A value must not bring lines of its own. */
 function checked(name: string, value: string): string {

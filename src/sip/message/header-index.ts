@@ -80,7 +80,8 @@ export class HeaderIndex {
 
   /** The first line from `from` on of the header with this id, or name where the id is 0; or -1. */
   line(id: number, name: string, from = 0): number {
-    return id === H.Other ? this.findOther(Buffer.from(lowerAscii(name), "latin1"), from) : this.find(id, from);
+    if (id !== H.Other || this.find(id, from) < 0) return this.find(id, from);
+    return this.findOther(Buffer.from(lowerAscii(name), "latin1"), from);
   }
 
   /** Where the value of a line begins, spaces left out. */
@@ -129,17 +130,17 @@ export class HeadFault {
 const found: number[] = new Array<number>(MAX_HEADERS * STRIDE + 1).fill(0);
 
 /**
- * Reads the header lines of `raw` from `at` on, which must be the start of the first, up to the empty line. One pass; every
- * character is looked at a bounded number of times.
+ * Reads the header lines of `raw` from `at` on, which must be the start of the first, up to the empty line; more than `most`
+ * are a fault. One pass; every character is looked at a bounded number of times.
  */
-export function scanHead(raw: string, at: number): HeaderIndex | HeadFault {
+export function scanHead(raw: string, at: number, most: number = MAX_HEADERS): HeaderIndex | HeadFault {
   const bytes = bytesOf(raw);
   let filled = 0;
   let fault: [code: string, reason: string] | undefined;
   for (let count = 0; bytes[at] !== CR || bytes[at + 1] !== LF; count++) {
     if (at >= raw.length) fault ??= ["truncated", "the head of the message does not end in an empty line"];
-    if (count === MAX_HEADERS) fault ??= ["too-many-headers", `more than ${MAX_HEADERS} header fields`];
-    if (at >= raw.length || count === MAX_HEADERS) break;
+    if (count === most) fault ??= ["too-many-headers", `more than ${most} header fields`];
+    if (at >= raw.length || count === most) break;
     let end = at;
     let folded = -1;
     do {

@@ -202,7 +202,7 @@ export abstract class SipMessage {
   abstract edit(): Editor<SipMessage>;
 
   /** For this folder: the outcome of an edit. */
-  abstract derive(raw: string, index: HeaderIndex, requestUri: string | undefined): SipMessage;
+  abstract derive(raw: string, requestUri: string | undefined): SipMessage;
 
   /** The value of a line, read where it stands; unfolded first where it is folded. */
   #read<T>(line: number, parse: Parse<T>): T {
@@ -308,9 +308,9 @@ export class SipRequest extends SipMessage {
     return new SipRequest(raw, line.method, line.requestUri, line.version);
   }
 
-  override derive(raw: string, index: HeaderIndex, requestUri: string | undefined): SipRequest {
+  override derive(raw: string, requestUri: string | undefined): SipRequest {
     const exact = this.isRequestLineExact || requestUri !== undefined;
-    return new SipRequest(raw, this.method, requestUri ?? this.requestUri, exact ? "SIP/2.0" : this.version, index);
+    return new SipRequest(raw, this.method, requestUri ?? this.requestUri, exact ? "SIP/2.0" : this.version);
   }
 }
 
@@ -338,8 +338,8 @@ export class SipResponse extends SipMessage {
     return new SipResponse(rest, this.status, this.reason);
   }
 
-  override derive(raw: string, index: HeaderIndex): SipResponse {
-    return new SipResponse(raw, this.status, this.reason, index);
+  override derive(raw: string): SipResponse {
+    return new SipResponse(raw, this.status, this.reason);
   }
 }
 
@@ -352,8 +352,9 @@ function startLineEnd(raw: string): number {
   return lf < 0 ? raw.length : lf - 1;
 }
 
+/** Of a message made here, which may have more lines than one that is let in. */
 function indexOf(raw: string): HeaderIndex {
-  const index = scanHead(raw, startLineEnd(raw) + 2);
+  const index = scanHead(raw, startLineEnd(raw) + 2, Number.POSITIVE_INFINITY);
   if (index instanceof HeadFault) throw new ParseError(index.code, index.reason);
   return index;
 }

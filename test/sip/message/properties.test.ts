@@ -3,7 +3,6 @@ import { describe, expect, it } from "vitest";
 import { CodomainError } from "../../../src/base/errors.ts";
 import { buildRequest, buildResponse } from "../../../src/sip/message/build.ts";
 import { type Framed, StreamFramer } from "../../../src/sip/message/frame.ts";
-import { scanHead } from "../../../src/sip/message/header-index.ts";
 import { ParseError, parseMessage, validateRequest, validateResponse } from "../../../src/sip/message/parse.ts";
 import { aorOf, equalUris, parseUri } from "../../../src/sip/message/uri.ts";
 import { tortures } from "../../torture/expectation.ts";
@@ -90,7 +89,7 @@ describe("properties", () => {
     );
   });
 
-  it("any edits give what the same edits of a plain list of lines give, and an index like a scan's", () => {
+  it("any edits give what the same edits of a plain list of lines give", () => {
     const header = fc.constantFrom("Via", "Route", "Subject", "X-Own");
     const edit = fc.record({
       verb: fc.constantFrom("prepend", "append", "set", "remove", "removeFirstValue"),
@@ -141,7 +140,6 @@ describe("properties", () => {
           expect(built.raw).toBe(
             `OPTIONS sip:a@b SIP/2.0\r\n${model.map(([each, values]) => `${each}: ${values.join(", ")}\r\n`).join("")}\r\nbody`,
           );
-          expect(built.index).toEqual(scanHead(built.raw, built.raw.indexOf("\n") + 1));
         },
       ),
       { seed: SEED, numRuns: 500 },
@@ -216,7 +214,7 @@ function interrogate(raw: string): void {
     .prepend("Via", "SIP/2.0/UDP x;branch=z9hG4bKy")
     .set("Max-Forwards", "1")
     .build();
-  expect(edited.index).toEqual(scanHead(edited.raw, edited.raw.indexOf("\n") + 1));
+  expect([edited.via.host, edited.maxForwards]).toEqual(["x", 1]);
   if ("method" in m) {
     const fault = validateRequest(m, { schemes: ["sip"], hops: true, proxyRequire: [] });
     if (fault === null) expect(m.from.uri).toBeDefined();
