@@ -218,12 +218,13 @@ export class ProxyCore implements Core, TransactionUser {
 
   /** The plan for a request that nobody sent, by the functions that traffic runs through. */
   async explain(question: ExplainQuestion): Promise<Explanation> {
-    const aor = this.canonical(question.aor, question.from ?? null);
+    const { from, watcher = "" } = question;
+    const aor = this.canonical(question.aor, from ?? null);
     // A client that is known here has been challenged.
-    const isProved = question.from !== undefined || this.options.clients.authenticate === "digest";
+    const isProved = from !== undefined || this.options.clients.authenticate === "digest";
     const origin: Origin =
-      question.from !== undefined
-        ? { kind: "server", server: question.from }
+      from !== undefined
+        ? { kind: "server", server: from }
         : { kind: "client", authenticated: isProved ? (question.watcher ?? null) : null };
     const claims = question.method === "REGISTER" || question.method === "PUBLISH";
     const facts = gatherFacts(
@@ -234,7 +235,7 @@ export class ProxyCore implements Core, TransactionUser {
         origin,
         aor,
         regServer: null,
-        sender: { aor: question.watcher ?? "", trusted: isProved },
+        sender: { aor: from === undefined ? watcher : this.canonical(watcher, from), trusted: isProved },
         claim: !claims ? "none" : origin.kind === "server" ? "claim" : "client",
         mayQueue: true,
         direction: question.direction ?? "up",

@@ -48,6 +48,13 @@ describe.each(["127.0.0.1", "127.0.0.2"])("at proxy %s, a server that calls a us
     expect(policy.asked.map((each) => each.watcher)).toEqual([JOE]);
   });
 
+  it("is explained as it is done", async () => {
+    const asked = { method: "SUBSCRIBE", aor: "alice@example.com", from: "west", watcher: SMITH };
+    const node = domain.world.proxies.find((each) => each.host === proxy)!;
+    const explained = await domain.world.simulation.finish(node.core.explain(asked));
+    expect(explained.json.sender).toEqual({ aor: JOE, trusted: true });
+  });
+
   it("is no longer believed to call him so once the record says otherwise", async () => {
     await domain.known(JOE, {});
     await domain.wait(1_000);
