@@ -398,7 +398,10 @@ describe("over a real network", () => {
       tellVerdicts: async () => undefined,
       documents: { get: async () => null },
     };
-    const policy = new PolicyService({ runtime, telemetry: new Telemetry(), directory }, options({ url, token: "t" }));
+    const policy = new PolicyService(
+      { runtime, telemetry: new Telemetry(), directory },
+      options({ url, token: "t", timeoutMs: 30_000 }),
+    );
     for (let round = 0; round < 3; round++) {
       const who = ["bob@example.com", "mallory@example.com", `w${round}@example.com`];
       const verdicts = await Promise.all(who.map((each) => policy.watcher(question(each))));

@@ -95,7 +95,7 @@ policy: ${policy}
     if (loaded.config === undefined) throw new Error(JSON.stringify(loaded.faults));
     return loaded.config;
   };
-  const asked = `{ way: pdp, pdp: { url: "${url}", token: secret } }`;
+  const asked = `{ way: pdp, pdp: { url: "${url}", token: secret, timeout: 30s } }`;
   const directory = createMemoryDatabase(runtime).directory("proxy-1");
   const running = await startServer(configured(asked), {
     runtime,
