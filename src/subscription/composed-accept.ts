@@ -227,7 +227,14 @@ export class ComposedAccepting {
    */
   #goesRound({ aor, watcher, origin, composed }: Subscription): boolean {
     if (origin === null || composed!.view.direction === "down") return false;
-    if (this.#begun.count(roundOf({ origin, watcher, aor })) > MOST_FROM_SERVER) return true;
+    const round = roundOf({ origin, watcher, aor });
+    const isTooMany = this.#begun.count(round) > MOST_FROM_SERVER || this.#isFull(origin, watcher, aor);
+    // Who is turned away tries again, and does not keep himself out by that.
+    if (isTooMany) this.#begun.uncount(round);
+    return isTooMany;
+  }
+
+  #isFull(origin: string, watcher: string, aor: string): boolean {
     const { registry } = this.#subscriptions;
     if (registry.ofWatcher(watcher) < MOST_FROM_SERVER) return false;
     const same = registry
