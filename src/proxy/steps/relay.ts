@@ -44,7 +44,7 @@ function way(core: Core, exchange: Exchange, to: ServerWay, nodes: readonly SipU
   return {
     server: to.server,
     targets,
-    ...(targets.length === 0 && all.length > 0 ? { insecure: true } : {}),
+    insecure: targets.length === 0 && all.length > 0,
     requestUri: requestUriFor(exchange, to),
     fork: to.fork,
     maxBreadth: to.maxBreadth,
