@@ -191,11 +191,12 @@ export class Watches {
     const answer = await this.#stack.ask(request, (watch.options.to ?? this.#to)());
     watch.answer = answer;
     if (answer === null || answer.status >= 300) {
-      if (watch.dialog === undefined) this.#watches.delete(key);
-      if (watch.leaving) return;
+      if (watch.dialog === undefined || watch.request !== request) this.#watches.delete(key);
+      // A NOTIFY has told its end before, and another may have followed it.
+      if (watch.leaving || watch.ended || watch.request !== request) return;
       // The NOTIFY made the dialog, whatever became of the 200 (RFC 6665 4.4.1).
       if (watch.dialog !== undefined) {
-        if (watch.options.keep === true && watch.request === request) this.#keep(watch, asked(watch));
+        if (watch.options.keep === true) this.#keep(watch, asked(watch));
         return;
       }
       const next = watch.options.refused?.(answer?.status ?? 0) ?? "again";
