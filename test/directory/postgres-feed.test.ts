@@ -110,6 +110,15 @@ describe("the change feed on PostgreSQL (concurrency.md 5)", () => {
     expect(count).toBeLessThan(10);
   });
 
+  it("one's own changes come in the feed's order too, with no poll near", async () => {
+    const east = await open("east", { pollMs: 600_000 });
+    const heard = listen(east);
+    await east.claim(claim(JOE, "a"));
+    expect(aors(heard)).toContain(JOE);
+    await eventually(() => aors(heard).length === 2);
+    expect(heard[1]).toEqual(heard[0]);
+  });
+
   it("without any wake-up it polls", async () => {
     const east = await open("east", { pollMs: 30 });
     const heard = listen(east);

@@ -5,6 +5,8 @@ import { changeOf, FEED_READ, FEED_START, type FeedRow } from "./feed-sql.ts";
 import { type Pool, sentence } from "./pool.ts";
 
 export interface FeedOptions {
+  /** Whose feed it is. */
+  readonly proxy: string;
   /** Without a wake-up it reads this often. */
   readonly pollMs: number;
   /** While rows are held back by an open transaction, this often. */
@@ -16,6 +18,8 @@ export interface FeedOptions {
 const CHANNEL = "codomain_changes";
 /** Wake-ups that come faster than this share one read. */
 const COALESCE_MS = 5;
+/** So do those that are about our own changes, of which everybody here has heard. */
+const OWN_COALESCE_MS = 50;
 const RECONNECT_MS = [0, 100, 250, 500, 1000] as const;
 
 interface Cursor {
@@ -36,9 +40,12 @@ export class Feed {
   #client: pg.Client | null = null;
   #cursor: Cursor | null = null;
   #timer: Timer | null = null;
+  /** When the timer runs out, monotonic milliseconds. */
+  #timerAt = 0;
   #running = false;
   #reading = false;
-  #again = false;
+  /** A wake-up came while it was reading: the next read follows after this, milliseconds. */
+  #again = Number.POSITIVE_INFINITY;
   #lastRead = 0;
   /** Rows were held back for so long that they may be cleared away unread. */
   #overdue = false;
@@ -74,10 +81,19 @@ export class Feed {
 
   /** A change was made here: no need to wait for the NOTIFY. */
   wake(): void {
-    if (this.#reading) this.#again = true;
+    this.#wake(COALESCE_MS);
+  }
+
+  /** One of which everybody here has heard. */
+  wakeOwn(): void {
+    this.#wake(OWN_COALESCE_MS);
+  }
+
+  #wake(coalesceMs: number): void {
+    if (this.#reading) this.#again = Math.min(this.#again, coalesceMs);
     else if (this.#running && this.#client !== null) {
-      const wait = Math.max(0, this.#lastRead + COALESCE_MS - this.#runtime.clock.now());
-      this.#schedule(wait);
+      const wait = Math.max(0, this.#lastRead + coalesceMs - this.#runtime.clock.now());
+      if (this.#timer === null || this.#runtime.clock.now() + wait < this.#timerAt) this.#schedule(wait);
     }
   }
 
@@ -85,7 +101,9 @@ export class Feed {
     const client = this.#pool.client();
     client.on("error", () => this.#broken(client));
     client.on("end", () => this.#broken(client));
-    client.on("notification", () => this.wake());
+    client.on("notification", ({ payload }) =>
+      this.#wake(payload === this.#options.proxy ? OWN_COALESCE_MS : COALESCE_MS),
+    );
     try {
       await client.connect();
       await client.query(`listen ${CHANNEL}`);
@@ -139,6 +157,7 @@ export class Feed {
 
   #schedule(ms: number): void {
     this.#timer?.cancel();
+    this.#timerAt = this.#runtime.clock.now() + ms;
     this.#timer = this.#runtime.timers.after(ms, () => {
       this.#timer = null;
       void this.#read();
@@ -149,7 +168,7 @@ export class Feed {
     const client = this.#client;
     if (client === null || this.#reading) return;
     this.#reading = true;
-    this.#again = false;
+    this.#again = Number.POSITIVE_INFINITY;
     let rows: FeedRow[];
     try {
       rows = await this.#readOnce(client);
@@ -170,8 +189,8 @@ export class Feed {
     const last = ready.at(-1);
     if (last !== undefined) this.#cursor = { xid: BigInt(last.xid as string), id: BigInt(last.id) };
     if (ready.length >= 1000) this.#schedule(0);
-    else if (this.#again) this.#schedule(COALESCE_MS);
-    else this.#schedule(rows[0]?.held === true ? this.#options.heldPollMs : this.#options.pollMs);
+    else
+      this.#schedule(Math.min(this.#again, rows[0]?.held === true ? this.#options.heldPollMs : this.#options.pollMs));
   }
 
   async #readOnce(client: pg.Client): Promise<FeedRow[]> {

@@ -6,10 +6,11 @@ import type { Pool, Verb } from "./pool.ts";
  * for each other over the whole server, and with the changes inside they would wait for the disk one after the other
  * (unbinding, 64 at once: 280/s, like this 1,800/s; bench/register-sql.ts). If it is lost, readers poll every second
  * anyway: so its own commit waits for no disk either.
+ * It carries the proxy's name: who has told himself already reads at leisure.
  */
 const NOTIFY: Verb = {
   name: "notify",
-  text: "select set_config('synchronous_commit', 'off', true), pg_notify('codomain_changes', '')",
+  text: "select set_config('synchronous_commit', 'off', true), pg_notify('codomain_changes', $1::text)",
 };
 
 /** Readers that are woken more often than this read no more often (`feed.ts`). */
@@ -19,15 +20,17 @@ const APART_MS = 5;
 export class Notifier {
   readonly #runtime: Runtime;
   readonly #pool: Pool;
+  readonly #proxy: string;
   #busy = false;
   #owed = false;
   /** Until the next may follow. */
   #apart: Timer | null = null;
   #stopped = false;
 
-  constructor(runtime: Runtime, pool: Pool) {
+  constructor(runtime: Runtime, pool: Pool, proxy: string) {
     this.#runtime = runtime;
     this.#pool = pool;
+    this.#proxy = proxy;
   }
 
   wake(): void {
@@ -53,6 +56,6 @@ export class Notifier {
       this.#busy = false;
       this.#send();
     };
-    this.#pool.run(NOTIFY, []).then(done, done);
+    this.#pool.run(NOTIFY, [this.#proxy]).then(done, done);
   }
 }

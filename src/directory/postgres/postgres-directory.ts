@@ -136,8 +136,9 @@ export class PostgresDirectory implements Directory {
       this.#changed({ kind: "document", aor, document }),
     );
     this.watchers = new PostgresWatchers(this.#pool, (aor) => this.#changed({ kind: "watchers", aor }));
-    this.#notifier = new Notifier(runtime, this.#pool);
-    const feed = { pollMs: options.pollMs ?? 1000, heldPollMs: 50, keptMs: options.changesKeptMs ?? 600_000 };
+    this.#notifier = new Notifier(runtime, this.#pool, options.proxy);
+    const { proxy, pollMs = 1000, changesKeptMs: keptMs = 600_000 } = options;
+    const feed = { proxy, pollMs, heldPollMs: 50, keptMs };
     this.#feed = new Feed(runtime, this.#pool, feed, (change) => this.#emit(change));
     const maxWaiting = options.maxWaiting ?? 100_000;
     const soon = (run: () => void) => runtime.timers.soon(run);
@@ -365,10 +366,11 @@ export class PostgresDirectory implements Directory {
 
   #changed(change: Change): void {
     this.#emit(change);
-    this.#wakeAll();
+    this.#feed.wakeOwn();
+    this.#notifier.wake();
   }
 
-  /** Our own reader, and everybody else's. */
+  /** Our own reader, and everybody else's: of what nobody here has heard yet. */
   #wakeAll(): void {
     this.#feed.wake();
     this.#notifier.wake();
