@@ -116,9 +116,9 @@ export function decideShown(active: boolean, children: readonly ChildView[]): Ve
   return inside.some(({ standing, heard, late }) => standing === "confirmed" && !heard && !late) ? "wait" : "show";
 }
 
-/** Left out, and not waited for. */
-function isMissing({ standing, optional, away }: ChildView): boolean {
-  return standing === "asked" && optional && away;
+/** Left out, and not waited for; nor while it is asked once more, whom nobody waits for any longer. */
+function isMissing({ standing, optional, away, late }: ChildView): boolean {
+  return standing === "asked" && optional && (away || late);
 }
 
 /** What becomes of a child's elements in what is shown. */

@@ -6,10 +6,10 @@ import { Leg } from "./leg.ts";
 
 /**
  * What the row of a composed subscription says of its children: in `leg` a line with their names, how they stand and how
- * long the texts of their legs are, which follow one behind the other. Documents are not in it: who takes it over has them
- * told anew.
+ * long the texts of their legs are, which follow one behind the other; with `m` behind where the whole may be shown
+ * without it. Documents are not in it: who takes it over has them told anew.
  *
- *     east c 213,west p 198,north o 0
+ *     east c 213,west p 198,north o 0,south a 0 m
  *     1 …
  */
 export function packChildren({ children }: Composed): Pick<SubscriptionState, "leg" | "legServer" | "legReserved"> {
@@ -24,7 +24,7 @@ export function packChildren({ children }: Composed): Pick<SubscriptionState, "l
       const { machine } = child.leg!;
       reserved = Math.max(reserved, machine.reserved, machine.sent + RESERVE);
     }
-    names.push(`${child.server} ${MARKS[child.standing]} ${text.length}`);
+    names.push(`${child.server} ${MARKS[child.standing]} ${text.length}${child.optional ? ` ${MAY_BE_MISSING}` : ""}`);
     texts.push(text);
   }
   if (names.length === 0) return { leg: null, legServer: null, legReserved: 0 };
@@ -32,6 +32,7 @@ export function packChildren({ children }: Composed): Pick<SubscriptionState, "l
   return { leg, legServer: servers.length === 0 ? null : servers.join(","), legReserved: reserved };
 }
 
+const MAY_BE_MISSING = "m";
 const MARKS: Readonly<Record<Standing, string>> = { asked: "a", confirmed: "c", pending: "p", out: "o", visited: "v" };
 const STANDINGS = new Map(Object.entries(MARKS).map(([standing, mark]) => [mark, standing as Standing]));
 
@@ -39,9 +40,10 @@ const STANDINGS = new Map(Object.entries(MARKS).map(([standing, mark]) => [mark,
 export function unpackChildren(text: string | null, sent: number, reserved: number, now: number): Child[] {
   if (text === null) return [];
   let at = text.indexOf("\n") + 1;
-  return unpackLine(text).map(({ server, mark, length }) => {
+  return unpackLine(text).map(({ server, mark, length, more }) => {
     const child = new Child(server);
     child.standing = standingOf(mark);
+    child.optional = more === MAY_BE_MISSING;
     child.withdrew = child.standing === "pending";
     if (length > 0) child.leg = Leg.unpack(text.slice(at, at + length), server, sent, reserved, now);
     at += length;
@@ -59,12 +61,12 @@ export function standingsIn(leg: string | null): readonly Stood[] {
   return unpackLine(leg).map(({ server, mark }) => ({ server, standing: standingOf(mark) }));
 }
 
-function unpackLine(leg: string | null): readonly { server: string; mark: string; length: number }[] {
+function unpackLine(leg: string | null): readonly { server: string; mark: string; length: number; more: string }[] {
   if (leg === null) return [];
   const cells = leg.slice(0, Math.max(0, leg.indexOf("\n"))).split(",");
   return cells.map((cell) => {
-    const [server = "", mark = "", octets] = cell.split(" ");
-    return { server, mark, length: Number(octets) };
+    const [server = "", mark = "", octets, more = ""] = cell.split(" ");
+    return { server, mark, length: Number(octets), more };
   });
 }
 
@@ -74,10 +76,12 @@ function standingOf(mark: string): Standing {
 
 const FLAG_DOWN = "d";
 const FLAG_VISITS = "v";
+const FLAG_BEHIND = "b";
 
 /** For the first cell of the row, behind the flags. */
-export function packAsked({ view, visits, maxForwards, session, instance }: Composed): string {
-  const flags = (view.direction === "down" ? FLAG_DOWN : "") + (visits ? FLAG_VISITS : "");
+export function packAsked({ view, visits, isBehind, maxForwards, session, instance }: Composed): string {
+  const flags =
+    (view.direction === "down" ? FLAG_DOWN : "") + (visits ? FLAG_VISITS : "") + (isBehind ? FLAG_BEHIND : "");
   return ` ${flags} ${maxForwards} ${session} ${encodeURIComponent(instance)}`;
 }
 
@@ -97,6 +101,7 @@ export function unpackComposed(stored: StoredSubscription, cell: string, sent: n
     isFetch: false,
     union: null,
   });
+  composed.isBehind = flags.includes(FLAG_BEHIND);
   composed.children = unpackChildren(stored.leg, sent, stored.legReserved, now);
   for (const child of composed.children) {
     child.taken = composed.visits && child.leg !== null;

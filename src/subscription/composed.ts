@@ -31,7 +31,7 @@ export class Composed {
   /** As it was looked at last; shared by all who look from there. Null: it is another owner's, or not known at once. */
   union: UnionNow | null;
   activation: Activation = "no";
-  /** Peer: it goes on in a chain that another began. Not in the row. */
+  /** Peer: it goes on in a chain that another began. */
   isBehind = false;
   /** Which of the union's changes it was looked at for. */
   seen = 0;

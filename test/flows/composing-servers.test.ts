@@ -108,8 +108,11 @@ describe("unreachable: without", () => {
     await watcher.subscribe(ALICE, 3600);
     await domain.wait(10_000);
     expect(seen()).toEqual(["pending", "active east open"]);
+    // It is asked again and again, and nobody is closed while it is.
+    await domain.wait(100_000);
+    expect(seen()).toEqual(["pending", "active east open"]);
     domain.west.policy = ACCEPTS;
-    await domain.wait(60_000);
+    await domain.wait(300_000);
     expect(seen(2)).toEqual(["active east open, west open"]);
   });
 

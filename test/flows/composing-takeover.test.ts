@@ -103,6 +103,23 @@ describe("a subscription whose owner was killed", () => {
     expect(seen(2).filter((each) => each.includes("open"))).toEqual([]);
   });
 
+  it("and one that may be left out is away still: he is shown the others, and not closed (`unreachable: without`)", async () => {
+    await begin({
+      options: { unions: { trees: [], downListener: false, unreachable: "without" } },
+      each: { west: { neverDenies: true } },
+    });
+    domain.west.policy = (): Policy => ({ status: 480 });
+    await watcher.subscribe(ALICE, 3600);
+    await domain.wait(2_000);
+    expect(seen()).toEqual(["pending", "active east open"]);
+    await die();
+    await domain.wait(200_000);
+    expect(seen(2)).toEqual(["active", "active east open"]);
+    domain.west.policy = (): Policy => ({ status: 200 });
+    await domain.wait(700_000);
+    expect(seen().at(-1)).toBe("active east open, west open");
+  });
+
   it("denied meanwhile, he is told so by the new owner, and sees not a byte", async () => {
     await begin();
     await watch();

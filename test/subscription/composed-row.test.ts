@@ -70,6 +70,27 @@ describe("the row of a composed subscription", () => {
     expect(after.children[0]!.leg!.machine).toMatchObject({ heard: 7, sent: 32, reserved: row.legReserved });
   });
 
+  it("brings back who may be left out, and that it goes on in another's chain; a row that says neither is read as before", () => {
+    const before = composed();
+    before.isBehind = true;
+    before.children = [child("east", "confirmed", "a"), child("west", "asked", null)];
+    before.children[1]!.optional = true;
+    const { row, cell } = stored(before);
+    const after = unpackComposed(row, cell, 32, 0);
+    expect([after.isBehind, after.visits, after.children.map(({ optional }) => optional)]).toEqual([
+      true,
+      true,
+      [false, true],
+    ]);
+    const old = unpackComposed({ ...row, leg: row.leg!.replace(" m\n", "\n") }, cell.replace(" vb ", " v "), 32, 0);
+    expect([old.isBehind, old.visits, old.children.map(({ optional }) => optional)]).toEqual([
+      false,
+      true,
+      [false, false],
+    ]);
+    expect(old.children[0]!.leg!.dialog).toBe("a");
+  });
+
   it("reserves CSeqs for all legs at once: those of the one that has used most", () => {
     const before = composed();
     before.children = [child("east", "confirmed", "a"), child("west", "confirmed", "b", 2)];
