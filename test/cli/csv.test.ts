@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CsvReader, type CsvRecord } from "../../src/cli/csv.ts";
+import { fc } from "../support/fast-check.ts";
 
 function read(...chunks: readonly string[]): CsvRecord[] {
   const reader = new CsvReader();

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { judgeEntry, noteReturn } from "../../src/directory/judge-entry.ts";
 import type { Entry, EntryJudgement, Visited } from "../../src/directory/unions.ts";
+import { fc } from "../support/fast-check.ts";
 
 // Servers of one user, each connected to the proxies alone, and the SUBSCRIBEs of one watcher that go between them.
 

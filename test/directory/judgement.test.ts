@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { BindingOrigin } from "../../src/directory/directory.ts";
@@ -12,6 +11,7 @@ import {
   valuesOfFree,
 } from "../../src/directory/postgres/claim-free.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "../../src/directory/postgres/unbind.ts";
+import { fc } from "../support/fast-check.ts";
 import { startTestServer, type TestDatabase, type TestServer } from "../support/postgres.ts";
 
 // The judgement is written twice, in TypeScript for the twin and in SQL for Postgres. Random histories go through both.

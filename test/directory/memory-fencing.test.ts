@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DirectoryUnavailable } from "../../src/base/errors.ts";
 import { createMemoryDatabase } from "../../src/directory/memory.ts";
 import type { MemoryOptions } from "../../src/directory/memory-store.ts";
 import { RESERVE, type StoredSubscription } from "../../src/directory/subscriptions.ts";
+import { fc } from "../support/fast-check.ts";
 import { type VirtualRuntime, virtualRuntime } from "./virtual-runtime.ts";
 
 // Proxies that stall for longer than their lease, over the twin: what each may use of a subscription's CSeqs.

@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DirectoryUnavailable } from "../../src/base/errors.ts";
 import type { Change, Claim, ClaimOutcome, Directory } from "../../src/directory/directory.ts";
 import { createMemoryDatabase } from "../../src/directory/memory.ts";
 import { type MemoryOptions, MemoryStore } from "../../src/directory/memory-store.ts";
+import { fc } from "../support/fast-check.ts";
 import { type VirtualRuntime, virtualRuntime } from "./virtual-runtime.ts";
 
 // The twin must be as treacherous as PostgreSQL under READ COMMITTED, or the simulation proves nothing.

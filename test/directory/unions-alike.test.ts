@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { StoredSubscription } from "../../src/directory/subscriptions.ts";
 import { FRESH_MS } from "../../src/directory/unions.ts";
 import { DOCUMENT_KINDS, etagOf, type Precondition } from "../../src/directory/user-documents.ts";
 import type { Harness } from "../contract/harness.ts";
+import { fc } from "../support/fast-check.ts";
 import { twoInMemory } from "./two-in-memory.ts";
 import { twoOnPostgres } from "./two-on-postgres.ts";
 

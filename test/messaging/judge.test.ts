@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { backOff, judgeReply } from "../../src/messaging/judge.ts";
 import { buildRequest, buildResponse } from "../../src/sip/message/build.ts";
+import { fc } from "../support/fast-check.ts";
 
 const REQUEST = buildRequest({
   method: "MESSAGE",

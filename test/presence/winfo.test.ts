@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   applyWinfo,
@@ -12,6 +11,7 @@ import {
   type Winfo,
 } from "../../src/presence/winfo.ts";
 import { MalformedDocument } from "../../src/presence/xml.ts";
+import { fc } from "../support/fast-check.ts";
 
 // RFC 3858: watcher information documents.
 

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type ChildEvent,
@@ -14,6 +13,7 @@ import {
   partOf,
   type Standing,
 } from "../../src/subscription/composed-decision.ts";
+import { fc } from "../support/fast-check.ts";
 
 const STANDINGS = Object.keys(ON_CHILD) as Standing[];
 

@@ -1,10 +1,10 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { beginSubscriber } from "../../src/sip/dialog/subscriber.ts";
 import { Child, STALE_MS } from "../../src/subscription/child.ts";
 import { Composed } from "../../src/subscription/composed.ts";
 import { packAsked, packChildren, standingsIn, unpackComposed } from "../../src/subscription/composed-row.ts";
 import { Leg } from "../../src/subscription/leg.ts";
+import { fc } from "../support/fast-check.ts";
 
 const RULES = { maxExpires: 86_400, timerNMs: 32_000, backOff: { firstMs: 1, mostMs: 2 }, reserve: 16 };
 

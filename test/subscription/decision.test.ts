@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   decidePlace,
@@ -12,6 +11,7 @@ import {
   type PlaceStep,
   type Situation,
 } from "../../src/subscription/decision.ts";
+import { fc } from "../support/fast-check.ts";
 
 const EVENTS = Object.keys(ON_LEG.serving) as LegEvent[];
 const ROLES = Object.keys(ON_LEG) as LegRole[];

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { applyWinfo, NO_WATCHERS, parseWinfo, type WatcherTable } from "../../src/presence/winfo.ts";
 import { MOST_IN_DOCUMENT, type WatcherRow, WinfoContent } from "../../src/subscription/winfo-content.ts";
+import { fc } from "../support/fast-check.ts";
 
 /** Documents of one subscription to presence.winfo, as its subscriber puts them together (RFC 3858 4). */
 

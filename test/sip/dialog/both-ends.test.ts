@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Sfc32 } from "../../../src/runtime/sfc32.ts";
 import { beginNotifier, type NotifierState, notifierWakeAt, stepNotifier } from "../../../src/sip/dialog/notifier.ts";
@@ -10,6 +9,7 @@ import {
   subscriberWakeAt,
 } from "../../../src/sip/dialog/subscriber.ts";
 import type { Answer } from "../../../src/sip/dialog/usage.ts";
+import { fc } from "../../support/fast-check.ts";
 
 /**
  * Both machines joined by a wire that delays and loses. Transactions are done away with: a request arrives once or never, sometimes

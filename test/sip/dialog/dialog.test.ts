@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   type Dialog,
@@ -13,6 +12,7 @@ import {
 } from "../../../src/sip/dialog/dialog.ts";
 import { buildRequest, buildResponse, type HeaderPair } from "../../../src/sip/message/build.ts";
 import type { SipRequest } from "../../../src/sip/message/message.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const ROUTES = ["<sip:p1.example.com;lr;k=1>", "<sip:p2.example.com:5070;lr>"];
 

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   beginNotifier,
@@ -12,6 +11,7 @@ import {
   stepNotifier,
 } from "../../../src/sip/dialog/notifier.ts";
 import type { Answer } from "../../../src/sip/dialog/usage.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const RULES: NotifierRules = {
   minExpires: 60,

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   againAfter,
@@ -12,6 +11,7 @@ import {
   subscriberWakeAt,
 } from "../../../src/sip/dialog/subscriber.ts";
 import type { Answer } from "../../../src/sip/dialog/usage.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const RULES: SubscriberRules = {
   maxExpires: 86_400,

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CompletedIndex } from "../../../src/sip/transaction/completed-index.ts";
 import { CompletedStore } from "../../../src/sip/transaction/completed-store.ts";
+import { fc } from "../../support/fast-check.ts";
 
 const MIB = 1024 * 1024;
 

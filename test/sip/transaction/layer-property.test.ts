@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { buildResponse } from "../../../src/sip/message/build.ts";
 import { SipRequest, SipResponse } from "../../../src/sip/message/message.ts";
 import type { ClientTransaction, ServerTransaction } from "../../../src/sip/transaction/transaction.ts";
+import { fc } from "../../support/fast-check.ts";
 import { answer, Harness, request } from "./harness.ts";
 
 const METHODS = ["INVITE", "MESSAGE", "SUBSCRIBE"] as const;

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TimerWheel, WheelTimer } from "../../../src/sip/transaction/timer-wheel.ts";
+import { fc } from "../../support/fast-check.ts";
 import { ManualTime } from "./manual-time.ts";
 
 function setup(start = 0) {

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TransactionTable } from "../../../src/sip/transaction/transaction-table.ts";
+import { fc } from "../../support/fast-check.ts";
 
 /** Few buckets are hit, so that chains are long. */
 const poor = (key: string): number => key.length % 3;
