@@ -1,5 +1,5 @@
 import type { Directory, Lookup } from "./directory/directory.ts";
-import { identityOn } from "./federation/identity.ts";
+import { identityOn, serversFor } from "./federation/identity.ts";
 import { modelOf } from "./federation/model.ts";
 import type { UnionView } from "./federation/plan.ts";
 import { unionOf } from "./federation/union-view.ts";
@@ -284,7 +284,8 @@ function unionNow(proxy: ProxyCore, views: UnionViews, aor: string, view: UnionV
   const record = known.state === "bound" || known.state === "no-binding" ? known.user : null;
   const { model } = modelOf(proxy.models, aor, record);
   if (model.model !== "unioned") return "elsewise";
-  return views.of(model, proxy.settings.unions, proxy.rotation.facts, view) ?? "elsewise";
+  const servers = serversFor(proxy.identities, aor, record, proxy.rotation.facts);
+  return views.of(model, proxy.settings.unions, servers, view) ?? "elsewise";
 }
 
 function regDesk(proxy: ProxyCore, directory: Directory): RegDesk {

@@ -98,6 +98,22 @@ export function canonicalFrom({ inward, records }: IdentityTable, server: string
   return recorded ?? inward.get(server)?.get(aor) ?? aor;
 }
 
+/**
+ * Those that may know the user: none that calls another by his address, for it would take a request to him for one to that
+ * other, whose rules are other ones.
+ */
+export function serversFor<S extends { readonly name: string }>(
+  table: IdentityTable,
+  aor: string,
+  record: UserRecord | null,
+  servers: readonly S[],
+): readonly S[] {
+  if (isNamedAlike(table)) return servers;
+  const names = identitiesOf(table, aor, record);
+  const isAnothers = ({ name }: S): boolean => names?.[name] === undefined && canonicalFrom(table, name, aor) !== aor;
+  return servers.some(isAnothers) ? servers.filter((each) => !isAnothers(each)) : servers;
+}
+
 /** @param text the user part or AoR by which a server knows the user. */
 export function fullIdentity(text: string, aor: string): string {
   const at = text.lastIndexOf("@");

@@ -3,7 +3,7 @@ import { createDocumentCache } from "../directory/document-cache.ts";
 import { decide } from "../federation/decide.ts";
 import { type Explanation, renderExplanation } from "../federation/explain.ts";
 import type { DecisionSettings, Facts, Origin } from "../federation/facts.ts";
-import { buildIdentityTable, canonicalFrom, type IdentityTable } from "../federation/identity.ts";
+import { buildIdentityTable, canonicalFrom, type IdentityTable, serversFor } from "../federation/identity.ts";
 import { compileModels, type ModelTable, modelOf } from "../federation/model.ts";
 import { buildOriginTable, normalHost, type OriginTable } from "../federation/origin.ts";
 import type { Plan, UnionView } from "../federation/plan.ts";
@@ -258,9 +258,11 @@ export class ProxyCore implements Core, TransactionUser {
 
   /** Of whom a subscription to a unioned user is made, looked at from there; null: he is of another model. */
   async children(aor: string, view: UnionView): Promise<readonly string[] | null> {
-    const { model } = modelOf(this.models, aor, recordIn(await lookUp(this, aor)));
+    const record = recordIn(await lookUp(this, aor));
+    const { model } = modelOf(this.models, aor, record);
     if (model.model !== "unioned") return null;
-    return childrenOf(model, this.settings.unions, this.rotation.facts, view).servers;
+    const servers = serversFor(this.identities, aor, record, this.rotation.facts);
+    return childrenOf(model, this.settings.unions, servers, view).servers;
   }
 
   /** Asked as traffic is: not of what this proxy tells by itself, to the user alone and to servers, nor of what is refused. */

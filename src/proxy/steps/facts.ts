@@ -1,6 +1,6 @@
 import type { UserRecord } from "../../directory/directory.ts";
 import type { ClaimFacts, DecisionSettings, Facts, Origin } from "../../federation/facts.ts";
-import { identitiesOf } from "../../federation/identity.ts";
+import { identitiesOf, serversFor } from "../../federation/identity.ts";
 import { modelOf } from "../../federation/model.ts";
 import { claimOfPublish, claimOfRegister, registrationOf } from "../../federation/register.ts";
 import { type Sender, senderOf } from "../../federation/sender.ts";
@@ -42,7 +42,7 @@ export function gatherFacts(core: Core, asked: Asked, lookup: Known): Facts {
     directoryAvailable: core.directory.available,
     model: found.model,
     modelFrom: found.from,
-    servers: core.rotation.facts,
+    servers: serversFor(core.identities, asked.aor, record, core.rotation.facts),
     identities: identitiesOf(core.identities, asked.aor, record),
     claim: asked.claim,
     mayQueue: asked.mayQueue,
