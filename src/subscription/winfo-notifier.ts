@@ -270,9 +270,9 @@ export class WinfoNotifier implements Source, GateListener {
     });
     presentity.readAt = this.#subscriptions.now();
     if (rows === undefined || this.#presentities.get(aor) !== presentity) return;
-    const blocked = new Set<string>();
-    for (const { id } of presentity.rows ?? []) if (!rows.some((each) => each.id === id)) blocked.add(id);
-    const ends = await this.#endsOf(aor, presentity.rows ?? [], blocked);
+    const present = new Set(rows.map(({ id }) => id));
+    const gone = (presentity.rows ?? []).filter(({ id }) => !present.has(id));
+    const ends = await this.#endsOf(aor, gone);
     presentity.rows = rows;
     for (const reader of [...presentity.readers]) {
       if (!this.#subscriptions.isOurs(reader)) {
@@ -287,14 +287,9 @@ export class WinfoNotifier implements Source, GateListener {
   }
 
   /** Why those who are there no more have gone: what was seen here, else what the rules say of them now. */
-  async #endsOf(
-    aor: string,
-    before: readonly WatcherRow[],
-    gone: ReadonlySet<string>,
-  ): Promise<ReadonlyMap<string, WatcherEvent>> {
+  async #endsOf(aor: string, gone: readonly WatcherRow[]): Promise<ReadonlyMap<string, WatcherEvent>> {
     const ends = new Map<string, WatcherEvent>();
-    for (const { id, watcher, trusted, status } of before) {
-      if (!gone.has(id)) continue;
+    for (const { id, watcher, trusted, status } of gone) {
       const verdict = await this.#desk.policy.watcher({ watcher, trusted, aor, event: PACKAGE });
       const handling = handlingOf(verdict);
       const seen = this.#ends.get(`${aor}\n${id}`);
@@ -324,13 +319,13 @@ export class WinfoNotifier implements Source, GateListener {
       if (rows.length < PAGE) break;
       after = rows.at(-1)!.id;
     }
+    const putOff = new Set(waiting.map((each) => idOf({ ...each, aor })));
     const rows: WatcherRow[] = [];
     const decided: PutOffWatcher[] = [];
     for (const [id, { watcher, trusted, secretive, until }] of found) {
       const verdict = await this.#desk.policy.watcher({ watcher, trusted, aor, event: PACKAGE });
       const handling = handlingOf(verdict);
-      const isPutOff = waiting.some((each) => each.watcher === watcher && each.trusted === trusted);
-      if (isPutOff && handling !== "confirm") decided.push({ aor, watcher, trusted, event: PACKAGE });
+      if (putOff.has(id) && handling !== "confirm") decided.push({ aor, watcher, trusted, event: PACKAGE });
       // A rule for another sphere may let him in: then he is there.
       if (handling === "block" && !(verdict.bySphere && until !== null)) continue;
       if (until !== null)
