@@ -654,6 +654,19 @@ export function directoryContract(name: string, open: () => Promise<Harness>): v
         });
       });
 
+      it("many at once, for one recipient and for others, each with its own answer", async () => {
+        const asked = Array.from({ length: 60 }, (_, i) => ({ ...fork(), recipient: `user${i % 20}@example.com` }));
+        const opened = await h.run(
+          Promise.all(asked.map((each, i) => (i % 2 === 0 ? h.east : h.west).openFork(each, i < 40))),
+        );
+        const winners = asked.filter((_, i) => opened[i]?.outcome === "opened").map((each) => each.recipient);
+        expect([...new Set(winners)].length).toBe(20);
+        expect(winners.length).toBe(20);
+        for (const { recipient } of asked.slice(0, 20)) {
+          expect((await h.run(h.west.openForksFor(recipient))).map((each) => each.asked)).toEqual([["a", "b"]]);
+        }
+      });
+
       it("two proxies at once: one opens", async () => {
         const outcomes = await h.run(
           Promise.all([h.east.openFork(fork(), true), h.west.openFork(fork("bob@example.com"), true)]),

@@ -6,6 +6,7 @@ import { END_LAPSED } from "../../src/directory/postgres/end-leases.ts";
 import { INSERT_SUBSCRIPTIONS } from "../../src/directory/postgres/insert-subscriptions.ts";
 import { LOOKUP } from "../../src/directory/postgres/lookup.ts";
 import { NAMED_USERS } from "../../src/directory/postgres/named-users.ts";
+import { OPEN_FORK, valuesOfForks } from "../../src/directory/postgres/open-fork.ts";
 import type { Verb } from "../../src/directory/postgres/pool.ts";
 import { LOAD_SUBSCRIPTIONS, listVerb, OWNED_SUBSCRIPTIONS } from "../../src/directory/postgres/query-subscriptions.ts";
 import { REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscriptions.ts";
@@ -20,6 +21,11 @@ const database = ownDatabase();
 const ROWS = 20_000;
 const FILL = `
 with users as (insert into codomain.users (aor) select 'u' || i || '@x' from generate_series(1, ${ROWS}) i),
+forks as (
+  insert into codomain.open_forks (id, key, recipient, sender, method, event, asked, owner, joinable, expires_at)
+  select 'f' || i, 'f' || i, 'u' || i || '@x', 'w@x', 'MESSAGE', '', '{}', 'o1', false, now() + interval '1 h'
+  from generate_series(1, ${ROWS}) i
+),
 slots as (
   insert into codomain.slots (aor, epoch, verdict) select 'u' || i || '@x', 1, 'stale' from generate_series(1, ${ROWS}) i
 ),
@@ -67,9 +73,25 @@ const CLAIMED_FREE = valuesOfFree(
   })),
 );
 
+const FORKED = valuesOfForks(
+  Array.from({ length: 20 }, (_, i) => ({
+    id: `new${i}`,
+    key: `new${i}`,
+    recipient: `u${i * 50}@x`,
+    sender: "w@x",
+    method: "MESSAGE",
+    event: "",
+    asked: ["a"],
+    joinable: true,
+    expiresAt: 4_000_000_000_000,
+  })),
+  "o1",
+);
+
 const BATCHES: Array<[Verb, string]> = [
   [CLAIM, `('${CLAIMED}', array[]::text[])`],
   [CLAIM_FREE, `(${CLAIMED_FREE.map((each) => `'${each}'`).join(", ")})`],
+  [OPEN_FORK, `(${FORKED.map((each) => `'${each}'`).join(", ")})`],
   [LOOKUP, "(array['u1@x', 'u2@x', 'nobody@x'])"],
   [INSERT_SUBSCRIPTIONS, `('${ASKED}')`],
   [UPDATE_SUBSCRIPTIONS, `('${ASKED}')`],
@@ -92,7 +114,9 @@ function read(plan: string): number {
   let most = 0;
   for (const line of plan.split("\n")) {
     const rows =
-      /(?:Scan|Only Scan).* on (?:codomain\.)?(?:subscriptions|slots|users|evictions)\b.*actual rows=(\d+)/.exec(line);
+      /(?:Scan|Only Scan).* on (?:codomain\.)?(?:subscriptions|slots|users|evictions|open_forks)\b.*actual rows=(\d+)/.exec(
+        line,
+      );
     if (rows !== null) most = Math.max(most, Number(rows[1]));
     const removed = /Rows Removed by Filter: (\d+)/.exec(line);
     if (removed !== null) most = Math.max(most, Number(removed[1]));

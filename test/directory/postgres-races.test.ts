@@ -3,7 +3,7 @@ import type { Claim, ClaimOutcome, Unbind, UnbindOutcome } from "../../src/direc
 import { type ClaimAsk, judgeClaim, judgeUnbind, type Slot } from "../../src/directory/judge.ts";
 import { askOfClaim, CLAIM, type ClaimRow, outcomeOfClaim } from "../../src/directory/postgres/claim.ts";
 import { CLAIM_FREE, type FreeRow, outcomeOfFree, valuesOfFree } from "../../src/directory/postgres/claim-free.ts";
-import { digestOf, OPEN_FORK } from "../../src/directory/postgres/open-fork.ts";
+import { digestOf, OPEN_FORK, valuesOfForks } from "../../src/directory/postgres/open-fork.ts";
 import { outcomeOfUnbind, UNBIND, type UnbindRow, valuesOfUnbind } from "../../src/directory/postgres/unbind.ts";
 import { learning, movement } from "../../src/directory/rows.ts";
 import { type Act, ORDERS, TwoSessions } from "../support/stepped.ts";
@@ -286,7 +286,10 @@ function fork(sender: string): Act {
   const key = { sender, recipient: JOE, method: "MESSAGE", event: "" };
   return {
     text: OPEN_FORK.text,
-    values: [sender, digestOf(key), JOE, sender, "MESSAGE", "", ["a"], "east", true, FAR],
+    values: valuesOfForks(
+      [{ ...key, id: sender, key: digestOf(key), asked: ["a"], joinable: true, expiresAt: FAR }],
+      "east",
+    ),
   };
 }
 

@@ -1,15 +1,19 @@
 import { createHash } from "node:crypto";
 import type { ForkKey, OpenFork } from "../directory.ts";
 import type { Verb } from "./pool.ts";
+import { textArray } from "./text-array.ts";
 
 /**
- * Takes the key of a fork before its first request leaves (concurrency.md 8). The unique keys decide: one fork per
+ * Takes the keys of forks before their first requests leave (concurrency.md 8), each for another recipient, in the order of
+ * those, since each waits for whoever else is inserting the same. The unique keys decide: one fork per
  * (recipient, sender, method, event), one joinable fork per recipient. No row comes back where one of them is taken, or
  * where a joinable one is asked for and any live fork for the recipient is seen. The caller then reads FORKS_OF; where
  * that finds none alive, it drops the expired (DROP_EXPIRED_FORKS) and asks again. The id is the caller's own, so that
  * he knows his fork again when the answer to the first try was lost (concurrency.md 9).
  *
  * The commit need not reach the disk to be seen by others; what a crash of the database loses is one fork's row.
+ *
+ * What is looked for is looked for by recipient, whatever the table held when it was planned.
  *
  * Rejected: an unlogged table: emptied by a crash and absent on a standby, for a gain that asynchronous commit has too.
  * `on conflict … do update where expired`: names one unique key, raises on the other.
@@ -19,13 +23,43 @@ export const OPEN_FORK: Verb = {
   text: `
 with quick as materialized (select set_config('synchronous_commit', 'off', true) as set)
 insert into codomain.open_forks (id, key, recipient, sender, method, event, asked, owner, joinable, expires_at)
-select $1, $2, $3, $4, $5, $6, $7::text[], $8, $9, to_timestamp($10::float8 / 1000)
-from quick
-where not $9::boolean
-  or not exists (select from codomain.open_forks f where f.recipient = $3 and f.expires_at > clock_timestamp())
+select a.id, a.key, a.recipient, a.sender, a.method, a.event, a.asked::text[], $8, a.joinable, to_timestamp(a.expires / 1000)
+from quick,
+  unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $9::boolean[], $10::float8[])
+    as a(id, key, recipient, sender, method, event, asked, joinable, expires)
+where not a.joinable or (
+  select true from codomain.open_forks f where f.recipient = a.recipient and f.expires_at > clock_timestamp() limit 1
+) is null
+order by a.recipient collate "C"
 on conflict do nothing
 returning id`,
 };
+
+/** A fork to be opened. */
+export interface ForkAsk extends ForkKey {
+  readonly id: string;
+  readonly key: string;
+  readonly asked: readonly string[];
+  readonly joinable: boolean;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/** As OPEN_FORK takes them. */
+export function valuesOfForks(batch: readonly ForkAsk[], owner: string): string[] {
+  return [
+    textArray(batch.map((ask) => ask.id)),
+    textArray(batch.map((ask) => ask.key)),
+    textArray(batch.map((ask) => ask.recipient)),
+    textArray(batch.map((ask) => ask.sender)),
+    textArray(batch.map((ask) => ask.method)),
+    textArray(batch.map((ask) => ask.event)),
+    textArray(batch.map((ask) => textArray(ask.asked))),
+    owner,
+    `{${batch.map((ask) => ask.joinable).join(",")}}`,
+    `{${batch.map((ask) => ask.expiresAt).join(",")}}`,
+  ];
+}
 
 /** The live forks for a recipient. */
 export const FORKS_OF: Verb = {

@@ -1,4 +1,3 @@
-import { DirectoryUnavailable } from "../../base/errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import type { Telemetry } from "../../telemetry/events.ts";
 import type {
@@ -44,13 +43,13 @@ import { CLOSE_FORK } from "./close-fork.ts";
 import { CREDENTIALS, type CredentialsRow, credentialsOf, PUT_CREDENTIALS } from "./credentials.ts";
 import { PostgresEvictions } from "./evictions.ts";
 import { Feed } from "./feed.ts";
+import { PostgresForks } from "./forks.ts";
 import { PostgresLeases } from "./leases.ts";
 import { LOOKUP, type LookupRow, lookupOf } from "./lookup.ts";
 import { type Migration, migrate, readMigrations } from "./migrate.ts";
 import { PostgresMoves } from "./moves.ts";
 import { NAMED_USERS } from "./named-users.ts";
 import { Notifier } from "./notify.ts";
-import { DROP_EXPIRED_FORKS, digestOf, FORKS_OF, type ForkRow, forkOf, OPEN_FORK } from "./open-fork.ts";
 import { Pool, type PoolOptions, unavailable } from "./pool.ts";
 import { PostgresMessages } from "./postgres-messages.ts";
 import { PostgresPushes } from "./pushes.ts";
@@ -86,7 +85,6 @@ const DAY_MS = 86_400_000;
 const CLEAR_EVERY = 10;
 /** After a sweep that took all it may. */
 const FULL_SWEEP_MS = 20;
-const FORK_TRIES = 5;
 const PROVISION_BATCH = 200;
 
 /** The directory on PostgreSQL 15 and newer. Every verb is one statement, so nothing is ever half done. */
@@ -108,6 +106,7 @@ export class PostgresDirectory implements Directory {
   readonly #feed: Feed;
   readonly #notifier: Notifier;
   readonly #claims: PostgresClaims;
+  readonly #forks: PostgresForks;
   readonly #lookups: Lookups;
   readonly #listeners = new Set<(change: Change) => void>();
   #migrations: readonly Migration[] | null = null;
@@ -144,6 +143,7 @@ export class PostgresDirectory implements Directory {
     const soon = (run: () => void) => runtime.timers.soon(run);
     const batch = options.claimBatch ?? 64;
     this.#claims = new PostgresClaims(this.#pool, { batch, maxWaiting, soon, evicted: () => this.evictions.servers });
+    this.#forks = new PostgresForks(this.#pool, { owner: options.proxy, maxWaiting, soon });
     this.#lookups = new Lookups({ run: (aors) => this.#lookupAll(aors), maxBatch: 256, lanes: 4, maxWaiting, soon });
   }
 
@@ -232,24 +232,12 @@ export class PostgresDirectory implements Directory {
   ): Promise<OpenForkOutcome> {
     if (!isAor(fork.recipient)) return { outcome: "open-elsewhere", forks: [] };
     const id = `${this.proxy}-${this.#runtime.random.token(16)}`;
-    const { recipient, sender, method, event, asked, expiresAt } = fork;
-    const key = digestOf(fork);
-    const values = [id, key, recipient, sender, method, event, asked, this.proxy, join, expiresAt];
-    for (let tries = 0; tries < FORK_TRIES; tries++) {
-      const opened = await this.#pool.run(OPEN_FORK, values);
-      if (opened.length > 0) return { outcome: "opened", id };
-      const live = await this.#pool.run<ForkRow>(FORKS_OF, [recipient]);
-      if (live.some((row) => row.id === id)) return { outcome: "opened", id };
-      const inTheWay = join ? live.length > 0 : live.some((row) => row.key === key);
-      if (inTheWay) return { outcome: "open-elsewhere", forks: live.map(forkOf) };
-      await this.#pool.run(DROP_EXPIRED_FORKS, [recipient]);
-    }
-    throw new DirectoryUnavailable(`Forks for ${recipient} are opened and closed too fast to take one.`);
+    return this.#forks.open(id, fork, join);
   }
 
   async openForksFor(recipient: string): Promise<readonly OpenFork[]> {
     if (!isAor(recipient)) return [];
-    return (await this.#pool.run<ForkRow>(FORKS_OF, [recipient])).map(forkOf);
+    return this.#forks.openFor(recipient);
   }
 
   async closeFork(id: string, recipient: string, result: ForkResult, expiresAt: number): Promise<void> {
