@@ -9,7 +9,7 @@ with slots as (
 ),
 leases as (update codomain.proxies set lease_until = lease_until - $1 * interval '1 ms')
 update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
-const RESET = "truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions, codomain.visited";
+const RESET = "truncate codomain.slots, codomain.users, codomain.subscriptions, codomain.proxies, codomain.visited";
 
 const postgres = twoOnPostgres({ age: AGE, reset: RESET, sweepMs: 50 });
 subscriptionsContract("on PostgreSQL", postgres.harness);
@@ -29,5 +29,5 @@ it("a lease that has been over for a day is forgotten, unless rows are left of i
     (await postgres.client.query("select owner from codomain.proxies")).rows.map((row) => row.owner as string);
   await eventually("it is forgotten", async () => !(await there()).includes(gone));
   expect((await there()).sort()).toEqual([left, fresh, lives].sort());
-  await postgres.client.query("truncate codomain.proxies, codomain.subscriptions, codomain.visited");
+  await postgres.client.query("truncate codomain.subscriptions, codomain.proxies, codomain.visited");
 });

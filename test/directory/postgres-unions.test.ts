@@ -12,7 +12,7 @@ visited as (update codomain.visited set kept_until = kept_until - $1 * interval 
 credits as (update codomain.credits set until_at = until_at - $1 * interval '1 ms')
 update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
 const RESET =
-  "truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions, codomain.visited, codomain.credits";
+  "truncate codomain.slots, codomain.users, codomain.subscriptions, codomain.proxies, codomain.visited, codomain.credits";
 
 const postgres = twoOnPostgres({ age: AGE, reset: RESET, sweepMs: 50 });
 unionsContract("on PostgreSQL", postgres.harness);

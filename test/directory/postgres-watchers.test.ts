@@ -11,7 +11,7 @@ with watchers as (
 leases as (update codomain.proxies set lease_until = lease_until - $1 * interval '1 ms')
 update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
 const RESET =
-  "truncate codomain.put_off_watchers, codomain.users, codomain.proxies, codomain.subscriptions, codomain.visited";
+  "truncate codomain.users, codomain.subscriptions, codomain.proxies, codomain.visited, codomain.put_off_watchers";
 
 const postgres = twoOnPostgres({ age: AGE, reset: RESET, sweepMs: 50 });
 watchersContract("on PostgreSQL", postgres.harness);

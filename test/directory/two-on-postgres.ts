@@ -18,7 +18,7 @@ export interface TwoOnPostgres {
 export function twoOnPostgres(options: {
   /** SQL: the database's clock cannot be turned, so whatever is stored is put back by $1 milliseconds. */
   readonly age: string;
-  /** SQL: empties what a test has filled. */
+  /** SQL: empties what a test has filled. Tables in the order in which sweeps lock them, which go on meanwhile: a deadlock otherwise. */
   readonly reset: string;
   readonly sweepMs?: number;
 }): TwoOnPostgres {

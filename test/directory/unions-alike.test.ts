@@ -14,7 +14,7 @@ with leases as (update codomain.proxies set lease_until = lease_until - $1 * int
 visited as (update codomain.visited set kept_until = kept_until - $1 * interval '1 ms'),
 credits as (update codomain.credits set until_at = until_at - $1 * interval '1 ms')
 update codomain.subscriptions set expires_at = expires_at - $1 * interval '1 ms'`;
-const RESET = `truncate codomain.slots, codomain.users, codomain.proxies, codomain.subscriptions, codomain.visited,
+const RESET = `truncate codomain.slots, codomain.users, codomain.subscriptions, codomain.proxies, codomain.visited,
   codomain.credits, codomain.user_documents, codomain.audit`;
 
 const postgres = twoOnPostgres({ age: AGE, reset: RESET, sweepMs: 3_600_000 });
