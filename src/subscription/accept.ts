@@ -8,7 +8,6 @@ import type { WatcherVerdict } from "../policy/policy.ts";
 import { packDialog, uasDialog } from "../sip/dialog/dialog.ts";
 import { beginNotifier, judgeFirst } from "../sip/dialog/notifier.ts";
 import { buildResponse, type HeaderPair } from "../sip/message/build.ts";
-import { Accepts } from "./accepts.ts";
 import { ownText } from "./documents.ts";
 import { breadthIn, forwardsAfter } from "./hops.ts";
 import { newId } from "./leg.ts";
@@ -41,7 +40,6 @@ export interface Asked {
 export class Accepting {
   readonly #subscriptions: Subscriptions;
   readonly #recent: RecentRequests;
-  readonly #accepts = new Accepts();
 
   constructor(subscriptions: Subscriptions) {
     this.#subscriptions = subscriptions;
@@ -239,16 +237,20 @@ export class Accepting {
       extendedEpoch: asked.server === null ? asked.epoch : 0,
     };
     const { state } = beginNotifier("pending", this.facts(handed), RESERVE, notifierRules);
-    const subscription = new Subscription(this.#subscriptions, identity, packDialog(uasDialog(request, id)), state);
-    subscription.maxForwards = forwardsAfter(request);
-    subscription.maxBreadth = breadthIn(request);
+    const terms = this.#subscriptions.terms.share({
+      trusted: watcher.trusted,
+      secretive: watcher.trusted && isPrivate(request),
+      secure: /^sips:/i.test(request.requestUri),
+      searched: asked.searched === true,
+      accept: request.values("Accept").join(", "),
+      maxForwards: forwardsAfter(request),
+      maxBreadth: breadthIn(request),
+      isTakenOver: false,
+    });
+    const dialog = packDialog(uasDialog(request, id));
+    const subscription = new Subscription(this.#subscriptions, identity, dialog, state, terms);
     subscription.eventId = request.event?.id === undefined ? null : ownText(request.event.id);
-    subscription.accept = this.#accepts.share(request.values("Accept").join(", "));
-    subscription.trusted = watcher.trusted;
-    subscription.searched = asked.searched === true;
-    subscription.secretive = watcher.trusted && isPrivate(request);
     this.#subscriptions.gate.enter(subscription, verdict, changes);
-    subscription.secure = /^sips:/i.test(request.requestUri);
     subscription.connectionId = connectionOf(handed);
     subscription.server = asked.server;
     subscription.epoch = asked.epoch;

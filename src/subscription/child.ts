@@ -16,6 +16,7 @@ const LONG_AGO = -86_400_000;
 
 /** What there is of one only while it does not simply speak: kept apart, for most do. */
 interface Aside {
+  isFinal: boolean;
   withdrew: boolean;
   retryAt: number;
   restsUntil: number;
@@ -30,6 +31,7 @@ interface Aside {
 }
 
 const NOTHING: Readonly<Aside> = Object.freeze({
+  isFinal: false,
   withdrew: false,
   retryAt: 0,
   restsUntil: 0,
@@ -44,14 +46,18 @@ const NOTHING: Readonly<Aside> = Object.freeze({
 });
 const KEYS = Object.keys(NOTHING) as (keyof Aside)[];
 
+function changed<K extends keyof Aside>(aside: Aside | null, key: K, value: Aside[K]): Aside | null {
+  if (aside === null) return value === NOTHING[key] ? null : { ...NOTHING, [key]: value };
+  aside[key] = value;
+  return aside;
+}
+
 /** One server of a composed subscription: its leg, and what it has said. All moments are monotonic. */
 export class Child {
   readonly server: string;
   standing: Standing = "asked";
   /** Null: it has dropped out, it waits for the next try, or the try is being prepared. */
   leg: Leg | null = null;
-  /** What it has shown stays true for ever: it is asked no more. */
-  isFinal = false;
   /** Where the whole may be shown without it, nobody waits. */
   optional = false;
   /** A visited row stands for it. */
@@ -77,13 +83,22 @@ export class Child {
     this.server = server;
   }
 
+  /** What it has shown stays true for ever: it is asked no more. */
+  get isFinal(): boolean {
+    return (this.#aside ?? NOTHING).isFinal;
+  }
+
+  set isFinal(is: boolean) {
+    this.#aside = changed(this.#aside, "isFinal", is);
+  }
+
   /** It was confirmed, and is pending again. */
   get withdrew(): boolean {
     return (this.#aside ?? NOTHING).withdrew;
   }
 
   set withdrew(is: boolean) {
-    this.#set("withdrew", is);
+    this.#aside = changed(this.#aside, "withdrew", is);
   }
 
   /** When it is asked again; 0: not by the clock. */
@@ -92,7 +107,7 @@ export class Child {
   }
 
   set retryAt(at: number) {
-    this.#set("retryAt", at);
+    this.#aside = changed(this.#aside, "retryAt", at);
   }
 
   /** Out: not before then does his refresh have it asked again. */
@@ -101,7 +116,7 @@ export class Child {
   }
 
   set restsUntil(at: number) {
-    this.#set("restsUntil", at);
+    this.#aside = changed(this.#aside, "restsUntil", at);
   }
 
   /** Tries in a row that came to nothing, or not for long. */
@@ -110,7 +125,7 @@ export class Child {
   }
 
   set failures(count: number) {
-    this.#set("failures", count);
+    this.#aside = changed(this.#aside, "failures", count);
   }
 
   /** From when on nobody waits for it; 0: it speaks, or is `late` already. */
@@ -119,7 +134,7 @@ export class Child {
   }
 
   set staleAt(at: number) {
-    this.#set("staleAt", at);
+    this.#aside = changed(this.#aside, "staleAt", at);
   }
 
   get late(): boolean {
@@ -127,7 +142,7 @@ export class Child {
   }
 
   set late(is: boolean) {
-    this.#set("late", is);
+    this.#aside = changed(this.#aside, "late", is);
   }
 
   /** The credits that its server may still spend for its leg, by the name they were granted under; null: none. */
@@ -136,7 +151,7 @@ export class Child {
   }
 
   set granted(name: string | null) {
-    this.#set("granted", name);
+    this.#aside = changed(this.#aside, "granted", name);
   }
 
   /** When it was last asked anew because its server had let go of those below it. */
@@ -145,7 +160,7 @@ export class Child {
   }
 
   set askedAnewAt(at: number) {
-    this.#set("askedAnewAt", at);
+    this.#aside = changed(this.#aside, "askedAnewAt", at);
   }
 
   /** When it is asked anew for that, though its leg lives; 0: it need not be. */
@@ -154,7 +169,7 @@ export class Child {
   }
 
   set askAnewAt(at: number) {
-    this.#set("askAnewAt", at);
+    this.#aside = changed(this.#aside, "askAnewAt", at);
   }
 
   /** Something about the next try is being asked of the database. */
@@ -163,7 +178,7 @@ export class Child {
   }
 
   set preparing(is: boolean) {
-    this.#set("preparing", is);
+    this.#aside = changed(this.#aside, "preparing", is);
   }
 
   /** The whole was asked for, because a difference did not fit. */
@@ -172,13 +187,7 @@ export class Child {
   }
 
   set wholeAsked(is: boolean) {
-    this.#set("wholeAsked", is);
-  }
-
-  #set<K extends keyof Aside>(key: K, value: Aside[K]): void {
-    if (this.#aside === null && value === NOTHING[key]) return;
-    this.#aside ??= { ...NOTHING };
-    this.#aside[key] = value;
+    this.#aside = changed(this.#aside, "wholeAsked", is);
   }
 
   /** What it has from others comes by it; null: it has not said yet. */

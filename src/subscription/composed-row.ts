@@ -2,6 +2,7 @@ import { RESERVE, type StoredSubscription, type SubscriptionState } from "../dir
 import { Child, STALE_MS } from "./child.ts";
 import { Composed } from "./composed.ts";
 import type { Standing } from "./composed-decision.ts";
+import type { Names } from "./folded.ts";
 import { Leg } from "./leg.ts";
 
 /**
@@ -37,7 +38,13 @@ const MARKS: Readonly<Record<Standing, string>> = { asked: "a", confirmed: "c", 
 const STANDINGS = new Map(Object.entries(MARKS).map(([standing, mark]) => [mark, standing as Standing]));
 
 /** @param sent the last CSeq that may have been used on any leg. */
-export function unpackChildren(text: string | null, sent: number, reserved: number, now: number): Child[] {
+export function unpackChildren(
+  whose: Names,
+  text: string | null,
+  sent: number,
+  reserved: number,
+  now: number,
+): Child[] {
   if (text === null) return [];
   let at = text.indexOf("\n") + 1;
   return unpackLine(text).map(({ server, mark, length, more }) => {
@@ -45,7 +52,7 @@ export function unpackChildren(text: string | null, sent: number, reserved: numb
     child.standing = standingOf(mark);
     child.optional = more === MAY_BE_MISSING;
     child.withdrew = child.standing === "pending";
-    if (length > 0) child.leg = Leg.unpack(text.slice(at, at + length), server, sent, reserved, now);
+    if (length > 0) child.leg = Leg.unpack(whose, text.slice(at, at + length), server, sent, reserved, now);
     at += length;
     return child;
   });
@@ -90,7 +97,13 @@ export function directionIn(cell: string): "up" | "down" {
   return (cell.split(" ")[1] ?? "").includes(FLAG_DOWN) ? "down" : "up";
 }
 
-export function unpackComposed(stored: StoredSubscription, cell: string, sent: number, now: number): Composed {
+export function unpackComposed(
+  whose: Names,
+  stored: Pick<StoredSubscription, "origin" | "leg" | "legReserved">,
+  cell: string,
+  sent: number,
+  now: number,
+): Composed {
   const [, flags = "", maxForwards, session = "", instance = ""] = cell.split(" ");
   const composed = new Composed({
     view: { from: stored.origin, direction: directionIn(cell) },
@@ -102,7 +115,7 @@ export function unpackComposed(stored: StoredSubscription, cell: string, sent: n
     union: null,
   });
   composed.isBehind = flags.includes(FLAG_BEHIND);
-  composed.children = unpackChildren(stored.leg, sent, stored.legReserved, now);
+  composed.children = unpackChildren(whose, stored.leg, sent, stored.legReserved, now);
   for (const child of composed.children) {
     child.taken = composed.visits && child.leg !== null;
     child.written = child.leg?.number ?? 0;

@@ -4,8 +4,6 @@ import type { Child } from "./child.ts";
 import type { Leg } from "./leg.ts";
 import type { UnionNow } from "./ports.ts";
 
-export type { Child } from "./child.ts";
-
 export type Activation =
   | "no"
   /** That he is told `active` is being written down. */

@@ -1,6 +1,4 @@
-import { PIDF } from "../presence/closed-document.ts";
 import { parsePidf } from "../presence/pidf.ts";
-import { PIDF_DIFF_TYPE } from "../presence/pidf-diff.ts";
 import type { XmlElement, XmlLimits } from "../presence/xml.ts";
 
 /** What a NOTIFY carries. */
@@ -40,22 +38,24 @@ export class Document implements Content {
 
 /** Documents by their content: a presentity's watchers mostly see the same one. */
 export class Documents {
-  readonly #byContent = new Map<string, Document>();
+  /** By type, and by text. */
+  readonly #byType = new Map<string, Map<string, Document>>();
   #made = 0;
+  #size = 0;
 
   get size(): number {
-    return this.#byContent.size;
+    return this.#size;
   }
 
   /** Counted for its holder, who gives it back by `release`. */
   hold(type: string, text: string): Document {
-    const key = `${type}\n${text}`;
-    let document = this.#byContent.get(key);
+    let document = this.#byType.get(type)?.get(text);
     if (document === undefined) {
+      const { name, texts } = this.#ofType(type);
       // A copy: what was cut from a message would keep the whole message.
-      const own = ownText(key);
-      document = new Document(this.#typeOf(type), own.slice(type.length + 1), ++this.#made);
-      this.#byContent.set(own, document);
+      document = new Document(name, ownText(text), ++this.#made);
+      texts.set(document.text, document);
+      this.#size++;
     }
     document.holders++;
     return document;
@@ -63,17 +63,28 @@ export class Documents {
 
   release(content: Content | null): void {
     if (!(content instanceof Document)) return;
+    const { type, text } = content;
     content.holders--;
-    if (content.holders === 0) this.#byContent.delete(`${content.type}\n${content.text}`);
+    if (content.holders > 0) return;
+    const texts = this.#byType.get(type);
+    if (texts?.delete(text) !== true) return;
+    this.#size--;
+    if (texts.size === 0) this.#byType.delete(type);
   }
 
   clear(): void {
-    this.#byContent.clear();
+    this.#byType.clear();
+    this.#size = 0;
   }
 
-  /** Most are of the same few types. */
-  #typeOf(type: string): string {
-    return TYPES.find((each) => each === type) ?? ownText(type);
+  /** The one text kept of its name. */
+  #ofType(type: string): { readonly name: string; readonly texts: Map<string, Document> } {
+    const texts = this.#byType.get(type);
+    const [first] = texts?.values() ?? [];
+    if (texts !== undefined && first !== undefined) return { name: first.type, texts };
+    const made = { name: ownText(type), texts: new Map<string, Document>() };
+    this.#byType.set(made.name, made.texts);
+    return made;
   }
 }
 
@@ -83,7 +94,6 @@ export function treeOf({ text, isMade }: Document): XmlElement {
 }
 
 const NO_LIMITS: XmlLimits = { octets: Infinity, depth: Infinity, elements: Infinity, attributes: Infinity };
-const TYPES: readonly string[] = [PIDF, PIDF_DIFF_TYPE];
 
 /** A flat copy of a latin1 text, which shares memory with nothing. */
 export function ownText(text: string): string {

@@ -77,7 +77,14 @@ export class LegSide {
     const now = this.#desk.now();
     const begun = beginSubscriber(now, expires, FIRST_CSEQS, this.#desk.subscriberRules, this.#desk.maySend());
     subscription.legs++;
-    const leg = new Leg(subscription.legs, server, epoch, this.#desk.token(CALL_ID_CHARACTERS), begun.state);
+    const leg = new Leg(
+      subscription,
+      subscription.legs,
+      server,
+      epoch,
+      this.#desk.token(CALL_ID_CHARACTERS),
+      begun.state,
+    );
     if (child === null) subscription.next = leg;
     else child.leg = leg;
     this.#take(subscription, leg, begun, null);

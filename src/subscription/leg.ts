@@ -6,7 +6,8 @@ import {
   subscriberAtRest,
 } from "../sip/dialog/subscriber.ts";
 import type { SipRequest } from "../sip/message/message.ts";
-import type { Content } from "./documents.ts";
+import { type Content, ownText } from "./documents.ts";
+import { fold, isFolded, type Names, unfold } from "./folded.ts";
 
 /**
  * The other half of a subscription: our own subscription, as the watcher, at a server that has the user. Its tag is the
@@ -36,9 +37,9 @@ export class Leg {
   content: Content | null = null;
   /** Its last NOTIFY was active. */
   active = false;
-  /** The dialog, packed; before there is one its Call-ID. */
+  readonly #whose: Names;
+  /** The dialog, packed and folded; before there is one its Call-ID. */
   #text: string;
-  #isMade = false;
   /** Null: it is at rest, and these are all there is to it. */
   #machine: SubscriberState | null = null;
   #until = 0;
@@ -48,7 +49,8 @@ export class Leg {
   #reserved = 0;
   #heard = 0;
 
-  constructor(number: number, server: string, epoch: number, callId: string, machine: SubscriberState) {
+  constructor(whose: Names, number: number, server: string, epoch: number, callId: string, machine: SubscriberState) {
+    this.#whose = whose;
     this.number = number;
     this.server = server;
     this.epoch = epoch;
@@ -57,17 +59,16 @@ export class Leg {
   }
 
   get callId(): string {
-    return this.#isMade ? callIdIn(this.#text) : this.#text;
+    return isFolded(this.#text) ? callIdIn(unfold(this.#text, this.#whose)) : this.#text;
   }
 
   /** Packed; null: neither a NOTIFY nor a 2xx has come. */
   get dialog(): string | null {
-    return this.#isMade ? this.#text : null;
+    return isFolded(this.#text) ? unfold(this.#text, this.#whose) : null;
   }
 
   set dialog(packed: string) {
-    this.#text = packed;
-    this.#isMade = true;
+    this.#text = fold(packed, this.#whose);
   }
 
   get machine(): SubscriberState {
@@ -105,7 +106,7 @@ export class Leg {
   }
 
   /** Refreshed with its first `time`. @param sent the last CSeq that may have been used. */
-  static unpack(text: string, server: string, sent: number, reserved: number, now: number): Leg {
+  static unpack(whose: Names, text: string, server: string, sent: number, reserved: number, now: number): Leg {
     const [number, epoch, heard, wanted, callId, identity, ...dialog] = text.split("\n");
     const machine = resumeSubscriber({
       phase: "active",
@@ -115,8 +116,9 @@ export class Leg {
       reserved,
       wanted: Number(wanted),
     });
-    const leg = new Leg(Number(number), server, Number(epoch), callId ?? "", machine);
-    leg.identity = identity ?? "";
+    const leg = new Leg(whose, Number(number), server, Number(epoch), callId ?? "", machine);
+    // What was cut from the row would keep all of it.
+    leg.identity = identity === whose.aor ? whose.aor : ownText(identity ?? "");
     leg.dialog = dialog.join("\n");
     leg.notified = true;
     leg.active = true;

@@ -20,6 +20,7 @@ import type { SubscriptionParts } from "./ports.ts";
 import { Registry } from "./registry.ts";
 import { Rows, type Saved } from "./rows.ts";
 import { type Moment, type Subscription, subscriptionFrom, type TimeKeeper } from "./subscription.ts";
+import { KnownTerms } from "./terms.ts";
 import { Upkeep } from "./upkeep.ts";
 import { WatcherSide } from "./watcher-side.ts";
 
@@ -47,6 +48,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   readonly wheel: TimerWheel;
   readonly registry = new Registry();
   readonly documents = new Documents();
+  readonly terms = new KnownTerms();
   readonly gate: Gate;
   readonly rows: Rows;
   readonly owner: Owner;
@@ -74,8 +76,8 @@ export class Subscriptions implements Desk, TimeKeeper {
       backOff: options.notify.backOff,
       reserve: CSEQS,
     };
-    // RFC 3857 4.10: "not […] at a rate faster than once every 5 seconds".
-    this.winfoRules = { ...this.notifierRules, minIntervalMs: Math.max(5_000, options.notify.minIntervalMs) };
+    // RFC 3857 4.10: "not […] at a rate faster than once every 5 seconds"; of a moment up to a millisecond is cut off.
+    this.winfoRules = { ...this.notifierRules, minIntervalMs: Math.max(5_001, options.notify.minIntervalMs) };
     this.subscriberRules = {
       maxExpires: MOST_LEG_SECONDS,
       timerNMs: TIMER_N_MS,
@@ -370,7 +372,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   /** A row that was another's. `slot`: where the user is, as far as was heard by now. */
   adopt({ subscription: stored, slot }: TakenSubscription, used: "reserve" | "before-reserve"): void {
     if (this.registry.get(stored.id) !== undefined) return;
-    const subscription = subscriptionFrom(this, stored, this.moment(), used);
+    const subscription = subscriptionFrom(this, this.#shared(stored), this.moment(), used, this.terms);
     // concurrency.md 7: who hangs on a connection of the dead proxy comes back by himself.
     if (subscription.connectionId !== 0) return this.#leaveAlone(subscription);
     this.registry.add(subscription);
@@ -388,6 +390,17 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.following.learn(subscription, slot.server, slot.epoch);
     if (subscription.kind !== "presence") this.whole(subscription);
     this.gate.settle(subscription, false);
+  }
+
+  /** With the one text kept of each name. */
+  #shared(stored: StoredSubscription): StoredSubscription {
+    const { aor, watcher, origin } = stored;
+    return {
+      ...stored,
+      aor: this.registry.share("user", aor),
+      watcher: this.registry.share("watcher", watcher),
+      origin: origin === null ? null : this.registry.share("origin", origin),
+    };
   }
 
   #leaveAlone(subscription: Subscription): void {

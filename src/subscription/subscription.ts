@@ -1,5 +1,4 @@
 import { RESERVE, type StoredSubscription, type SubscriptionState } from "../directory/subscriptions.ts";
-import { MAX_BREADTH } from "../federation/loop-hash.ts";
 import type { UnionView } from "../federation/plan.ts";
 import type { WatcherVerdict } from "../policy/policy.ts";
 import { isNotifierAtRest, type NotifierState, notifierAtRest, resumeNotifier } from "../sip/dialog/notifier.ts";
@@ -7,8 +6,9 @@ import { type TimerOwner, WheelTimer } from "../sip/transaction/timer-wheel.ts";
 import type { Composed } from "./composed.ts";
 import { directionIn, packAsked, packChildren, unpackComposed } from "./composed-row.ts";
 import type { Content } from "./documents.ts";
-import { DEFAULT_HOPS } from "./hops.ts";
+import { fold, unfold } from "./folded.ts";
 import { Leg } from "./leg.ts";
+import { type KnownTerms, PLAIN, type Terms } from "./terms.ts";
 
 /** Who acts when a subscription's time has come. */
 export interface TimeKeeper {
@@ -38,8 +38,8 @@ export class Subscription implements TimerOwner<"due"> {
   readonly event: string;
   readonly fence: number;
 
-  /** The watcher's dialog, packed (dialog.ts). */
-  dialog: string;
+  /** The watcher's dialog, packed (dialog.ts) and folded. */
+  #dialog = "";
   /** Null: it is at rest, and these are all there is to it. */
   #notifier: NotifierState | null = null;
   #phase: "pending" | "active" = "pending";
@@ -50,15 +50,7 @@ export class Subscription implements TimerOwner<"due"> {
   #notBefore = 0;
   /** Of the Event header; null: none. */
   eventId: string | null = null;
-  accept = "";
-  /** Who he is was proved to us: servers behind are told so (RFC 3325). */
-  trusted = false;
-  /** Who he is stays among servers (RFC 3325 7). */
-  secretive = false;
-  /** Asked for by a SIPS URI: legs go over TLS or nowhere (RFC 3261 26.2.2). */
-  secure = false;
-  /** The user is partitioned: on no server he is searched for, by the next SUBSCRIBE. */
-  searched = false;
+  readonly #terms: Terms;
   /** Connection that alone leads to him (RFC 5626); 0: his Contact does. */
   connectionId = 0;
   /** He was told `active`, and is never told `pending` again. */
@@ -103,13 +95,6 @@ export class Subscription implements TimerOwner<"due"> {
 
   /** Of kind `composed`: its servers, of which each has a leg; null: of any other. */
   composed: Composed | null = null;
-  /** It was another owner's. */
-  isTakenOver = false;
-
-  /** Of a leg's first SUBSCRIBE (RFC 7332 5); of a composed one its own. Neither is in the row. */
-  maxForwards: number = DEFAULT_HOPS;
-  /** Of all its legs together (RFC 7332 6). */
-  maxBreadth: number = MAX_BREADTH;
 
   readonly timer: WheelTimer<"due">;
   readonly #keeper: TimeKeeper;
@@ -117,7 +102,8 @@ export class Subscription implements TimerOwner<"due"> {
   previousOfUser: Subscription | null = null;
   nextOfUser: Subscription | null = null;
 
-  constructor(keeper: TimeKeeper, identity: Identity, dialog: string, notifier: NotifierState) {
+  constructor(keeper: TimeKeeper, identity: Identity, dialog: string, notifier: NotifierState, terms: Terms = PLAIN) {
+    this.#terms = terms;
     this.#keeper = keeper;
     this.timer = new WheelTimer<"due">(this);
     this.id = identity.id;
@@ -130,6 +116,47 @@ export class Subscription implements TimerOwner<"due"> {
     this.extendedEpoch = identity.extendedEpoch;
     this.dialog = dialog;
     this.notifier = notifier;
+  }
+
+  get trusted(): boolean {
+    return this.#terms.trusted;
+  }
+
+  get secretive(): boolean {
+    return this.#terms.secretive;
+  }
+
+  get secure(): boolean {
+    return this.#terms.secure;
+  }
+
+  get searched(): boolean {
+    return this.#terms.searched;
+  }
+
+  get accept(): string {
+    return this.#terms.accept;
+  }
+
+  get maxForwards(): number {
+    return this.#terms.maxForwards;
+  }
+
+  get maxBreadth(): number {
+    return this.#terms.maxBreadth;
+  }
+
+  get isTakenOver(): boolean {
+    return this.#terms.isTakenOver;
+  }
+
+  /** The watcher's, packed. */
+  get dialog(): string {
+    return unfold(this.#dialog, this);
+  }
+
+  set dialog(packed: string) {
+    this.#dialog = fold(packed, this);
   }
 
   get notifier(): NotifierState {
@@ -267,6 +294,7 @@ export function subscriptionFrom(
   stored: StoredSubscription,
   { now, wall }: Moment,
   used: "reserve" | "before-reserve",
+  known: KnownTerms,
 ): Subscription {
   const cells = stored.dialog.split("\n");
   const own = cells[0] ?? "";
@@ -280,26 +308,29 @@ export function subscriptionFrom(
     sent,
     reserved: stored.notifyReserved,
   });
-  const subscription = new Subscription(keeper, stored, cells.slice(OWN_CELLS).join("\n"), notifier);
+  const terms = known.share({
+    ...PLAIN,
+    trusted: flags.includes(FLAG_TRUSTED),
+    secretive: flags.includes(FLAG_SECRETIVE),
+    secure: flags.includes(FLAG_SECURE),
+    searched: flags.includes(FLAG_SEARCHED),
+    accept: cells[4] ?? "",
+    isTakenOver: true,
+  });
+  const subscription = new Subscription(keeper, stored, cells.slice(OWN_CELLS).join("\n"), notifier, terms);
   subscription.active = active;
-  subscription.trusted = flags.includes(FLAG_TRUSTED);
-  subscription.secretive = flags.includes(FLAG_SECRETIVE);
-  subscription.searched = flags.includes(FLAG_SEARCHED);
-  subscription.secure = flags.includes(FLAG_SECURE);
   subscription.connectionId = Number(cells[2]);
   subscription.eventId = cells[3] === "" ? null : (cells[3] ?? null);
-  subscription.accept = cells[4] ?? "";
   subscription.stored = true;
   subscription.heard = true;
-  subscription.isTakenOver = true;
   if (stored.kind === "composed") {
     const legSent = used === "reserve" ? stored.legReserved : stored.legReserved - RESERVE;
-    subscription.composed = unpackComposed(stored, own, legSent, now);
+    subscription.composed = unpackComposed(subscription, stored, own, legSent, now);
     if (active) subscription.composed.activation = "written";
     subscription.legs = Math.max(0, ...subscription.composed.children.map(({ leg }) => leg?.number ?? 0));
   } else if (stored.leg !== null && stored.legServer !== null) {
     const legSent = used === "reserve" ? stored.legReserved : stored.legReserved - RESERVE;
-    subscription.leg = Leg.unpack(stored.leg, stored.legServer, legSent, stored.legReserved, now);
+    subscription.leg = Leg.unpack(subscription, stored.leg, stored.legServer, legSent, stored.legReserved, now);
     subscription.legs = subscription.leg.number;
   }
   return subscription;

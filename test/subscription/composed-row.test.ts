@@ -8,6 +8,8 @@ import { fc } from "../support/fast-check.ts";
 
 const RULES = { maxExpires: 86_400, timerNMs: 32_000, backOff: { firstMs: 1, mostMs: 2 }, reserve: 16 };
 
+const NAMES = { id: "cdm-1", aor: "u@example.com", watcher: "w@example.com" };
+
 function composed(instance = "", direction: "up" | "down" = "up"): Composed {
   return new Composed({
     view: { from: "west", direction },
@@ -25,7 +27,10 @@ function child(server: string, standing: Child["standing"], dialog: string | nul
   made.standing = standing;
   if (dialog === null) return made;
   const { state } = beginSubscriber(0, 3600, 16, RULES);
-  made.leg = new Leg(number, server, 0, "call", { ...state, heard: 7 });
+  made.leg = new Leg(NAMES, number, server, 0, "call", {
+    ...state,
+    heard: 7,
+  });
   made.leg.dialog = dialog;
   made.leg.notified = true;
   return made;
@@ -34,7 +39,7 @@ function child(server: string, standing: Child["standing"], dialog: string | nul
 function stored(of: Composed) {
   const { leg, legServer, legReserved } = packChildren(of);
   return {
-    row: { origin: "west", leg, legReserved } as Parameters<typeof unpackComposed>[0],
+    row: { origin: "west", leg, legReserved },
     legServer,
     cell: `at${packAsked(of)}`,
   };
@@ -52,7 +57,7 @@ describe("the row of a composed subscription", () => {
     ];
     const { row, legServer, cell } = stored(before);
     expect(legServer).toBe("east,south,alpha");
-    const after = unpackComposed(row, cell, 32, 1_000);
+    const after = unpackComposed(NAMES, row, cell, 32, 1_000);
     expect(after).toMatchObject({ maxForwards: 69, session: before.session, instance: before.instance, visits: true });
     expect(after.view).toEqual({ from: "west", direction: "down" });
     expect(after.children.map((each) => [each.server, each.standing, each.leg?.number, each.leg?.dialog])).toEqual([
@@ -76,13 +81,19 @@ describe("the row of a composed subscription", () => {
     before.children = [child("east", "confirmed", "a"), child("west", "asked", null)];
     before.children[1]!.optional = true;
     const { row, cell } = stored(before);
-    const after = unpackComposed(row, cell, 32, 0);
+    const after = unpackComposed(NAMES, row, cell, 32, 0);
     expect([after.isBehind, after.visits, after.children.map(({ optional }) => optional)]).toEqual([
       true,
       true,
       [false, true],
     ]);
-    const old = unpackComposed({ ...row, leg: row.leg!.replace(" m\n", "\n") }, cell.replace(" vb ", " v "), 32, 0);
+    const old = unpackComposed(
+      NAMES,
+      { ...row, leg: row.leg!.replace(" m\n", "\n") },
+      cell.replace(" vb ", " v "),
+      32,
+      0,
+    );
     expect([old.isBehind, old.visits, old.children.map(({ optional }) => optional)]).toEqual([
       false,
       true,
@@ -124,7 +135,7 @@ describe("the row of a composed subscription", () => {
         (instance) => {
           const { row, cell } = stored(composed(instance));
           expect(cell).not.toContain("\n");
-          expect(unpackComposed(row, cell, 0, 0).instance).toBe(instance);
+          expect(unpackComposed(NAMES, row, cell, 0, 0).instance).toBe(instance);
         },
       ),
     );

@@ -20,6 +20,8 @@ const DIALOG = {
   secure: false,
 };
 
+const NAMES = { id: "cdm-1", aor: "u@example.com", watcher: "w@example.com" };
+
 describe("a leg", () => {
   it("has the machine it was given, at rest and while something is under way", () => {
     const events: SubscriberEvent[] = [
@@ -34,7 +36,7 @@ describe("a leg", () => {
       { kind: "leave", now: 100 },
     ];
     let state: SubscriberState = beginSubscriber(0, 3600, 16, RULES).state;
-    const leg = new Leg(1, "east", 0, "c", state);
+    const leg = new Leg(NAMES, 1, "east", 0, "c", state);
     for (const event of events) {
       state = stepSubscriber(state, event, RULES).state;
       leg.machine = stepSubscriber(leg.machine, event, RULES).state;
@@ -43,7 +45,7 @@ describe("a leg", () => {
   });
 
   it("has the Call-ID it was begun with, before and after there is a dialog", () => {
-    const leg = new Leg(1, "east", 0, "c@d", beginSubscriber(0, 3600, 16, RULES).state);
+    const leg = new Leg(NAMES, 1, "east", 0, "c@d", beginSubscriber(0, 3600, 16, RULES).state);
     expect([leg.callId, leg.dialog]).toEqual(["c@d", null]);
     for (const secure of [false, true]) {
       leg.dialog = packDialog({ ...DIALOG, secure });
