@@ -77,12 +77,18 @@ function rulesText({ way, presence, messages, defaults }: RulesJson): string {
     ...warnings.map((each) => `  warning: ${each}`),
   ];
   return [
-    ...(way === "distributed" || way === "pdp"
-      ? [`These rules decide nothing: ${DECIDES[way]} (policy: ${way}).`]
-      : []),
+    idleText(way),
     ...part("presence", presence.etag === null ? [] : presence.rules, defaults.presence, presence.warnings),
     ...part("messages and calls", messages.etag === null ? [] : messages.rules, defaults.contact, messages.warnings),
-  ].join("\n");
+  ]
+    .filter((line) => line !== null)
+    .join("\n");
+}
+
+/** Null: they are carried out. */
+function idleText(way: RulesJson["way"]): string | null {
+  if (way !== "distributed" && way !== "pdp") return null;
+  return `These rules decide nothing: ${DECIDES[way]} (policy: ${way}).`;
 }
 
 const DECIDES = { distributed: "each server keeps its own", pdp: "a decision point is asked" };
@@ -120,7 +126,7 @@ function registerSet(rules: Command, io: Io): void {
       });
       for (const each of written.warnings) io.printError(`Warning: ${each}`);
       if (isJson(command)) printJson(io, written);
-      else io.print(`${aor} has ${written.created ? "a" : "another"} ${document}.`);
+      else io.print(`${aor}: ${document} ${written.created ? "written" : "replaced"}.`);
     });
 }
 
@@ -203,7 +209,7 @@ function registerRemove(rules: Command, io: Io): void {
       const { document } = command.optsWithGlobals<Globals & { document: string }>();
       await adminClient(command, io).delete(documentPath(aor, document));
       if (isJson(command)) printJson(io, { aor, kind: document, removed: true });
-      else io.print(`${aor} has no ${document} any more.`);
+      else io.print(`${aor}: ${document} removed.`);
     });
 }
 
@@ -220,12 +226,15 @@ function registerHandling(rules: Command, io: Io, handling: string, description:
     .addHelpText("after", example(`codomain rules ${handling} alice@example.com bob@example.com`))
     .action(async (aor: string, watcher: string, _options: unknown, command: Command) => {
       const { messages } = command.optsWithGlobals<Globals & { messages?: boolean }>();
-      const changed = await adminClient(command, io).post<RuleChangeJson>(userPath(aor, `rules/${handling}`), {
+      const client = adminClient(command, io);
+      const changed = await client.post<RuleChangeJson>(userPath(aor, `rules/${handling}`), {
         watcher,
         ...(messages ? { about: "messages" } : {}),
       });
-      if (isJson(command)) printJson(io, changed);
-      else io.print(`${changed.watcher} ${changed.changed ? "has" : "had"} ${handling} of ${changed.aor}.`);
+      if (isJson(command)) return printJson(io, changed);
+      io.print(`${changed.watcher} ${changed.changed ? "gets" : "got"} ${handling} from ${changed.aor}.`);
+      const idle = idleText((await client.get<RulesJson>(userPath(aor, "rules"))).way);
+      if (idle !== null) io.printError(idle);
     });
 }
 

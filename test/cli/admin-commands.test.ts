@@ -441,6 +441,14 @@ describe("the way to the admin API", () => {
 });
 
 describe("codomain rules, codomain routing", () => {
+  it("says of rules that nobody carries out that they decide nothing, also when they are written", async () => {
+    const { run } = await serve();
+    const idle = "These rules decide nothing: each server keeps its own (policy: distributed).\n";
+    const allowed = await run("rules", "allow", "alice@example.com", "bob@example.com");
+    expect(allowed).toEqual({ code: 0, stdout: "bob@example.com gets allow from alice@example.com.\n", stderr: idle });
+    expect((await run("rules", "show", "alice@example.com")).stdout.startsWith(idle)).toBe(true);
+  });
+
   it("allow, block, show: in plain words, and as they are written", async () => {
     const { run } = await serve({
       policy: {
@@ -453,8 +461,8 @@ describe("codomain rules, codomain routing", () => {
       "presence\n  no rules: confirm, as the domain says\nmessages and calls\n  no rules: allow, as the domain says\n",
     );
     const blocked = await run("rules", "block", "alice@example.com", "bob@example.com");
-    expect(blocked).toEqual({ code: 0, stdout: "bob@example.com has block of alice@example.com.\n", stderr: "" });
-    expect((await run("rules", "block", "alice@example.com", "bob@example.com")).stdout).toContain(" had block ");
+    expect(blocked).toEqual({ code: 0, stdout: "bob@example.com gets block from alice@example.com.\n", stderr: "" });
+    expect((await run("rules", "block", "alice@example.com", "bob@example.com")).stdout).toContain(" got block ");
     await run("rules", "block", "alice@example.com", "carol@other.net", "--messages");
     const shown = (await run("rules", "show", "alice@example.com")).stdout;
     expect(shown).toMatch(/codomain-default +anybody but bob@example\.com +confirm +nothing +always/);
@@ -464,7 +472,7 @@ describe("codomain rules, codomain routing", () => {
     const { presence } = JSON.parse((await run("rules", "show", "alice@example.com", "--json")).stdout);
     expect(presence.rules).toHaveLength(2);
     const set = await run("rules", "set", "carol@other.net", file("rules.xml", written));
-    expect(set.stdout).toBe("carol@other.net has a pres-rules.\n");
+    expect(set.stdout).toBe("carol@other.net: pres-rules written.\n");
     expect((await run("rules", "remove", "carol@other.net")).code).toBe(0);
     expect((await run("rules", "remove", "carol@other.net")).code).toBe(1);
   });
