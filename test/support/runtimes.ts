@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { onTestFinished } from "vitest";
 import { createRealRuntime } from "../../src/runtime/real.ts";
 import type { Connection, Runtime, StreamKind } from "../../src/runtime/runtime.ts";
@@ -18,6 +19,9 @@ export interface Pair {
 
 /** So long we wait at most for what this machine does in its own time, milliseconds. */
 export const PATIENCE = 30_000;
+
+/** Containers often have no IPv6. */
+export const HAS_IPV6 = Object.values(networkInterfaces()).some((each) => each?.some((one) => one.address === "::1"));
 
 export function realPair(host: string): Pair {
   const runtime = leakChecked(createRealRuntime());

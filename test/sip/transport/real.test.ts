@@ -1,4 +1,3 @@
-import { networkInterfaces } from "node:os";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { TlsMaterial } from "../../../src/runtime/runtime.ts";
 import { buildResponse } from "../../../src/sip/message/build.ts";
@@ -8,7 +7,7 @@ import type { PointOptions } from "../../../src/sip/transport/options.ts";
 import type { Flow, TransportLayer, TransportName } from "../../../src/sip/transport/transport.ts";
 import { Telemetry } from "../../../src/telemetry/events.ts";
 import { createAuthority } from "../../support/certificates.ts";
-import { Heard, PATIENCE, type Pair, realPair } from "../../support/runtimes.ts";
+import { HAS_IPV6, Heard, PATIENCE, type Pair, realPair } from "../../support/runtimes.ts";
 import { request } from "./fixture.ts";
 
 /** A layer on this machine's sockets that answers every request 200, and what it heard. */
@@ -48,8 +47,7 @@ async function send(
   return flow;
 }
 
-const hasIpv6 = Object.values(networkInterfaces()).some((each) => each?.some((one) => one.address === "::1"));
-const hosts = hasIpv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"];
+const hosts = HAS_IPV6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"];
 
 describe.each(hosts)("two layers on this machine's sockets, at %s", (host) => {
   it.each(["udp", "tcp"] as const)("a request by %s and its response", async (transport) => {
