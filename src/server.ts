@@ -86,13 +86,14 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
     );
     stops.push(() => proxy.stop());
     let current = config;
+    let provisioning = provisioningOf(config);
     // Registered before anything can come in.
     const services = createServices(proxy, directory, {
       ...SERVICE_OPTIONS,
       messages: () => messagingOptions(current),
       subscriptions: subscriptionOptions(config),
       reconcile: () => ({ rate: current.reconcile.usersPerSecond, restMs: current.reconcile.restMs }),
-      provisioning: () => provisioningOf(current),
+      provisioning: () => provisioning,
     });
     const { deliverer } = services.messaging;
     if (config.capture !== null) {
@@ -123,6 +124,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<R
       trusted = serverHosts(next);
       logger.setLevel(next.logging.level);
       current = next;
+      provisioning = provisioningOf(next);
       const lines = changes.map((change) => (change.restart ? `${change.path} (needs a restart)` : change.path));
       telemetry.emit("configReloaded", { changes: lines });
       return lines;

@@ -199,7 +199,7 @@ class MemoryDirectory implements Directory {
   }
 
   async claimUnread(claim: Claim): Promise<{ outcome: ClaimOutcome; stored: boolean } | null> {
-    return this.#submit({ ...askOf(claim), unread: true });
+    return this.#submit(askOf(claim, true));
   }
 
   async move(move: Move): Promise<ClaimOutcome> {

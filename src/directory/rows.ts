@@ -50,8 +50,14 @@ export function isAor(aor: string): boolean {
   return aor.length <= LONGEST_AOR && !aor.includes("\0");
 }
 
-export function askOf({ refreshOnly, ...claim }: Claim): ClaimAsk {
-  return { ...claim, onlyFrom: refreshOnly === true ? claim.server : null, onlyEpoch: null, fork: null };
+export function askOf(claim: Claim, unread = false): ClaimAsk {
+  return {
+    ...claim,
+    onlyFrom: claim.refreshOnly === true ? claim.server : null,
+    onlyEpoch: null,
+    fork: null,
+    unread,
+  };
 }
 
 /** An admin's move as the claim it is. */
