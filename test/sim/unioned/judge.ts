@@ -29,6 +29,8 @@ export interface Known {
   canonical(user: string): string;
   /** By when a denial that could be told then has been heard everywhere. @param at when it could be told. */
   heardBy(at: number): number;
+  /** More new subscriptions of one pair than this within a second are a storm. */
+  readonly mostAtOnce: number;
   mayEnd(watcher: Watcher, watch: Watch): boolean;
   /** The user's servers were changed since it was asked for: it may have ended, for whatever reason but a denial. */
   isOtherwise(watch: Watch): boolean;
@@ -41,9 +43,6 @@ export interface Known {
 const OUR_TAG = /^cdm-/;
 /** More transactions than this for one request are a loop. */
 const MOST_HOPS = 24;
-/** More new subscriptions of one pair than this within a second are a storm. */
-const MOST_AT_ONCE = 300;
-
 interface DialogSeen {
   cseq: number;
   readonly branches: Set<string>;
@@ -205,9 +204,9 @@ export class Judge implements Seen {
     at.push(this.#known.now);
     while (this.#known.now - at[0]! >= 1_000) at.shift();
     this.burst = Math.max(this.burst, at.length);
-    if (at.length <= MOST_AT_ONCE) return;
+    if (at.length <= this.#known.mostAtOnce) return;
     at.length = 0;
-    this.#story.wrong(user, `${MOST_AT_ONCE} subscriptions of ${pair} were begun within a second`);
+    this.#story.wrong(user, `${this.#known.mostAtOnce} subscriptions of ${pair} were begun within a second`);
   }
 }
 

@@ -56,6 +56,8 @@ const HEARD_MS = { peaceful: 1_000, lossy: 12_000 };
 /** Where a NOTIFY may have come to nobody, as its sender or its receiver was away, its next refresh tells (RFC 6665 4.1.2.2). */
 const REFRESHED_MS = 100_000;
 
+/** So many new subscriptions of one pair within a second are no storm, however few servers there are. */
+const LEAST_STORM = 100;
 /** Of a world that is looked at between. */
 const SLICE_MS = 1_000;
 const MOST_FAULTS = 3;
@@ -229,6 +231,8 @@ class Life {
       },
       canonical: (user) => this.canonical(user),
       heardBy: (at) => this.#heardBy(at),
+      // Eight of one watcher may come up from each server (docs/unioned.md, "Limits"), and each asks all of them.
+      mostAtOnce: Math.max(LEAST_STORM, 8 * shape.servers.length ** 2),
       mayEnd: (watcher, watch) => this.#mayEnd(watcher, watch),
       isOtherwise: (watch) => (this.#changedAt.get(this.canonical(watch.user)) ?? -1) >= watch.begun,
       isExcused: (watcher, watch) => {
@@ -459,7 +463,7 @@ class Life {
     const name = watcher.aor.split("@")[0]!;
     const home = this.#homes.get(`${name} ${user.user}`) ?? null;
     if (home !== null && !this.#asksOthers(user, home)) return;
-    if (this.#isExcused(watcher, watch, home)) return;
+    if (home !== null && this.#mayTakeLeftCredit(watch, home)) return;
     const denial = this.#denials.find((each) => each.user === user.user && each.watcher === name && this.#isIn(each));
     if (denial !== undefined && !this.#down.has(denial.server)) {
       if (denial.how === "403") this.story.wrong(user.user, `${id} lives, though ${denial.server} denies him`);
@@ -550,20 +554,6 @@ class Life {
     const user = this.#userShape(canonical(watch.user));
     if (this.shape.hasDownListener || !user.parents.has(home) || childrenOf(user, home).length === 0) return false;
     return watch.begun < this.#troubleAt + CREDIT_MS;
-  }
-
-  /** He may see less: his server takes him for a loop, rightly by all it can know (models.md, "A second instance"). */
-  #isExcused(_watcher: Watcher, watch: Watch, home: string | null): boolean {
-    if (home === null) return false;
-    if (this.#mayTakeLeftCredit(watch, home)) return true;
-    // In the middle of a tree credits are for one of each child: what is too much goes up, and what goes up may take one.
-    const user = this.#userShape(this.canonical(watch.user));
-    return (
-      !this.shape.hasDownListener &&
-      this.#shapeOf(home).twice &&
-      user.parents.has(home) &&
-      childrenOf(user, home).length > 0
-    );
   }
 
   /** Later than at once only where something was away, or lost what it knew, since a refresh before. */
