@@ -127,6 +127,8 @@ const UNIONS: UnionStore = {
     Promise.resolve({ outcome: "entered", chain: id, servers, slot: { server: null, epoch: 0 } }),
   visit: () => Promise.resolve("taken"),
   leave: () => Promise.resolve(),
+  arrived: () => Promise.resolve(),
+  fate: () => Promise.resolve("arrived"),
   visited: () => Promise.resolve([]),
   grant: () => Promise.resolve(),
   revoke: () => Promise.resolve(),
@@ -241,6 +243,7 @@ export class Alone {
         aor: request.from.uri.kind === "sip" ? `${request.from.uri.user}@${request.from.uri.host}` : "",
         trusted: true,
       },
+      spender: "",
       respond: (response) => {
         if (response.status !== 200) this.refused++;
       },

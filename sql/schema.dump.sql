@@ -56,6 +56,7 @@ create table codomain.credits (
   digest text not null,
   until_at timestamp with time zone not null,
   spent_by text,
+  under_way boolean not null default false,
   PRIMARY KEY (id, server, n)
 );
 

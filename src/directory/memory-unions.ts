@@ -6,16 +6,18 @@ import type { MemoryStore } from "./memory-store.ts";
 import type { Statement, Transaction } from "./memory-transaction.ts";
 import { isAor } from "./rows.ts";
 import { FIRST_FENCE, type ListedSubscription, type StoredSubscription } from "./subscriptions.ts";
-import { enteredBefore, grantRows, nameOf } from "./union-rows.ts";
+import { enteredBefore, fateOf, grantRows, nameOf } from "./union-rows.ts";
 import {
   type Credit,
   type EnterOutcome,
   type Entry,
+  type Fate,
   FRESH_MS,
   type Grant,
   KEPT_MS,
   type Pair,
   RETURNED_MS,
+  SENT_ON_MS,
   type UnionStore,
   type Visited,
 } from "./unions.ts";
@@ -33,6 +35,7 @@ interface HolderRow extends Pair {
 interface CreditRow extends Credit {
   readonly n: number;
   readonly until: number;
+  readonly underWay: boolean;
   readonly spentBy: string | null;
 }
 
@@ -136,14 +139,35 @@ export class MemoryUnions implements UnionStore {
     });
   }
 
+  async arrived(id: string, server: string): Promise<void> {
+    await this.#eachOf(id, server, (row) => {
+      if (!row.underWay) return row;
+      const until = row.spentBy === null ? Math.min(row.until, this.#now() + SENT_ON_MS) : row.until;
+      return { ...row, underWay: false, until };
+    });
+  }
+
   async revoke(id: string, server: string): Promise<void> {
+    await this.#eachOf(id, server, (row) => (row.spentBy === null || row.underWay ? undefined : row));
+  }
+
+  async #eachOf(id: string, server: string, change: (row: CreditRow) => CreditRow | undefined): Promise<void> {
     await this.#access.write(async (s) => {
       const start = `${nameOf(id)}/${server}/`;
       for (const [key, seen] of s.scan<CreditRow>(CREDITS)) {
-        if (!key.startsWith(start) || seen.spentBy !== null) continue;
+        if (!key.startsWith(start) || change(seen) === seen) continue;
         const row = await s.lock<CreditRow>(CREDITS, key);
-        if (row?.spentBy === null) s.write(CREDITS, key, undefined);
+        if (row !== undefined && change(row) !== row) s.write(CREDITS, key, change(row));
       }
+    });
+  }
+
+  fate(credit: Credit, by: string): Promise<Fate> {
+    const name = nameOf(by);
+    return this.#access.ask(async (s) => {
+      const isIts = (row: CreditRow) => isOf(row, credit) && row.until > this.#now() && row.spentBy === name;
+      const rows = s.scan<CreditRow>(CREDITS).filter(([, row]) => isIts(row));
+      return fateOf(rows.map(([, row]) => row.underWay));
     });
   }
 
@@ -163,8 +187,9 @@ export class MemoryUnions implements UnionStore {
       for (const [key] of found) {
         const row = await s.lock<CreditRow>(CREDITS, key);
         if (row === undefined || !canBe(row)) continue;
-        if (this.#store.options.unsafeUnspent) return true;
-        s.write(CREDITS, key, { ...row, spentBy: name } satisfies CreditRow);
+        const spent = this.#store.options.unsafeUnspent ? `${key}/${name}` : key;
+        if (spent !== key) await s.lock(CREDITS, spent);
+        s.write(CREDITS, spent, { ...row, spentBy: name } satisfies CreditRow);
         return true;
       }
       return false;

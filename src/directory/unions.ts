@@ -99,7 +99,12 @@ export interface Credit extends Pair {
 export interface Grant extends Credit {
   /** At most MOST_CREDITS. */
   readonly count: number;
+  /** True: what it is for may never come to the server; `arrived` says that it has. */
+  readonly underWay?: boolean;
 }
+
+/** What a credit that was spent was granted for: it has come to its server, may yet come there, or nobody waits for it. */
+export type Fate = "arrived" | "under-way" | "gone";
 
 export interface UnionStore {
   /**
@@ -134,7 +139,15 @@ export interface UnionStore {
    * @param until milliseconds since 1970.
    */
   grant(id: string, credits: readonly Grant[], until: number): Promise<void>;
-  /** Takes back what of a granting a server has not spent: nothing can come of it any more. Safe to repeat. */
+  /**
+   * What a granting is for has come to this server: what was spent of it was spent rightly, and the rest lasts for SENT_ON_MS
+   * at most. Safe to repeat.
+   */
+  arrived(id: string, server: string): Promise<void>;
+  /**
+   * Takes back what of a granting a server has not spent: nothing can come of it any more; and what it has spent before
+   * what it was for had come. Safe to repeat.
+   */
   revoke(id: string, server: string): Promise<void>;
   /**
    * True: one that had not lapsed was there, and is no more.
@@ -142,6 +155,8 @@ export interface UnionStore {
    * fork share. Again with the same is the same spending, as long as the credit would last.
    */
   spend(credit: Credit, by: string): Promise<boolean>;
+  /** Of what `by` has spent; `gone` where it is nothing. */
+  fate(credit: Credit, by: string): Promise<Fate>;
 }
 
 /**
@@ -153,5 +168,7 @@ export const KEPT_MS = 64_000;
 export const RETURNED_MS = 8_000;
 /** How long a start is fresh: all are sent at once, each as often as it takes with three of them lost. */
 export const FRESH_MS = 5_000;
+/** What has come to a server it sends on at once. */
+export const SENT_ON_MS = 8_000;
 /** Of one server in one granting. */
 export const MOST_CREDITS = 64;

@@ -36,6 +36,8 @@ export class Exchange {
   sentOn = false;
   /** Whether a credit of the server that sent it was spent for it. */
   credit: Facts["credit"] = "unasked";
+  /** By which name; empty where none was. */
+  spender = "";
   /** Called when the client takes its INVITE back (RFC 3261 9.2). */
   onCancel: ((reason: string | undefined) => void) | null = null;
   /** Told of the final response once. */

@@ -19,6 +19,8 @@ export interface Handed {
   readonly event: string;
   /** Watcher or sender. */
   readonly sender: Sender;
+  /** Names this request where a credit was spent for it (`UnionStore.spend`); else empty. */
+  readonly spender: string;
   respond(response: SipResponse): void;
 }
 

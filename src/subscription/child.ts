@@ -1,6 +1,7 @@
 import type { Report } from "../presence/composition.ts";
 import type { ChildView, Standing } from "./composed-decision.ts";
 import type { Document } from "./documents.ts";
+import type { Granting } from "./granting.ts";
 import type { Leg } from "./leg.ts";
 
 /** Nothing has come on this leg. */
@@ -23,7 +24,7 @@ interface Aside {
   failures: number;
   staleAt: number;
   late: boolean;
-  granted: string | null;
+  granted: Granting | null;
   askedAnewAt: number;
   askAnewAt: number;
   preparing: boolean;
@@ -145,13 +146,13 @@ export class Child {
     this.#aside = changed(this.#aside, "late", is);
   }
 
-  /** The credits that its server may still spend for its leg, by the name they were granted under; null: none. */
-  get granted(): string | null {
+  /** The credits that its server may still spend for its leg; null: none. */
+  get granted(): Granting | null {
     return (this.#aside ?? NOTHING).granted;
   }
 
-  set granted(name: string | null) {
-    this.#aside = changed(this.#aside, "granted", name);
+  set granted(granting: Granting | null) {
+    this.#aside = changed(this.#aside, "granted", granting);
   }
 
   /** When it was last asked anew because its server had let go of those below it. */

@@ -54,7 +54,7 @@ export class ComposedAccepting {
     const isFetch = expires === 0;
     if (isFetch ? accepting.isFetched(handed) : accepting.isFull(handed, aor)) return;
     const subscription = accepting.make(handed, asked, permit);
-    subscription.composed = this.#composed(request, plan, isFetch);
+    subscription.composed = this.#composed(handed, plan, isFetch);
     if (sentOn !== null && !isFetch) sentOn.wentOn = subscription.id;
     if (!plan.visited && this.#goesRound(subscription)) {
       return void accepting.turnAway(handed, "subscriptions of one watcher from one server of a tree");
@@ -131,13 +131,14 @@ export class ComposedAccepting {
     );
   }
 
-  #composed(request: SipRequest, plan: ComposePlan, isFetch: boolean): Composed {
+  #composed({ request, spender }: Handed, plan: ComposePlan, isFetch: boolean): Composed {
     const { view, visited, credits } = plan;
     return new Composed({
       view,
       visits: visited,
       union: { servers: plan.servers, visited, credits, below: {}, fromRoot: false },
       isFetch,
+      spender,
       maxForwards: forwardsAfter(request),
       session: sessionOf(request) ?? this.#newSession(),
       instance: instanceOf(request) ?? "",

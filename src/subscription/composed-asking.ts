@@ -1,5 +1,5 @@
 import { DirectoryUnavailable } from "../base/errors.ts";
-import type { UnionStore } from "../directory/unions.ts";
+import { SENT_ON_MS, type UnionStore } from "../directory/unions.ts";
 import { backOffMs } from "../sip/dialog/usage.ts";
 import { Child, NO_VERSION } from "./child.ts";
 import { type Composed, evidenceOf } from "./composed.ts";
@@ -7,13 +7,14 @@ import { decideAsked, decideChildren } from "./composed-decision.ts";
 import type { ComposedShowing } from "./composed-showing.ts";
 import type { Desk } from "./desk.ts";
 import type { Documents } from "./documents.ts";
+import { Granting } from "./granting.ts";
 import type { LegSide } from "./leg-side.ts";
 import type { ServerDesk, UnionFound } from "./ports.ts";
 import type { Subscription } from "./subscription.ts";
 
 export interface AskingParts {
   readonly desk: Desk;
-  readonly unions: Pick<UnionStore, "visit" | "leave" | "grant" | "revoke">;
+  readonly unions: Pick<UnionStore, "visit" | "leave" | "grant" | "arrived" | "revoke" | "fate">;
   readonly servers: ServerDesk;
   readonly documents: Documents;
   readonly legs: LegSide;
@@ -207,9 +208,10 @@ export class ComposedAsking {
     try {
       const visit = isToVisit ? await unions.visit(name, id, fence, server, evidenceOf(composed!)) : "taken";
       if (visit !== "taken" || count === 0) return visit;
-      const credit = { watcher, aor, event, digest: "", server, count };
-      child.granted = this.#desk.token(GRANT_CHARACTERS);
-      await unions.grant(child.granted, [credit], this.#desk.moment().wall + CREDIT_MS);
+      const credit = { watcher, aor, event, digest: "", server, count, underWay: true };
+      const { now, wall } = this.#desk.moment();
+      child.granted = new Granting(this.#desk.token(GRANT_CHARACTERS), server, now + CREDIT_MS, unions, this.#desk);
+      await unions.grant(child.granted.id, [credit], wall + CREDIT_MS);
       return "taken";
     } catch (error) {
       if (error instanceof DirectoryUnavailable) return "away";
@@ -234,26 +236,18 @@ export class ComposedAsking {
     this.leave(subscription, child);
   }
 
-  /** Its leg ends. Where it was asked but now, and we end it, what its server has sent on is on its way: the credits lapse. */
+  /** Its leg ends. Where it was asked but now, and we end it, what its server has sent on is on its way. */
   revokeAtEnd(child: Child): void {
     const { leg, askedAt } = child;
     const isFresh = this.#desk.now() - askedAt < ON_ITS_WAY_MS;
-    if (leg !== null && leg.machine.phase !== "terminated" && isFresh) child.granted = null;
-    else this.revoke(child);
+    const isEnded = leg !== null && leg.machine.phase !== "terminated";
+    this.revoke(child, isEnded && isFresh ? SENT_ON_MS : 0);
   }
 
-  /**
-   * Its server has asked its own children, or will not: a credit that is left would have what its own users send up taken
-   * for what it sends down.
-   */
-  revoke(child: Child): void {
-    const { granted, server } = child;
-    if (granted === null) return;
+  /** @param ms what is on its way may still come. */
+  revoke(child: Child, ms = 0): void {
+    child.granted?.over(ms);
     child.granted = null;
-    this.#parts.unions.revoke(granted, server).catch((error: Error) => {
-      // It lapses by itself.
-      if (!(error instanceof DirectoryUnavailable)) this.#desk.failed("credits could not be taken back", error);
-    });
   }
 
   /** Others may go there now. */

@@ -86,10 +86,11 @@ const FLAG_VISITS = "v";
 const FLAG_BEHIND = "b";
 
 /** For the first cell of the row, behind the flags. */
-export function packAsked({ view, visits, isBehind, maxForwards, session, instance }: Composed): string {
+export function packAsked({ view, visits, isBehind, maxForwards, session, instance, spender }: Composed): string {
   const flags =
     (view.direction === "down" ? FLAG_DOWN : "") + (visits ? FLAG_VISITS : "") + (isBehind ? FLAG_BEHIND : "");
-  return ` ${flags} ${maxForwards} ${session} ${encodeURIComponent(instance)}`;
+  const last = spender === "" ? "" : ` ${encodeURIComponent(spender)}`;
+  return ` ${flags} ${maxForwards} ${session} ${encodeURIComponent(instance)}${last}`;
 }
 
 /** Of the first cell of a row's `dialog`. */
@@ -104,7 +105,7 @@ export function unpackComposed(
   sent: number,
   now: number,
 ): Composed {
-  const [, flags = "", maxForwards, session = "", instance = ""] = cell.split(" ");
+  const [, flags = "", maxForwards, session = "", instance = "", spender = ""] = cell.split(" ");
   const composed = new Composed({
     view: { from: stored.origin, direction: directionIn(cell) },
     maxForwards: Number(maxForwards),
@@ -113,6 +114,7 @@ export function unpackComposed(
     visits: flags.includes(FLAG_VISITS),
     isFetch: false,
     union: null,
+    spender: decodeURIComponent(spender),
   });
   composed.isBehind = flags.includes(FLAG_BEHIND);
   composed.children = unpackChildren(whose, stored.leg, sent, stored.legReserved, now);

@@ -35,6 +35,8 @@ export class ComposedShowing {
   settle(subscription: Subscription): void {
     const composed = subscription.composed!;
     if (subscription.ending || !this.#desk.isOurs(subscription)) return;
+    // It is let in by a credit that nobody has vouched for: nothing is told, not even that there is nothing.
+    if (composed.spender !== "") return;
     const children = composed.children.map(({ view }) => view);
     switch (decideShown(subscription.active || composed.activation !== "no", children)) {
       case "wait":

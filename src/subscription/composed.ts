@@ -29,6 +29,11 @@ export class Composed {
   /** As it was looked at last; shared by all who look from there. Null: it is another owner's, or not known at once. */
   union: UnionNow | null;
   activation: Activation = "no";
+  /**
+   * Tree: which request spent the credit by which it was let in, as long as nobody knows that it was rightly spent. Nothing is
+   * shown until then: it may be of its server's own user, whom others deny. Empty: there is nothing to be known.
+   */
+  spender: string;
   /** Peer: it goes on in a chain that another began. */
   isBehind = false;
   /** Which of the union's changes it was looked at for. */
@@ -43,6 +48,7 @@ export class Composed {
     this.visits = given.visits;
     this.isFetch = given.isFetch;
     this.union = given.union;
+    this.spender = given.spender;
   }
 
   get view(): UnionView {
@@ -79,6 +85,7 @@ export interface ComposedParts {
   readonly visits: boolean;
   readonly isFetch: boolean;
   readonly union: UnionNow | null;
+  readonly spender: string;
 }
 
 /** What a leg's chain carries so that one device of a watcher is told from another; null: nothing. */

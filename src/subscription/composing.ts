@@ -4,6 +4,7 @@ import { subscriberWakeAt } from "../sip/dialog/subscriber.ts";
 import type { PartSaid, Telemetry } from "../telemetry/events.ts";
 import type { Child } from "./child.ts";
 import { type AskingParts, ComposedAsking } from "./composed-asking.ts";
+import { ComposedCredits } from "./composed-credits.ts";
 import { type ChildStep, childEvent, ON_CHILD } from "./composed-decision.ts";
 import { ComposedDocuments } from "./composed-documents.ts";
 import { ComposedShowing } from "./composed-showing.ts";
@@ -34,6 +35,7 @@ export class Composing {
   readonly #composed: ComposedDocuments;
   readonly #asking: ComposedAsking;
   readonly #showing: ComposedShowing;
+  readonly #credits: ComposedCredits;
 
   constructor(parts: ComposingParts) {
     const { desk, watchers, documents, servers } = parts;
@@ -48,6 +50,7 @@ export class Composing {
       (aor, server) => servers.isMember(aor, server) !== false,
     );
     this.#asking = new ComposedAsking(parts, this.#showing);
+    this.#credits = new ComposedCredits(desk, parts.unions, this.#showing);
   }
 
   /**
@@ -66,10 +69,12 @@ export class Composing {
       else this.#asking.elsewhere(child);
     }
     this.#asking.place(subscription);
+    this.#credits.vouch(subscription);
   }
 
   /** It was another owner's: what every child has is told anew. */
   adopted(subscription: Subscription): void {
+    this.#credits.vouch(subscription);
     const now = this.#desk.now();
     for (const { leg } of subscription.composed!.children)
       if (leg !== null) this.#parts.legs.step(subscription, leg, { kind: "time", now });
@@ -169,10 +174,16 @@ export class Composing {
     this.#showing.settle(subscription);
   }
 
+  /** Its server has answered the SUBSCRIBE that opened a leg, or sent a NOTIFY. */
+  arrived(subscription: Subscription, leg: Leg): void {
+    subscription.composed!.childOf(leg)?.granted?.arrived();
+  }
+
   /** What its server said, looked up in the table and carried out. */
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
     const child = subscription.composed!.childOf(leg);
     if (child === undefined || subscription.ending) return this.#parts.documents.release(said.content);
+    if (leg.notified) child.granted?.arrived();
     const before = child.standing;
     const step = this.#stepFor(subscription, child, event, said);
     this.#report(subscription, child, leg, step);

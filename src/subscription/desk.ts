@@ -43,6 +43,8 @@ export interface Desk {
   ended(subscription: Subscription, answer: string | null): void;
   /** Of a kind that follows no binding: where its user is was learned, or looked at again. */
   moved(subscription: Subscription): void;
+  /** A leg's server has accepted the SUBSCRIBE that opened it, or a refresh. */
+  accepted(subscription: Subscription, leg: Leg): void;
   /** What a leg's server said. */
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void;
 }

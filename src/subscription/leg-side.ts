@@ -256,7 +256,10 @@ export class LegSide {
     } finally {
       release();
     }
-    if (typeof reply !== "string" && reply.status < 300) this.#accepted(leg, reply);
+    if (typeof reply !== "string" && reply.status < 300) {
+      this.#accepted(leg, reply);
+      this.#desk.accepted(subscription, leg);
+    }
     if (typeof reply !== "string") this.#heedDenial(subscription, leg, reply.status);
     this.step(subscription, leg, { kind: "answered", now: this.#desk.now(), ...readReply(reply) });
   }

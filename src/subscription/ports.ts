@@ -86,6 +86,8 @@ export interface Handed {
   readonly aor: string;
   readonly event: string;
   readonly sender: Sender;
+  /** Names this request where a credit was spent for it (`UnionStore.spend`); else empty. */
+  readonly spender: string;
   respond(response: SipResponse): void;
 }
 

@@ -257,6 +257,10 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.arm(subscription);
   }
 
+  accepted(subscription: Subscription, leg: Leg): void {
+    if (subscription.composed !== null) this.composing.arrived(subscription, leg);
+  }
+
   said(subscription: Subscription, leg: Leg, event: LegEvent, said: Said): void {
     if (subscription.composed !== null) return this.composing.said(subscription, leg, event, said);
     if (this.#fetches.get(subscription.id) !== subscription) return this.following.said(subscription, leg, event, said);

@@ -8,6 +8,7 @@ import {
   MOST_CREDITS,
   type Pair,
   RETURNED_MS,
+  SENT_ON_MS,
   type Visited,
 } from "../../src/directory/unions.ts";
 import type { Harness } from "./harness.ts";
@@ -494,6 +495,38 @@ export function unionsContract(name: string, open: () => Promise<Harness>): void
         expect([await spend("x"), await spend("y"), await spend("z")]).toEqual([true, true, false]);
         expect(await spend("x", { server: "c" })).toBe(true);
         await h.run(h.east.unions.revoke("none", "b"));
+      });
+
+      it("of what was spent it is known whether that has come which the credit was granted for", async () => {
+        const fate = (by: string) => h.run(h.west.unions.fate(credit, by));
+        await grant("g", { count: 2, underWay: true });
+        expect(await fate("x")).toBe("gone");
+        expect(await spend("x")).toBe(true);
+        expect(await fate("x")).toBe("under-way");
+        await h.run(h.east.unions.arrived("other", "b"));
+        await h.run(h.east.unions.arrived("g", "c"));
+        expect(await fate("x")).toBe("under-way");
+        await h.run(h.east.unions.arrived("g", "b"));
+        expect(await fate("x")).toBe("arrived");
+        expect(await spend("y")).toBe(true);
+        await h.run(h.east.unions.revoke("g", "b"));
+        for (const by of ["x", "y"]) expect(await fate(by)).toBe("arrived");
+        // One that never comes was spent by somebody else's request.
+        await grant("h", { underWay: true });
+        expect(await spend("z")).toBe(true);
+        await h.run(h.east.unions.revoke("h", "b"));
+        expect([await fate("z"), await spend("z")]).toEqual(["gone", false]);
+        await h.advance(33_000);
+        expect(await fate("x")).toBe("gone");
+      });
+
+      it("what has come is sent on at once: what is left lapses", async () => {
+        await grant("g", { count: 2, underWay: true });
+        expect(await spend("x")).toBe(true);
+        await h.run(h.east.unions.arrived("g", "b"));
+        await h.advance(SENT_ON_MS);
+        expect(await spend("y")).toBe(false);
+        expect(await spend("x")).toBe(true);
       });
 
       it("many are granted and taken back at once, each by itself", async () => {

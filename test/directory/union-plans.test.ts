@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { GRANT, REVOKE, SPEND } from "../../src/directory/postgres/credits.ts";
+import { ARRIVED, GRANT, REVOKE, SPEND, SPENT } from "../../src/directory/postgres/credits.ts";
 import { DOCUMENT, DOCUMENTS, REPLACE_DOCUMENT } from "../../src/directory/postgres/document-verbs.ts";
 import { ENTER, NOTE_RETURN } from "../../src/directory/postgres/enter.ts";
 import { LOCK_PAIR_OF_SUBSCRIPTION, LOCK_PAIRS } from "../../src/directory/postgres/lock-pair.ts";
@@ -63,6 +63,7 @@ const GRANTED = JSON.stringify([
     event: "presence",
     digest: "",
     count: 3,
+    underWay: false,
     id: "new",
     until: 4_000_000_000_000,
   },
@@ -82,6 +83,8 @@ const VERBS: Array<[Verb, string]> = [
   [VISITED, "('u7@x', 'w7@x', 'presence')"],
   [GRANT, `('${GRANTED}')`],
   [REVOKE, `('[{"id": "g7", "server": "s1", "one": 1}, {"id": "g8", "server": "s1", "one": 1}]')`],
+  [ARRIVED, `('[{"id": "g7", "server": "s1", "one": 1}, {"id": "g8", "server": "s1", "one": 1}]')`],
+  [SPENT, "('u7@x', 'w7@x', 's1', 'presence', '', 'me')"],
   [SPEND, "('u7@x', 'w7@x', 's1', 'presence', '', 'me')"],
   [DOCUMENT, "('u7@x', 'pres-rules')"],
   [DOCUMENTS, "('pres-rules', 'u7@x', 10)"],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { judgeEntry } from "../../src/directory/judge-entry.ts";
 import { askOfClaim, CLAIM } from "../../src/directory/postgres/claim.ts";
-import { GRANT, REVOKE, SPEND } from "../../src/directory/postgres/credits.ts";
+import { ARRIVED, GRANT, REVOKE, SPEND } from "../../src/directory/postgres/credits.ts";
 import { askOfEnter, ENTER } from "../../src/directory/postgres/enter.ts";
 import { LOCK_PAIR_OF_SUBSCRIPTION, LOCK_PAIRS } from "../../src/directory/postgres/lock-pair.ts";
 import { askOfRemoval, REMOVE_SUBSCRIPTIONS } from "../../src/directory/postgres/remove-subscriptions.ts";
@@ -301,9 +301,9 @@ describe("enter/claim: where a user is bound is known to who lets his watcher in
 
 describe("credits: each is spent once", () => {
   const credit = { aor: JOE, watcher: ANN, event: EVENT, digest: "", server: "b" };
-  const grant = (count: number, id = "g"): Act => ({
+  const grant = (count: number, id = "g", underWay = false): Act => ({
     text: GRANT.text,
-    values: [JSON.stringify([{ ...credit, id, count, until: FAR }])],
+    values: [JSON.stringify([{ ...credit, id, count, until: FAR, underWay }])],
   });
   const spend = (by: string, text = SPEND.text): Act => ({ text, values: [JOE, ANN, "b", EVENT, "", by] });
   const spent = (rows: object[]) => rows.length > 0;
@@ -344,6 +344,13 @@ describe("credits: each is spent once", () => {
     const rows = async () => (await sessions.query("select from codomain.credits")).rows.length;
     const right = async ({ b }: Seen) => (await rows()) === (spent(b) ? 1 : 0);
     expect(await wrong([grant(1)], revoke, spend("x"), right)).toEqual([]);
+  });
+
+  it("spent while what it is for comes: it has come, in every order", async () => {
+    const arrived: Act = { text: ARRIVED.text, values: [JSON.stringify([{ id: "g", server: "b", one: 1 }])] };
+    const come = async () => (await sessions.query("select from codomain.credits where not under_way")).rows.length;
+    const right = async ({ b }: Seen) => spent(b) && (await come()) === 1;
+    expect(await wrong([grant(1, "g", true)], arrived, spend("x"), right)).toEqual([]);
   });
 
   it("spent while it is granted: before or after", async () => {

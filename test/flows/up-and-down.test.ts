@@ -3,7 +3,7 @@ import type { Tree } from "../../src/federation/facts.ts";
 import { requestWithin, uacDialog } from "../../src/sip/dialog/dialog.ts";
 import type { HeaderPair } from "../../src/sip/message/build.ts";
 import type { SipRequest } from "../../src/sip/message/message.ts";
-import { ALICE, Unioned } from "../support/unioned.ts";
+import { ALICE, partsOf, Unioned } from "../support/unioned.ts";
 import { Watcher } from "../support/watcher.ts";
 import type { Client, SendOptions } from "../support/world.ts";
 
@@ -18,11 +18,12 @@ const BOB = "sip:bob@example.com";
 let domain: Unioned;
 afterEach(() => domain.world.stop());
 
-async function begin(downListener: boolean): Promise<void> {
+async function begin(downListener: boolean, proxies = 1): Promise<void> {
   domain = new Unioned();
   await domain.begin({
     names: NAMES,
     tree: TREE,
+    proxies,
     each: { mid: { onward: "both" } },
     ...(downListener ? { downPort: DOWN } : {}),
     options: { unions: { trees: [TREE], downListener, unreachable: "wait" } },
@@ -141,6 +142,59 @@ describe("credits of a leg", () => {
     },
   );
 
+  /** What mid was told in dialogs that its own SUBSCRIBEs made: the state, and whose elements. */
+  const toldMid = (): string[] =>
+    mid()
+      .seen("NOTIFY")
+      .map(
+        (notify) =>
+          `${notify.header("Subscription-State")!.replace(/;(expires|reason)=/, " ")} ${partsOf(notify.body)}`,
+      );
+
+  it.each([
+    ["as it is", 0],
+    ["also where the database is away when it fails", 3_000],
+  ])(
+    "whose SUBSCRIBE may never come to its server show nothing: its own user's takes one, waits, and is to ask anew; then all are asked (%s)",
+    async (_, awayMs) => {
+      await begin(false, 2);
+      domain.at["mid"]!.policy = () => ({ status: 0 });
+      domain.at["leaf"]!.policy = () => ({ status: 200, state: "pending" });
+      await watch();
+      const own = mid().beginRequest(asked("SUBSCRIBE", {}), "127.0.0.2");
+      await domain.wait(10_000);
+      expect(own.final).toBe(200);
+      expect(got("SUBSCRIBE")).toMatchObject({ low: 1, lower: 1 });
+      expect(toldMid().map((each) => each.split(" ")[0])).toEqual(["pending"]);
+      domain.at["mid"]!.policy = () => ({ status: 200 });
+      // 64*T1 after it was sent.
+      await domain.wait(19_000);
+      if (awayMs > 0) domain.world.database.setAway(true);
+      await domain.wait(awayMs);
+      domain.world.database.setAway(false);
+      await domain.wait(5_000);
+      expect(toldMid().at(-1)).toBe("terminated deactivated ");
+      const before = domain.at["root"]!.firsts.length;
+      expect(await send("SUBSCRIBE", 5060)).toBe(200);
+      expect(domain.at["root"]!.firsts.length).toBe(before + 1);
+      expect(toldMid().filter((each) => each.startsWith("active"))).toEqual([]);
+    },
+  );
+
+  it("that has confirmed while the database was away are taken back when it is there again", async () => {
+    await begin(false);
+    asksFirst();
+    await watch();
+    domain.world.database.setAway(true);
+    domain.at["mid"]!.notify(domain.at["mid"]!.live[0]!, "active;expires=600");
+    await domain.wait(1_000);
+    domain.world.database.setAway(false);
+    await domain.wait(1_000);
+    const before = domain.at["root"]!.firsts.length;
+    expect(await send("SUBSCRIBE", 5060)).toBe(200);
+    expect(domain.at["root"]!.firsts.length).toBe(before + 1);
+  });
+
   it("that is not answered yet are there: what its server sends on goes down", async () => {
     await begin(false);
     asksFirst();
@@ -149,6 +203,7 @@ describe("credits of a leg", () => {
     expect(await send("SUBSCRIBE", 5060)).toBe(200);
     expect(domain.at["root"]!.firsts.length).toBe(before);
     expect(got("SUBSCRIBE")).toMatchObject({ low: 1, lower: 1 });
+    expect(toldMid().at(-1)).toMatch(/^active \d+ low open,lower open$/);
   });
 });
 

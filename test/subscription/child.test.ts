@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Child, STALE_MS } from "../../src/subscription/child.ts";
+import { Granting } from "../../src/subscription/granting.ts";
 
 describe("a child of a composed subscription", () => {
   it("that speaks is as one that always did, whatever was before", () => {
@@ -18,11 +19,14 @@ describe("a child of a composed subscription", () => {
 
   it("keeps by itself what is not as usual, and shares nothing of it with another", () => {
     const [one, other] = [new Child("east"), new Child("north")];
-    one.granted = "token";
+    const nothing = () => Promise.resolve();
+    const desk = { now: () => 0, after: nothing, failed: () => undefined };
+    const granting = new Granting("token", "east", 0, { arrived: nothing, revoke: nothing }, desk);
+    one.granted = granting;
     one.restsUntil = 9;
     one.wholeAsked = true;
     one.speaks();
-    expect([one.granted, one.restsUntil, one.wholeAsked]).toEqual(["token", 9, true]);
+    expect([one.granted, one.restsUntil, one.wholeAsked]).toEqual([granting, 9, true]);
     expect([other.granted, other.restsUntil, other.wholeAsked]).toEqual([null, 0, false]);
   });
 

@@ -10,7 +10,7 @@ const RULES = { maxExpires: 86_400, timerNMs: 32_000, backOff: { firstMs: 1, mos
 
 const NAMES = { id: "cdm-1", aor: "u@example.com", watcher: "w@example.com" };
 
-function composed(instance = "", direction: "up" | "down" = "up"): Composed {
+function composed(instance = "", direction: "up" | "down" = "up", spender = ""): Composed {
   return new Composed({
     view: { from: "west", direction },
     maxForwards: 69,
@@ -18,6 +18,7 @@ function composed(instance = "", direction: "up" | "down" = "up"): Composed {
     instance,
     visits: true,
     isFetch: false,
+    spender,
     union: null,
   });
 }
@@ -47,7 +48,7 @@ function stored(of: Composed) {
 
 describe("the row of a composed subscription", () => {
   it("brings back every leg, who has consented, who has not decided, and what the legs carry", () => {
-    const before = composed('<urn:uuid:0"c d>', "down");
+    const before = composed('<urn:uuid:0"c d>', "down", "who spent");
     before.children = [
       child("east", "confirmed", "a\n\nb", 3),
       child("north", "confirmed", null),
@@ -60,6 +61,7 @@ describe("the row of a composed subscription", () => {
     const after = unpackComposed(NAMES, row, cell, 32, 1_000);
     expect(after).toMatchObject({ maxForwards: 69, session: before.session, instance: before.instance, visits: true });
     expect(after.view).toEqual({ from: "west", direction: "down" });
+    expect(after.spender).toBe("who spent");
     expect(after.children.map((each) => [each.server, each.standing, each.leg?.number, each.leg?.dialog])).toEqual([
       ["east", "confirmed", 3, "a\n\nb"],
       ["north", "confirmed", undefined, undefined],

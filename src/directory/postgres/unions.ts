@@ -5,9 +5,9 @@ import { judgeEntry, noteReturn } from "../judge-entry.ts";
 import { Lanes } from "../lanes.ts";
 import { isAor } from "../rows.ts";
 import type { StoredSubscription } from "../subscriptions.ts";
-import { enteredBefore, grantRows, nameOf } from "../union-rows.ts";
-import type { Credit, EnterOutcome, Entry, Grant, Pair, UnionStore, Visited } from "../unions.ts";
-import { GRANT, REVOKE, SPEND } from "./credits.ts";
+import { enteredBefore, fateOf, grantRows, nameOf } from "../union-rows.ts";
+import type { Credit, EnterOutcome, Entry, Fate, Grant, Pair, UnionStore, Visited } from "../unions.ts";
+import { ARRIVED, GRANT, REVOKE, SPEND, SPENT } from "./credits.ts";
 import { askOfEnter, ENTER, type EnterAsk, NOTE_RETURN, valuesOfReturn } from "./enter.ts";
 import { LOCK_PAIR_OF_SUBSCRIPTION, LOCK_PAIRS } from "./lock-pair.ts";
 import { isConnectionFailure, type Pool, type Run } from "./pool.ts";
@@ -24,7 +24,8 @@ interface GrantAsk {
   readonly rows: readonly object[];
 }
 
-interface RevokeAsk {
+interface SettleAsk {
+  readonly verb: typeof ARRIVED | typeof REVOKE;
   readonly id: string;
   readonly server: string;
   readonly one: 1;
@@ -36,7 +37,7 @@ export class PostgresUnions implements UnionStore {
   readonly #lanes = new Lanes(LANES, MOST_WAITING);
   readonly #entries: GroupCommit<EnterAsk, EnterOutcome>;
   readonly #grants: GroupCommit<GrantAsk, undefined>;
-  readonly #revocations: GroupCommit<RevokeAsk, undefined>;
+  readonly #settlements: GroupCommit<SettleAsk, undefined>;
 
   constructor(runtime: Runtime, pool: Pool) {
     this.#pool = pool;
@@ -53,10 +54,10 @@ export class PostgresUnions implements UnionStore {
       run: (batch) => this.#pool.transaction((run) => enterAll(run, batch)),
     });
     this.#grants = new GroupCommit({ ...grouped, key: (ask) => ask.id, run: (batch) => this.#grantAll(batch) });
-    this.#revocations = new GroupCommit({
+    this.#settlements = new GroupCommit({
       ...grouped,
       key: ({ id, server }) => `${id} ${server}`,
-      run: (batch) => this.#revokeAll(batch),
+      run: (batch) => this.#settleAll(batch),
     });
   }
 
@@ -99,8 +100,12 @@ export class PostgresUnions implements UnionStore {
     await this.#grants.submit({ id: name, rows: rows.map((row) => ({ ...row, id: name, until })) });
   }
 
+  arrived(id: string, server: string): Promise<void> {
+    return this.#settlements.submit({ verb: ARRIVED, id: nameOf(id), server, one: 1 });
+  }
+
   revoke(id: string, server: string): Promise<void> {
-    return this.#revocations.submit({ id: nameOf(id), server, one: 1 });
+    return this.#settlements.submit({ verb: REVOKE, id: nameOf(id), server, one: 1 });
   }
 
   async spend({ aor, watcher, event, digest, server }: Credit, by: string): Promise<boolean> {
@@ -108,13 +113,23 @@ export class PostgresUnions implements UnionStore {
     return (await this.#pool.run(SPEND, [aor, watcher, server, event, digest, nameOf(by)])).length > 0;
   }
 
+  async fate({ aor, watcher, event, digest, server }: Credit, by: string): Promise<Fate> {
+    if (!isAor(aor) || !isAor(watcher)) return "gone";
+    const values = [aor, watcher, server, event, digest, nameOf(by)];
+    const rows = await this.#pool.run<{ under_way: boolean }>(SPENT, values);
+    return fateOf(rows.map((row) => row.under_way));
+  }
+
   async #grantAll(batch: readonly GrantAsk[]): Promise<undefined[]> {
     await this.#pool.run(GRANT, [JSON.stringify(batch.flatMap((ask) => ask.rows))]);
     return batch.map(() => undefined);
   }
 
-  async #revokeAll(batch: readonly RevokeAsk[]): Promise<undefined[]> {
-    await this.#pool.run(REVOKE, [JSON.stringify(batch)]);
+  async #settleAll(batch: readonly SettleAsk[]): Promise<undefined[]> {
+    for (const verb of [ARRIVED, REVOKE]) {
+      const asked = batch.filter((ask) => ask.verb === verb).map(({ verb: _, ...ask }) => ask);
+      if (asked.length > 0) await this.#pool.run(verb, [JSON.stringify(asked)]);
+    }
     return batch.map(() => undefined);
   }
 

@@ -12,8 +12,10 @@ import { answer } from "../responses.ts";
  */
 export async function spendCredit(core: Core, exchange: Exchange, plan: CreditPlan): Promise<boolean> {
   try {
-    const spent = await core.directory.unions.spend(creditFor(exchange, plan.server), spenderOf(exchange));
+    const spender = spenderOf(exchange);
+    const spent = await core.directory.unions.spend(creditFor(exchange, plan.server), spender);
     exchange.credit = spent ? "spent" : "none";
+    exchange.spender = spent ? spender : "";
   } catch (error) {
     if (!(error instanceof DirectoryUnavailable)) throw error;
     answer(core, exchange, { status: 500, retryAfter: core.options.retryAfterS });

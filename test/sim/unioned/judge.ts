@@ -34,8 +34,6 @@ export interface Known {
   mayEnd(watcher: Watcher, watch: Watch): boolean;
   /** The user's servers were changed since it was asked for: it may have ended, for whatever reason but a denial. */
   isOtherwise(watch: Watch): boolean;
-  /** What he sees may be a part only, and nobody but credits could tell. */
-  isExcused(watcher: Watcher, watch: Watch): boolean;
   /** He was told to subscribe anew. */
   anew(watcher: Watcher, watch: Watch): void;
 }
@@ -113,7 +111,7 @@ export class Judge implements Seen {
     this.documents++;
     const user = this.#known.canonical(watch.user);
     const denied = this.#known.deniedSince(user, watcher.aor);
-    if (denied === undefined || this.#known.isExcused(watcher, watch)) return;
+    if (denied === undefined) return;
     const marks = marksOf(document.body);
     const pair = `${watcher.aor} ${user}`;
     const { since, able, sharer } = denied;

@@ -38,8 +38,6 @@ export interface Told {
 }
 
 const ANEW_MS = 100;
-/** As long as a credit lasts, and a server's next try. */
-const CREDIT_MS = 45_000;
 const DOWN_PORT = 5070;
 const STEPS = 24;
 const LEASE_MS = 5_000;
@@ -142,8 +140,6 @@ class Life {
   readonly #killAt = new Map<Process, string>();
   readonly #ends: Array<{ readonly at: number; readonly end: () => void }> = [];
   #over = false;
-  /** When a proxy died or the database was away last. */
-  #troubleAt = -CREDIT_MS;
   /** When somebody who was away came back last, or forgot what it knew. */
   #awayAt = Number.NEGATIVE_INFINITY;
   #away = false;
@@ -235,10 +231,6 @@ class Life {
       mostAtOnce: Math.max(LEAST_STORM, 8 * shape.servers.length ** 2),
       mayEnd: (watcher, watch) => this.#mayEnd(watcher, watch),
       isOtherwise: (watch) => (this.#changedAt.get(this.canonical(watch.user)) ?? -1) >= watch.begun,
-      isExcused: (watcher, watch) => {
-        const home = this.#homes.get(`${watcher.aor.split("@")[0]} ${canonical(watch.user)}`) ?? null;
-        return home !== null && this.#mayTakeLeftCredit(watch, home);
-      },
       // RFC 6665 4.1.3: at once.
       anew: (watcher, watch) =>
         this.#clock.after(ANEW_MS, () => {
@@ -463,7 +455,6 @@ class Life {
     const name = watcher.aor.split("@")[0]!;
     const home = this.#homes.get(`${name} ${user.user}`) ?? null;
     if (home !== null && !this.#asksOthers(user, home)) return;
-    if (home !== null && this.#mayTakeLeftCredit(watch, home)) return;
     const denial = this.#denials.find((each) => each.user === user.user && each.watcher === name && this.#isIn(each));
     if (denial !== undefined && !this.#down.has(denial.server)) {
       if (denial.how === "403") this.story.wrong(user.user, `${id} lives, though ${denial.server} denies him`);
@@ -544,16 +535,6 @@ class Life {
       if (isLost(server) || (parent !== undefined && found.has(parent))) found.add(server);
     }
     return found;
-  }
-
-  /**
-   * In the middle of a tree what goes up may take a credit of a leg that has failed, where that could not be taken back: the
-   * database was away, or the proxy died (docs/unioned.md; a listener for what goes down is exact).
-   */
-  #mayTakeLeftCredit(watch: Watch, home: string): boolean {
-    const user = this.#userShape(canonical(watch.user));
-    if (this.shape.hasDownListener || !user.parents.has(home) || childrenOf(user, home).length === 0) return false;
-    return watch.begun < this.#troubleAt + CREDIT_MS;
   }
 
   /** Later than at once only where something was away, or lost what it knew, since a refresh before. */
@@ -859,7 +840,6 @@ class Life {
     if (!proxy.process.alive) return;
     this.#kills++;
     this.judge.someoneDied = true;
-    this.#troubleAt = this.world.simulation.now;
     this.story.tell("", `${proxy.process.name} is killed`);
     proxy.kill();
     this.#dead.add(proxy.host);
@@ -899,7 +879,6 @@ class Life {
     this.world.database.setAway(true);
     this.#until(this.#pick([300, 2_000, LEASE_MS + 1_000]), () => {
       this.#away = false;
-      this.#troubleAt = this.world.simulation.now;
       this.#awayAt = this.world.simulation.now;
       this.story.tell("", "the database is back");
       this.world.database.setAway(false);
