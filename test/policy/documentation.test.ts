@@ -27,7 +27,8 @@ describe("docs/policy.md", () => {
     const texts = blocks("yaml");
     expect(texts).toHaveLength(3);
     for (const text of texts) {
-      const whole = `domains: [example.com, lab.example.com]\nservers: { east: { uri: "sip:127.0.0.11:5060" } }\n${text}`;
+      const domains = text.startsWith("domains:") ? "" : "domains: [example.com, lab.example.com]\n";
+      const whole = `${domains}servers: { east: { uri: "sip:127.0.0.11:5060" } }\n${text}`;
       const loaded = loadConfig(whole, { env: { PDP_TOKEN: "x" }, readFile: () => "" });
       expect(loaded.config === undefined ? loaded.faults : []).toEqual([]);
     }
