@@ -33,12 +33,16 @@ const stops: Array<() => Promise<unknown>> = [];
 
 beforeAll(async () => {
   const common = { proxy: `${HOST}:5060`, users: [PEER, TREE] };
+  const stopped = async <T extends { stop(): Promise<unknown> }>(starting: Promise<T>): Promise<T> => {
+    const started = await starting;
+    stops.push(() => started.stop());
+    return started;
+  };
   [west, south, lists] = await Promise.all([
-    startKamailio({ ...common, host: WEST }),
-    startKamailio({ ...common, host: SOUTH }),
-    startListServer({ ...common, host: LISTS, users: [PEER, TREE, "friends", "colleagues"] }),
+    stopped(startKamailio({ ...common, host: WEST })),
+    stopped(startKamailio({ ...common, host: SOUTH })),
+    stopped(startListServer({ ...common, host: LISTS, users: [PEER, TREE, "friends", "colleagues"] })),
   ]);
-  stops.push(...[west, south, lists].map((each) => () => each.stop()));
   proxy = await startProxy({
     host: HOST,
     servers: { west: west.uri, south: south.uri, lists: `{ uri: "${lists.uri}", onward: up }` },
