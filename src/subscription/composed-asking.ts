@@ -2,7 +2,7 @@ import { DirectoryUnavailable } from "../base/errors.ts";
 import { SENT_ON_MS, type UnionStore } from "../directory/unions.ts";
 import { backOffMs } from "../sip/dialog/usage.ts";
 import { Child, NO_VERSION } from "./child.ts";
-import { type Composed, evidenceOf } from "./composed.ts";
+import { type Composed, evidenceOf, UNKNOWN } from "./composed.ts";
 import { decideAsked, decideChildren } from "./composed-decision.ts";
 import type { ComposedShowing } from "./composed-showing.ts";
 import type { Desk } from "./desk.ts";
@@ -43,6 +43,8 @@ export class ComposedAsking {
     composed.seen = this.changes;
     const union = this.#parts.servers.union(subscription.aor, composed.view);
     if (!(union instanceof Promise)) return this.#found(subscription, union);
+    // What is fetched is shown once: not before it is known of whom.
+    if (composed.isFetch) composed.seen = UNKNOWN;
     union
       .then((found) => this.#found(subscription, found))
       .catch((error: Error) => this.#desk.failed("the servers of a user could not be found", error));
@@ -53,9 +55,10 @@ export class ComposedAsking {
     if (subscription.ending || !this.#desk.isOurs(subscription)) return;
     if (union === "elsewise") return this.#showing.end(subscription, "deactivated");
     if (union === "away") {
-      composed.seen = -1;
+      composed.seen = UNKNOWN;
       return this.place(subscription);
     }
+    if (composed.isFetch) composed.seen = this.changes;
     const before = composed.union;
     composed.union = union;
     composed.visits = union.visited;

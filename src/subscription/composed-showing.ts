@@ -1,5 +1,6 @@
 import { closedDocument, PIDF } from "../presence/closed-document.ts";
 import type { XmlElement } from "../presence/xml.ts";
+import { UNKNOWN } from "./composed.ts";
 import { decideShown } from "./composed-decision.ts";
 import type { ComposedDocuments } from "./composed-documents.ts";
 import type { Desk } from "./desk.ts";
@@ -46,7 +47,7 @@ export class ComposedShowing {
       case "noresource":
         return this.end(subscription, "noresource");
       case "show":
-        if (composed.isFetch) return this.#showFetched(subscription);
+        if (composed.isFetch) return composed.seen === UNKNOWN ? undefined : this.#showFetched(subscription);
         if (subscription.active || composed.activation === "written") return this.#show(subscription);
         if (composed.activation === "no") void this.#activate(subscription);
     }

@@ -36,7 +36,7 @@ export class Composed {
   spender: string;
   /** Peer: it goes on in a chain that another began. */
   isBehind = false;
-  /** Which of the union's changes it was looked at for. */
+  /** Which of the union's changes it was looked at for, or UNKNOWN: the directory could not say, or has not said yet. */
   seen = 0;
 
   constructor(given: ComposedParts) {
@@ -76,6 +76,9 @@ export class Composed {
     return at;
   }
 }
+
+/** Of `Composed.seen`. */
+export const UNKNOWN = -1;
 
 export interface ComposedParts {
   readonly view: UnionView;

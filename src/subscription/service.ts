@@ -352,6 +352,12 @@ export class Subscriptions implements Desk, TimeKeeper {
     this.#endings.add(subscription);
   }
 
+  /** They are in no registry, and may not take what they are shown from servers of yesterday. @param aor null: of everybody. */
+  #lookAtFetches(aor: string | null): void {
+    for (const each of [...this.#fetches.values()])
+      if (each.composed !== null && (aor === null || each.aor === aor)) this.composing.look(each);
+  }
+
   find(id: string): Subscription | undefined {
     return this.registry.get(id) ?? this.#fetches.get(id);
   }
@@ -442,9 +448,11 @@ export class Subscriptions implements Desk, TimeKeeper {
         return;
       }
       case "user":
+        this.#lookAtFetches(change.aor);
         return this.composing.userChanged(change.aor);
       case "reset":
         this.composing.changed();
+        this.#lookAtFetches(null);
         this.#upkeep.hurry();
     }
   }
@@ -495,6 +503,7 @@ export class Subscriptions implements Desk, TimeKeeper {
   /** The configuration is another: servers, trees, models. */
   reconfigured(): void {
     this.composing.changed();
+    this.#lookAtFetches(null);
     this.#upkeep.each((subscription) => this.composing.look(subscription));
   }
 

@@ -191,6 +191,18 @@ describe("when the configuration changes", () => {
     expect(seen(2)).toEqual(["terminated rejected"]);
   });
 
+  it("a fetch under way asks whom it names now, too: one that denies shows nobody what the others have", async () => {
+    await begin({ names: ["east", "west", "north"], options: { models: peers("east", "west") } });
+    domain.west.policy = () => ({ status: 480 });
+    domain.at["north"]!.policy = () => ({ status: 403 });
+    await watcher.subscribe(ALICE, 0);
+    await domain.wait(200);
+    await reload(peers("east", "west", "north"));
+    domain.west.policy = ACCEPTS;
+    await domain.wait(5_000);
+    expect(seen()).toEqual(["terminated rejected"]);
+  });
+
   it("and he is of another model then: terminated;reason=deactivated, so that the watcher subscribes anew", async () => {
     await begin();
     await watcher.subscribe(ALICE, 3600);
