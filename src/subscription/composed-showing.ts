@@ -38,6 +38,8 @@ export class ComposedShowing {
     if (subscription.ending || !this.#desk.isOurs(subscription)) return;
     // It is let in by a credit that nobody has vouched for: nothing is told, not even that there is nothing.
     if (composed.spender !== "") return;
+    // Taken over before anybody was asked: of whom is not known yet.
+    if (composed.union === null && composed.children.length === 0) return;
     const children = composed.children.map(({ view }) => view);
     switch (decideShown(subscription.active || composed.activation !== "no", children)) {
       case "wait":
